@@ -1,0 +1,38 @@
+# walwarden, a PostgreSQL extension. Plain PGXS:
+#     make && make install && make installcheck
+# Without a server or any set-up (see README.md):
+#     make demo
+#     make test
+
+EXTENSION  = walwarden
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.control)
+
+MODULE_big = walwarden
+OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c))
+PG_CPPFLAGS = -DWALWARDEN_VERSION='"$(EXTVERSION)"'
+
+# The install script is its parts, in the order of their names.
+SCHEMA     = $(sort $(wildcard sql/schema/*.sql))
+DATA       = $(wildcard sql/upgrade/walwarden--*--*.sql)
+DATA_built = walwarden--$(EXTVERSION).sql
+EXTRA_CLEAN = walwarden--*.sql
+
+REGRESS        = catalogue errors
+ISOLATION      = chain revoke
+ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
+
+PG_CONFIG ?= pg_config
+PGXS      := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
+	cat $(SCHEMA) > $@
+
+$(OBJS): $(wildcard src/*.h)
+
+# Both set up all they need in a temporary directory and remove it again.
+.PHONY: demo test
+demo:
+	test/run demo
+test:
+	test/run test

@@ -1,0 +1,33 @@
+-- walwarden: the token authority of a REST API, inside the database.
+-- This file is the concatenation of sql/schema/*.sql, in order of their names.
+
+\echo Use "CREATE EXTENSION walwarden" to load this file. \quit
+
+-- Token texts, chain bodies and their hashes are defined over UTF-8 bytes; in
+-- another encoding the same text has other bytes and nothing would verify.
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'feature_not_supported',
+            MESSAGE = pg_catalog.format('walwarden needs a database in UTF8, this one is in %s', pg_catalog.getdatabaseencoding()),
+            HINT = 'Create the database with: CREATE DATABASE name ENCODING ''UTF8'' TEMPLATE template0.';
+    END IF;
+END
+$$;
+
+-- Without IF NOT EXISTS: a schema that is already there may hold planted objects.
+CREATE SCHEMA walwarden;
+CREATE SCHEMA walwarden_rest;
+
+-- pgcrypto, bound here and by OID, so that it may live in any schema and move
+-- later. The argument types match digest(bytea, text) exactly: no other
+-- function can be preferred. Only the auditor's SQL verifier calls it.
+CREATE FUNCTION walwarden._digest_sha256(data bytea) RETURNS bytea
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT digest(data, 'sha256'::text);
+    END;
+
+-- From here on nothing is found outside pg_catalog unless it is qualified.
+SET LOCAL search_path = pg_catalog, pg_temp;

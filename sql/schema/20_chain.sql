@@ -1,0 +1,71 @@
+-- The audit chain: one table, one appending trigger, one CHECK. The bytes are
+-- specified in docs/audit-chain.md.
+
+-- True when hash is SHA-256(hex(prev_hash) || body), body is canonical, and the
+-- columns equal what body says. Restored rows and new ones meet it alike.
+CREATE FUNCTION walwarden._audit_entry_holds(
+        org_id uuid, seq bigint, at timestamptz, kind text, job_id uuid,
+        body text, prev_hash bytea, hash bytea) RETURNS boolean
+    LANGUAGE C IMMUTABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'walwarden_audit_entry_holds';
+
+-- No foreign key: the system chain (org uuid all zeros) has no org row, and
+-- entries outlive what they describe.
+CREATE TABLE walwarden.audit_entry (
+    org_id    uuid NOT NULL,
+    seq       bigint NOT NULL CHECK (seq > 0),
+    at        timestamptz NOT NULL,
+    kind      text COLLATE "C" NOT NULL CHECK (kind ~ '^[a-z0-9_]+(\.[a-z0-9_]+)+$' AND length(kind) <= 100),
+    job_id    uuid,
+    body      text NOT NULL CHECK (octet_length(body) <= 65536),
+    prev_hash bytea NOT NULL,
+    hash      bytea NOT NULL,
+    PRIMARY KEY (org_id, seq),
+    UNIQUE (org_id, prev_hash),
+    CONSTRAINT audit_entry_holds
+        CHECK (walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash))
+);
+
+CREATE FUNCTION walwarden._audit_append() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_audit_append';
+
+CREATE FUNCTION walwarden._refuse_change() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refuse_change';
+
+-- hash NULL: a new entry, body holds its payload; the trigger fills in the
+-- rest. hash given: a restored entry, taken as it is if the CHECK holds.
+CREATE TRIGGER append BEFORE INSERT ON walwarden.audit_entry
+    FOR EACH ROW EXECUTE FUNCTION walwarden._audit_append();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON walwarden.audit_entry
+    FOR EACH ROW EXECUTE FUNCTION walwarden._refuse_change();
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON walwarden.audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION walwarden._refuse_change();
+
+-- The one way in which this extension writes an entry. Called as late as the
+-- change allows: from here to the end of the transaction the chain is locked.
+CREATE FUNCTION walwarden._append(org_id uuid, kind text, payload jsonb, job_id uuid DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    appended bigint;
+BEGIN
+    INSERT INTO walwarden.audit_entry (org_id, kind, job_id, body)
+    VALUES (org_id, kind, job_id, payload::text)
+    RETURNING audit_entry.seq INTO appended;
+    RETURN appended;
+END
+$$;
+
+-- Times in payloads: UTC with microseconds, whatever TimeZone and DateStyle are.
+CREATE FUNCTION walwarden._iso(at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+    END;
+
+-- The org uuid of the system chain.
+CREATE FUNCTION walwarden._system_org() RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '00000000-0000-0000-0000-000000000000'::uuid;

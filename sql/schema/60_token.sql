@@ -1,0 +1,454 @@
+-- Tokens: issue, list, revoke.
+
+-- 32 bytes of pg_strong_random as token text, and its fingerprint. The
+-- plaintext goes from here to the caller of issue_token and nowhere else: it is
+-- never a parameter of a query.
+CREATE FUNCTION walwarden._mint(OUT token text, OUT fingerprint bytea)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_mint';
+
+-- State and effective scopes as authenticate() decides them; NULL scopes for a
+-- legacy token, whose permissions are not shown.
+CREATE FUNCTION walwarden._token_standing(token_id uuid, OUT state text, OUT reason text, OUT effective_scopes text[])
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_standing';
+
+CREATE FUNCTION walwarden._check_expiry(INOUT expires_at timestamptz)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF expires_at = 'infinity' THEN
+        expires_at := NULL;
+    ELSIF expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'expiry is not in the future',
+            HINT = 'Give a later time, for example now() + interval ''90 days'', or NULL for no expiry.';
+    ELSIF expires_at >= '10000-01-01 00:00:00+00' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'expiry is after the year 9999',
+            HINT = 'Give NULL or ''infinity'' for no expiry.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION walwarden._check_reason(reason text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF reason IS NOT NULL THEN
+        PERFORM walwarden._check_text('reason', reason, 500);
+    END IF;
+END
+$$;
+
+-- Tokens on a plan without them can be listed, disabled and revoked, no more.
+CREATE FUNCTION walwarden._check_plan_has_tokens(o walwarden.org) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT (SELECT p.api_tokens FROM walwarden.plan AS p WHERE p.name = o.plan) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('the plan %s has no API tokens', walwarden._shown(o.plan)),
+            HINT = 'API tokens come with the plan team: ask an operator for walwarden.set_plan().';
+    END IF;
+END
+$$;
+
+-- Called under the lock of the org row, so that the count holds at commit.
+CREATE FUNCTION walwarden._check_token_limit(o walwarden.org) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most integer := current_setting('walwarden.max_tokens_per_org');
+BEGIN
+    IF (SELECT count(*)
+          FROM (SELECT FROM walwarden.token AS t
+                 WHERE t.org_id = o.id AND t.removed_at IS NULL AND t.revoked_at IS NULL
+                 LIMIT most) AS live) >= most THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'configuration_limit_exceeded',
+            MESSAGE = format('organisation %s has %s tokens already', walwarden._shown(o.slug), most),
+            HINT = 'Revoke tokens that are no longer used, or raise walwarden.max_tokens_per_org.';
+    END IF;
+END
+$$;
+
+-- No token may be wider than the role of whoever answers for it.
+CREATE FUNCTION walwarden._check_within_role(scopes text[], m walwarden.member, who text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    beyond text;
+BEGIN
+    SELECT string_agg(u.name, ', ' ORDER BY u.n) INTO beyond
+      FROM unnest(scopes) WITH ORDINALITY AS u(name, n)
+     WHERE u.name <> ALL (walwarden._role_scopes(m.role));
+    IF beyond IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('scopes wider than those of %s', who),
+            DETAIL = format('The role %s does not carry: %s.', m.role, beyond),
+            HINT = 'Leave these scopes out, or have an owner or admin change the role.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION walwarden._issue_token(
+        org text, wanted_name text, wanted_scopes text[], expiry timestamptz, owner text, from_role text, wanted_kind text,
+        OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    me walwarden.member := walwarden._caller_member(c, (SELECT f.id FROM walwarden.org AS f WHERE f.slug = org));
+    target text := CASE WHEN owner IS NULL THEN 'shared' WHEN owner = me.subject THEN 'own' ELSE 'private' END;
+    o walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'token.issue', target));
+    m walwarden.member;
+    t walwarden.token;
+    cred walwarden.credential;
+    carried text[];
+BEGIN
+    IF from_role IS NOT NULL THEN
+        PERFORM walwarden._require(c, o.id, 'token.issue', 'role');
+    END IF;
+    IF wanted_kind = 'node' THEN
+        PERFORM walwarden._require(c, o.id, 'token.issue', 'node');
+    END IF;
+
+    PERFORM walwarden._check_text('token name', wanted_name, 100);
+    PERFORM walwarden._check_scopes(wanted_scopes);
+    expiry := walwarden._check_expiry(expiry);
+    IF wanted_kind IS NULL OR wanted_kind NOT IN ('api', 'node') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('unknown token kind %s', walwarden._shown(wanted_kind)),
+            HINT = 'Issue kind api or node.';
+    ELSIF wanted_kind = 'node' AND (cardinality(wanted_scopes) > 0 OR from_role IS NOT NULL) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'a node token has no scopes and no role',
+            HINT = 'Leave scopes and role out: a node token opens the runner protocol only.';
+    END IF;
+    IF from_role IS NOT NULL THEN
+        PERFORM walwarden._check_role(from_role);
+        IF cardinality(wanted_scopes) > 0 THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'invalid_parameter_value',
+                MESSAGE = 'scopes and role exclude each other',
+                HINT = 'Leave scopes out to take the permissions from the role, or leave the role out.';
+        END IF;
+    END IF;
+    PERFORM walwarden._check_plan_has_tokens(o);
+
+    carried := CASE WHEN from_role IS NULL THEN wanted_scopes ELSE walwarden._role_scopes(from_role) END;
+    IF owner IS NOT NULL THEN
+        SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = owner AND f.removed_at IS NULL;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_object',
+                MESSAGE = format('%s has no member %s', walwarden._shown(o.slug), walwarden._shown(owner)),
+                HINT = 'Add the owner first with walwarden.add_member().';
+        ELSIF m.disabled_at IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('member %s is disabled', walwarden._shown(owner)),
+                HINT = 'Enable the member first with walwarden.enable_member().';
+        ELSIF NOT EXISTS (SELECT FROM walwarden.role AS r WHERE r.name = m.role AND r.capabilities @> '{own_tokens}') THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'insufficient_privilege',
+                MESSAGE = format('members with the role %s have no private tokens', m.role),
+                HINT = 'Issue a shared token, or change the member''s role.';
+        END IF;
+        PERFORM walwarden._check_within_role(carried, m, 'the owner');
+    ELSIF NOT c.operator THEN
+        PERFORM walwarden._check_within_role(carried, me, 'the issuer');
+    END IF;
+    PERFORM walwarden._check_token_limit(o);
+
+    SELECT minted.token, minted.fingerprint INTO token, cred.fingerprint FROM walwarden._mint() AS minted;
+    t.id := gen_random_uuid();
+    t.org_id := o.id;
+    t.name := wanted_name;
+    t.kind := wanted_kind;
+    t.scopes := wanted_scopes;
+    t.role := from_role;
+    t.owner_id := m.id;
+    t.created_at := clock_timestamp();
+    t.created_by := walwarden._caller_name(c, o.id);
+    t.expires_at := expiry;
+    cred.token_id := t.id;
+    cred.kind := 'bearer';
+    cred.created_at := t.created_at;
+
+    t.audit_seq := walwarden._append(o.id, 'token.issued',
+        walwarden._change(walwarden._actor(c, o.id), 'token', t.id::text, NULL, walwarden._token_state(t, ARRAY[cred])));
+    IF target = 'private' THEN
+        PERFORM walwarden._append(o.id, 'token.revealed_for_owner', jsonb_build_object(
+            'actor', walwarden._actor(c, o.id),
+            'token', jsonb_build_object('id', t.id, 'name', t.name, 'scopes', t.scopes),
+            'owner', jsonb_build_object('id', m.id, 'subject', m.subject)));
+    END IF;
+    cred.audit_seq := t.audit_seq;
+    INSERT INTO walwarden.token SELECT t.*;
+    INSERT INTO walwarden.credential SELECT cred.*;
+    INSERT INTO walwarden.token_usage (token_id) VALUES (t.id);
+
+    token_id := t.id;
+    name := t.name;
+    scopes := t.scopes;
+    expires_at := t.expires_at;
+    created_at := t.created_at;
+END
+$$;
+
+-- What listings show of a token. Each row is resolved as authenticate() would.
+CREATE VIEW walwarden._token_overview AS
+    SELECT t.org_id,
+           t.owner_id,
+           t.id AS token_id,
+           t.name,
+           (SELECT left(encode(cr.fingerprint, 'hex'), 12)
+              FROM walwarden.credential AS cr
+             WHERE cr.token_id = t.id
+             ORDER BY cr.created_at DESC LIMIT 1) AS fingerprint_handle,
+           t.kind,
+           CASE WHEN t.owner_id IS NULL THEN 'shared' ELSE 'private' END AS visibility,
+           m.subject AS owner,
+           t.role,
+           t.scopes,
+           standing.effective_scopes,
+           standing.state,
+           t.created_at,
+           t.created_by,
+           t.expires_at,
+           u.last_used_at,
+           t.disabled_at,
+           t.disabled_reason,
+           t.revoked_at,
+           t.revoked_by,
+           (SELECT max(cr.valid_until)
+              FROM walwarden.credential AS cr
+             WHERE cr.token_id = t.id AND cr.valid_until > clock_timestamp()) AS overlap_until
+      FROM walwarden.token AS t
+      LEFT JOIN walwarden.member AS m ON m.id = t.owner_id
+      LEFT JOIN walwarden.token_usage AS u ON u.token_id = t.id
+     CROSS JOIN LATERAL walwarden._token_standing(t.id) AS standing
+     WHERE t.removed_at IS NULL;
+
+CREATE FUNCTION walwarden._list_tokens(org text, after uuid, max_rows integer)
+    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    o walwarden.org := walwarden._org(c, org, 'token.list', 'own');
+    every boolean := walwarden._may(c, o.id, 'token.list', 'all');
+    me uuid := (walwarden._caller_member(c, o.id)).id;
+    last walwarden.token;
+BEGIN
+    IF max_rows IS NULL OR max_rows < 1 OR max_rows > 1000 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'max_rows is not between 1 and 1000',
+            HINT = 'List in pages: give the last token_id of one page as after of the next.';
+    END IF;
+    IF after IS NOT NULL THEN
+        SELECT * INTO last FROM walwarden.token AS t WHERE t.id = after AND t.org_id = o.id AND (every OR t.owner_id = me);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'invalid_parameter_value',
+                MESSAGE = format('after is no token of %s', walwarden._shown(o.slug)),
+                HINT = 'Give the last token_id of the page before, or NULL for the first page.';
+        END IF;
+    END IF;
+    RETURN QUERY
+        SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
+               v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
+               v.revoked_at, v.revoked_by, v.overlap_until
+          FROM walwarden._token_overview AS v
+         WHERE v.org_id = o.id
+           AND (every OR v.owner_id = me)
+           AND (last.id IS NULL OR (v.created_at, v.token_id) < (last.created_at, last.id))
+         ORDER BY v.created_at DESC, v.token_id DESC
+         LIMIT max_rows;
+END
+$$;
+
+CREATE FUNCTION walwarden._visible_tokens()
+    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    c walwarden.caller := walwarden._caller();
+BEGIN
+    RETURN QUERY
+        WITH visible AS MATERIALIZED (
+            SELECT o.id AS org_id, (walwarden._caller_member(c, o.id)).id AS me,
+                   walwarden._may(c, o.id, 'token.list', 'all') AS every
+              FROM walwarden.org AS o
+             WHERE walwarden._may(c, o.id, 'token.list', 'all') OR walwarden._may(c, o.id, 'token.list', 'own'))
+        SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
+               v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
+               v.revoked_at, v.revoked_by, v.overlap_until
+          FROM visible AS i
+          JOIN walwarden._token_overview AS v ON v.org_id = i.org_id
+         WHERE i.every OR v.owner_id = i.me
+         ORDER BY v.created_at DESC, v.token_id DESC;
+END
+$$;
+
+-- Stores the changed row t of token was, with its entry.
+CREATE FUNCTION walwarden._update_token(actor jsonb, event text, was walwarden.token, t walwarden.token) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    credentials walwarden.credential[] := walwarden._credentials(t.id);
+BEGIN
+    t.audit_seq := walwarden._append(t.org_id, event,
+        walwarden._change(actor, 'token', t.id::text,
+                          walwarden._token_state(was, credentials), walwarden._token_state(t, credentials)));
+    UPDATE walwarden.token AS f
+       SET revoked_at = t.revoked_at, revoked_by = t.revoked_by, revoked_reason = t.revoked_reason, audit_seq = t.audit_seq
+     WHERE f.id = t.id;
+END
+$$;
+
+-- False when it was revoked before. The caller holds the lock of the row.
+CREATE FUNCTION walwarden._revoke(c walwarden.caller, was walwarden.token, reason text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t walwarden.token := was;
+BEGIN
+    IF was.revoked_at IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    t.revoked_at := clock_timestamp();
+    t.revoked_by := walwarden._caller_name(c, t.org_id);
+    t.revoked_reason := reason;
+    PERFORM walwarden._update_token(walwarden._actor(c, t.org_id), 'token.revoked', was, t);
+    RETURN true;
+END
+$$;
+
+-- The token, locked, for a caller who may do action on it. Whoever is no
+-- operator gets the same refusal for an unknown token as for a foreign one.
+CREATE FUNCTION walwarden._token_for_change(c walwarden.caller, token_id uuid, action text) RETURNS walwarden.token
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t walwarden.token;
+    me walwarden.member;
+BEGIN
+    IF token_id IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'token_id is missing',
+            HINT = 'SELECT token_id, name FROM walwarden.token_list shows your tokens.';
+    END IF;
+    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL;
+    me := walwarden._caller_member(c, t.org_id);
+    PERFORM walwarden._require(c, t.org_id, action,
+        CASE WHEN t.id IS NOT NULL AND t.owner_id IS NULL THEN 'shared' WHEN t.owner_id = me.id THEN 'own' ELSE 'private' END);
+    -- locked only for those who may: a stranger must not make others wait
+    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = format('token %s does not exist', token_id),
+            HINT = 'SELECT token_id, name FROM walwarden.token_list shows the tokens.';
+    END IF;
+    RETURN t;
+END
+$$;
+
+CREATE FUNCTION walwarden._revoke_token(token_id uuid, reason text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    t walwarden.token := walwarden._token_for_change(c, token_id, 'token.revoke');
+BEGIN
+    PERFORM walwarden._check_reason(reason);
+    RETURN walwarden._revoke(c, t, reason);
+END
+$$;
+
+-- Here and not with the other members' functions because it revokes.
+CREATE FUNCTION walwarden._remove_member(org text, subject text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    m walwarden.member := was;
+    t walwarden.token;
+BEGIN
+    PERFORM walwarden._check_last_manager(was);
+    FOR t IN SELECT f.* FROM walwarden.token AS f
+              WHERE f.owner_id = m.id AND f.revoked_at IS NULL AND f.removed_at IS NULL
+              ORDER BY f.id FOR NO KEY UPDATE LOOP
+        PERFORM walwarden._revoke(c, t, 'owner removed');
+    END LOOP;
+    m.removed_at := clock_timestamp();
+    RETURN walwarden._update_member(c, 'member.removed', was, m);
+END
+$$;
+
+CREATE FUNCTION walwarden.issue_token(
+        org text, name text, scopes text[] DEFAULT '{}', expires_at timestamptz DEFAULT NULL,
+        owner text DEFAULT NULL, role text DEFAULT NULL, kind text DEFAULT 'api',
+        OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.issue_token(text, text, text[], timestamptz, text, text, text) IS
+'Issues a token and returns its plaintext, wal_ and 64 hex digits, once: only its SHA-256 fingerprint is stored. name: 1 to 100 characters. scopes: names of the catalogue, each once. expires_at: NULL or infinity for none. owner: NULL for a shared token, else the subject whose private token it is. role: take the permissions from this role instead of scopes. kind: api or node. Shared, role and node tokens for operators, owners and admins; a private one for its owner, and for operators, audited as revealed. Errors: 42501 no right or scopes wider than the owner''s, 42704 unknown organisation, owner or role, 22023 bad value, 55000 wrong plan or disabled owner, 53400 too many tokens. Example: SELECT * FROM walwarden.issue_token(''acme'', ''ci'', ARRAY[''databases:read''], now() + interval ''90 days'');';
+
+CREATE FUNCTION walwarden.list_tokens(org text, after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
+    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.list_tokens(text, uuid, integer) IS
+'Lists the tokens of an organisation, newest first, revoked ones too; a page of max_rows (1 to 1000) after the token_id that ended the page before. All tokens for operators, owners and admins; their own for other members. Errors: 42501 no member, 42704 unknown organisation, 22023 bad page. Example: SELECT name, state, last_used_at FROM walwarden.list_tokens(''acme'');';
+
+CREATE FUNCTION walwarden.visible_tokens()
+    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.visible_tokens() IS
+'The door behind the view token_list: every token that the caller may see, of all organisations. Example: SELECT name FROM walwarden.token_list;';
+
+CREATE VIEW walwarden.token_list WITH (security_barrier) AS
+    SELECT token_id, name, fingerprint_handle, kind, visibility, owner, role, scopes, effective_scopes, state,
+           created_at, created_by, expires_at, last_used_at, disabled_at, disabled_reason, revoked_at, revoked_by, overlap_until
+      FROM walwarden.visible_tokens();
+
+CREATE FUNCTION walwarden.revoke_token(token_id uuid, reason text DEFAULT NULL) RETURNS boolean
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.revoke_token(uuid, text) IS
+'Revokes a token for good, with effect for every transaction that starts after this one commits. reason: NULL or 1 to 500 characters. Own private tokens for any member; all tokens for operators, owners and admins. Returns false, and records nothing, when it was revoked before. Errors: 42501 no right or, but for operators, no such token, 42704 unknown token, 22023 bad value. Example: SELECT walwarden.revoke_token(token_id, ''laptop lost'') FROM walwarden.token_list WHERE name = ''ci'';';

@@ -1,0 +1,283 @@
+-- Reading, extending and verifying the audit chain.
+
+-- The chain that a name means: the org of a slug, or the system chain.
+CREATE FUNCTION walwarden._chain(c walwarden.caller, org text, action text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF org = '_system' THEN
+        PERFORM walwarden._require(c, NULL, action, 'system');
+        RETURN walwarden._system_org();
+    END IF;
+    RETURN (walwarden._org(c, org, action, 'org')).id;
+END
+$$;
+
+CREATE FUNCTION walwarden._list_audit(org text, after_seq bigint, max_rows integer) RETURNS SETOF walwarden.audit_entry
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    chain uuid := walwarden._chain(c, org, 'audit.list');
+BEGIN
+    IF max_rows IS NULL OR max_rows < 1 OR max_rows > 1000 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'max_rows is not between 1 and 1000',
+            HINT = 'List in pages: give the last seq of one page as after_seq of the next.';
+    ELSIF after_seq IS NULL OR after_seq < 0 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'after_seq is missing or negative',
+            HINT = 'Give the last seq of the page before, or 0 for the first page.';
+    END IF;
+    RETURN QUERY
+        SELECT e.* FROM walwarden.audit_entry AS e WHERE e.org_id = chain AND e.seq > after_seq ORDER BY e.seq LIMIT max_rows;
+END
+$$;
+
+CREATE FUNCTION walwarden._append_audit(kind text, payload jsonb, job_id uuid, org text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    chain uuid;
+    actor jsonb;
+BEGIN
+    SELECT o.id INTO chain FROM walwarden.org AS o WHERE o.slug = coalesce(org, walwarden.current_org());
+    IF chain = walwarden.current_org_id()
+       AND EXISTS (SELECT FROM walwarden.role_grant AS g WHERE g.kind = 'rest' AND g.role = c.role AND g.revoked_at IS NULL) THEN
+        actor := jsonb_build_object('kind', 'token', 'role', c.role, 'tokenId', walwarden.current_token_id(),
+                                    'subject', walwarden.current_subject());
+    ELSIF org IS NULL AND chain IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'organisation is missing',
+            HINT = 'Name the organisation, or authenticate a token first.';
+    ELSE
+        chain := (walwarden._org(c, coalesce(org, walwarden.current_org()), 'audit.append', 'org')).id;
+        actor := walwarden._actor(c, chain);
+    END IF;
+    IF kind IS NULL OR kind !~ '^app(\.[a-z0-9_]+)+$' OR length(kind) > 100 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('bad audit kind %s', walwarden._shown(kind)),
+            HINT = 'Kinds of your own are app. and lower-case words with dots between them, at most 100 characters: app.invoice.sent.';
+    ELSIF payload IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'payload is missing',
+            HINT = 'Give any JSON value with integers only; {} is one.';
+    END IF;
+    RETURN walwarden._append(chain, kind, jsonb_build_object('actor', actor, 'data', payload), job_id);
+END
+$$;
+
+-- One chain, streamed in the order of seq: its entries and links, and the
+-- expected head when one is given.
+CREATE FUNCTION walwarden._verify_chain(
+        org_id uuid, expected_seq bigint, expected_hash text,
+        OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_verify_chain';
+
+-- NULL for what is no JSON: a tampered body must give a verdict, not an error.
+CREATE FUNCTION walwarden._json(body text) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN body::jsonb;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+
+-- The first difference between the present state and what the chain says of
+-- it. Every described row must equal the entry that it names, every entry that
+-- describes a row must find it at that entry or a later one, every credential
+-- must be committed to by its entry, and the triggers must be armed.
+CREATE FUNCTION walwarden._cross_check(chain uuid, OUT bad_seq bigint, OUT reason text)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH entry AS MATERIALIZED (
+        SELECT e.seq, walwarden._json(e.body) -> 'payload' AS payload
+          FROM walwarden.audit_entry AS e
+         WHERE e.org_id = chain
+    ), described AS MATERIALIZED (
+        SELECT d.type, d.id, d.audit_seq, d.state
+          FROM walwarden._described AS d
+         WHERE d.org_id = chain
+    ), finding AS (
+        SELECT d.audit_seq AS seq, format('%s %s differs from entry %s', d.type, d.id, d.audit_seq) AS reason
+          FROM described AS d
+          LEFT JOIN entry AS e ON e.seq = d.audit_seq
+         WHERE e.payload -> 'object' IS DISTINCT FROM jsonb_build_object('type', d.type, 'id', d.id)
+            OR e.payload -> 'after' IS DISTINCT FROM d.state
+        UNION ALL
+        SELECT e.seq, format('%s %s of entry %s is missing', e.payload #>> '{object,type}', e.payload #>> '{object,id}', e.seq)
+          FROM entry AS e
+          LEFT JOIN described AS d ON d.type = e.payload #>> '{object,type}' AND d.id = e.payload #>> '{object,id}'
+         WHERE e.payload ? 'object' AND d.id IS NULL
+        UNION ALL
+        SELECT e.seq, format('%s %s is older than entry %s', d.type, d.id, e.seq)
+          FROM entry AS e
+          JOIN described AS d ON d.type = e.payload #>> '{object,type}' AND d.id = e.payload #>> '{object,id}'
+         WHERE d.audit_seq < e.seq
+        UNION ALL
+        SELECT c.audit_seq, format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq)
+          FROM walwarden.credential AS c
+          JOIN walwarden.token AS t ON t.id = c.token_id AND t.org_id = chain
+          LEFT JOIN entry AS e ON e.seq = c.audit_seq
+         WHERE (e.payload #> '{after,credentials}' @> jsonb_build_array(jsonb_build_object(
+                   'commitment', walwarden._commitment(c.token_id, c.fingerprint)))) IS NOT TRUE
+        UNION ALL
+        SELECT NULL, format('trigger %s on walwarden.%s is not ENABLE ALWAYS', p.trigger, p.relation)
+          FROM walwarden._protecting_trigger AS p
+         WHERE NOT EXISTS (SELECT FROM pg_trigger AS g JOIN pg_class AS r ON r.oid = g.tgrelid
+                            WHERE r.relnamespace = 'walwarden'::regnamespace
+                              AND r.relname = p.relation AND g.tgname = p.trigger AND g.tgenabled = 'A')
+        UNION ALL
+        SELECT NULL, 'the CHECK of walwarden.audit_entry is missing or not validated'
+         WHERE NOT EXISTS (SELECT FROM pg_constraint AS k
+                            WHERE k.conrelid = 'walwarden.audit_entry'::regclass
+                              AND k.conname = 'audit_entry_holds' AND k.convalidated)
+    )
+    SELECT f.seq, f.reason FROM finding AS f ORDER BY f.seq NULLS LAST, f.reason LIMIT 1
+$$;
+
+-- Every chain there is: those of the orgs, the system's, and any that entries
+-- name though its org is gone. Chains are found by skipping along the index.
+CREATE FUNCTION walwarden._chains(OUT org_id uuid, OUT name text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE found AS (
+        (SELECT e.org_id FROM walwarden.audit_entry AS e ORDER BY e.org_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.org_id FROM walwarden.audit_entry AS e WHERE e.org_id > f.org_id ORDER BY e.org_id LIMIT 1)
+          FROM found AS f
+         WHERE f.org_id IS NOT NULL
+    ), chain AS (
+        SELECT f.org_id FROM found AS f WHERE f.org_id IS NOT NULL
+        UNION
+        SELECT o.id FROM walwarden.org AS o
+        UNION
+        SELECT walwarden._system_org()
+    )
+    SELECT c.org_id, CASE WHEN c.org_id = walwarden._system_org() THEN '_system' ELSE coalesce(o.slug, c.org_id::text) END
+      FROM chain AS c
+      LEFT JOIN walwarden.org AS o ON o.id = c.org_id
+     ORDER BY c.org_id <> walwarden._system_org(), o.slug, c.org_id
+$$;
+
+CREATE FUNCTION walwarden._verify_audit_chain(org text, expected_seq bigint, expected_hash text)
+    RETURNS TABLE (org_name text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    wanted uuid;
+    chain record;
+BEGIN
+    IF org IS NULL THEN
+        PERFORM walwarden._require(c, NULL, 'audit.verify', 'all');
+    ELSE
+        wanted := walwarden._chain(c, org, 'audit.verify');
+    END IF;
+    IF (expected_seq IS NULL) <> (expected_hash IS NULL) OR (org IS NULL AND expected_seq IS NOT NULL) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'an expected head needs an organisation, a seq and a hash',
+            HINT = 'Give all three, as an earlier verification of that chain returned them.';
+    ELSIF expected_seq < 1 OR expected_hash !~ '^[0-9a-f]{64}$' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'bad expected head',
+            HINT = 'seq is 1 or more; hash is 64 lower-case hex digits.';
+    END IF;
+    FOR chain IN SELECT k.org_id, k.name FROM walwarden._chains() AS k WHERE wanted IS NULL OR k.org_id = wanted LOOP
+        org_name := chain.name;
+        SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
+          INTO entries, head_hash, first_bad_seq, reason
+          FROM walwarden._verify_chain(chain.org_id, expected_seq, expected_hash) AS v;
+        IF reason IS NULL THEN
+            SELECT x.bad_seq, x.reason INTO first_bad_seq, reason FROM walwarden._cross_check(chain.org_id) AS x;
+        END IF;
+        ok := reason IS NULL;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION walwarden.list_audit(org text, after_seq bigint DEFAULT 0, max_rows integer DEFAULT 100) RETURNS SETOF walwarden.audit_entry
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.list_audit(text, bigint, integer) IS
+'Lists the audit entries of an organisation, or of the system chain for org _system, in order: a page of max_rows (1 to 1000) after after_seq. For operators, and for owners and admins of the organisation. Errors: 42501 no right, 42704 unknown organisation, 22023 bad page. Example: SELECT seq, at, kind, body FROM walwarden.list_audit(''acme'');';
+
+CREATE FUNCTION walwarden.append_audit(kind text, payload jsonb, job_id uuid DEFAULT NULL, org text DEFAULT NULL) RETURNS bigint
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.append_audit(text, jsonb, uuid, text) IS
+'Appends an entry of your application''s own to an organisation''s chain; returns its seq. kind: app. and lower-case words with dots, at most 100 characters. payload: JSON with integers only, stored under payload.data; an entry has at most 64 KiB. org NULL: the identity''s. For operators, owners and admins, and for a token''s identity in a role given grant_rest. Errors: 42501 no right, 42704 unknown organisation, 22023 bad kind or payload, 55P03 chain locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT walwarden.append_audit(''app.invoice.sent'', ''{"invoice":17}'', NULL, ''acme'');';
+
+CREATE FUNCTION walwarden.verify_audit_chain(org text DEFAULT NULL, expected_seq bigint DEFAULT NULL, expected_hash text DEFAULT NULL)
+    RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.verify_audit_chain(text, bigint, text) IS
+'Verifies an audit chain, or with NULL every chain, and that the present state is what it says; writes nothing. With the seq and hash of an earlier head it also finds a lost tail. reason names the first finding, first_bad_seq its entry. For operators; for owners and admins with their organisation named. Errors: 42501 no right, 42704 unknown organisation, 22023 bad expected head. Example: SELECT * FROM walwarden.verify_audit_chain(''acme'');';
+
+-- The same verdict without a line of this extension's C: hashes by pgcrypto,
+-- rendering by to_char. For whoever does not trust the library.
+CREATE FUNCTION walwarden.verify_audit_chain_sql(org text)
+    RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH chain AS (
+        SELECT c.org_id, c.name FROM walwarden._chains() AS c WHERE $1 IS NULL OR c.name = $1
+    ), linked AS (
+        SELECT e.*, c.name,
+               row_number() OVER w AS n,
+               coalesce(lag(e.hash) OVER w,
+                        walwarden._digest_sha256(convert_to('walwarden/audit/v1:' || e.org_id::text, 'UTF8'))) AS want_prev
+          FROM walwarden.audit_entry AS e
+          JOIN chain AS c ON c.org_id = e.org_id
+        WINDOW w AS (PARTITION BY e.org_id ORDER BY e.seq)
+    ), judged AS (
+        SELECT l.org_id, l.n, l.hash,
+               CASE
+                   WHEN l.seq <> l.n THEN 'entry is missing'
+                   WHEN l.hash <> walwarden._digest_sha256(convert_to(encode(l.prev_hash, 'hex') || l.body, 'UTF8'))
+                       THEN 'hash does not match the body'
+                   WHEN NOT starts_with(l.body,
+                            '{"at":"' || walwarden._iso(l.at) || '","jobId":' || coalesce('"' || l.job_id::text || '"', 'null')
+                            || ',"kind":"' || l.kind || '","payload":{')
+                        OR walwarden._json(l.body) #>> '{payload,org}' IS DISTINCT FROM l.org_id::text
+                        OR walwarden._json(l.body) #>> '{payload,seq}' IS DISTINCT FROM l.seq::text
+                       THEN 'columns differ from the body'
+                   WHEN l.prev_hash <> l.want_prev THEN 'prev_hash is not the hash of the entry before'
+               END AS reason
+          FROM linked AS l
+    ), summed AS (
+        SELECT c.org_id, c.name, count(j.n) AS entries,
+               (array_agg(encode(j.hash, 'hex') ORDER BY j.n DESC) FILTER (WHERE j.n IS NOT NULL))[1] AS head_hash,
+               (array_agg(j.n ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS bad_seq,
+               (array_agg(j.reason ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS reason
+          FROM chain AS c
+          LEFT JOIN judged AS j ON j.org_id = c.org_id
+         GROUP BY c.org_id, c.name
+    )
+    SELECT s.name, s.entries, s.head_hash,
+           s.reason IS NULL AND x.reason IS NULL,
+           CASE WHEN s.reason IS NULL THEN x.bad_seq ELSE s.bad_seq END,
+           coalesce(s.reason, x.reason)
+      FROM summed AS s
+      LEFT JOIN LATERAL (SELECT f.bad_seq, f.reason FROM walwarden._cross_check(s.org_id) AS f WHERE s.reason IS NULL) AS x ON true
+     ORDER BY s.name <> '_system', s.name
+$$;
+COMMENT ON FUNCTION walwarden.verify_audit_chain_sql(text) IS
+'verify_audit_chain in plain SQL with pgcrypto, for whoever does not trust the C code; NULL verifies every chain. Slow: about a hundredth of the speed. For the extension''s owner and superusers. Errors: 42501 no right. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';

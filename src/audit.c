@@ -1,0 +1,557 @@
+/*
+ * audit.c
+ *		The audit chain: the bytes of an entry, the trigger that appends, the
+ *		guard that refuses changes.
+ *
+ * An entry's body is canonical JSON, {"at":..,"jobId":..,"kind":..,"payload":{..}},
+ * with the org and the seq inside the payload; its hash is
+ * SHA-256(hex(prev_hash) || body). docs/audit-chain.md is the specification.
+ *
+ * Locking: a chain is extended under a heavyweight lock of its own, taken here,
+ * at the moment of appending, and held to the end of the transaction. The head
+ * is then read from the entries by index, seeing everything that is committed
+ * and everything of this transaction, so that no head is stored anywhere and
+ * none can differ from the entries. The lock goes after the commit is visible:
+ * whoever gets it next reads the new head. The lock lives in the advisory space
+ * under a class that no SQL function can reach.
+ *
+ * Invariants: one entry follows another in exactly one way, in every isolation
+ * level, or the statement fails with 40001; an entry that came with a hash is
+ * never hashed again; a transaction that appended commits synchronously and is
+ * never prepared.
+ */
+#include "walwarden.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "canonical.h"
+#include "compat.h"
+#include "tables.h"
+
+/* Fourth field of an advisory lock's tag; SQL functions use 1 and 2. */
+#define CHAIN_LOCK_CLASS 0x5741
+
+#define GENESIS_PREFIX "walwarden/audit/v1:"
+
+typedef struct Head
+{
+	int64		seq;			/* 0 for an empty chain */
+	uint8		hash[DIGEST_LEN];
+} Head;
+
+/* Outermost subtransaction level that appended and still may commit; 0: none. */
+static int	appended_level = 0;
+
+static void
+audit_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && appended_level != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that appended to an audit chain"),
+				 errdetail("A prepared transaction would keep the chain locked for an unbounded time."),
+				 errhint("Commit it directly.")));
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		appended_level = 0;
+}
+
+static void
+audit_subxact_callback(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (appended_level < level)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		appended_level = 0;
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		appended_level = level - 1;
+}
+
+void
+audit_init(void)
+{
+	RegisterXactCallback(audit_xact_callback, NULL);
+	RegisterSubXactCallback(audit_subxact_callback, NULL);
+}
+
+/* What the first entry of a chain has as its prev_hash. */
+void
+audit_genesis(const pg_uuid_t *org_id, uint8 *digest)
+{
+	char		uuid[UUID_TEXT_LEN + 1];
+	DigestPart	parts[2] = {{GENESIS_PREFIX, strlen(GENESIS_PREFIX)}, {uuid, UUID_TEXT_LEN}};
+
+	render_uuid(org_id, uuid);
+	digest_sha256(parts, 2, digest);
+}
+
+void
+audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash)
+{
+	char		hex[DIGEST_HEX_LEN];
+	DigestPart	parts[2] = {{hex, DIGEST_HEX_LEN}, {body, body_len}};
+
+	hex_lower(prev_hash, DIGEST_LEN, hex);
+	digest_sha256(parts, 2, hash);
+}
+
+/* Past the closing quote of the string that opens at p, or NULL. */
+static const char *
+skip_string(const char *p, const char *end)
+{
+	for (p++; p < end; p++)
+	{
+		if (*p == '\\')
+			p++;
+		else if (*p == '"')
+			return p + 1;
+	}
+	return NULL;
+}
+
+/* To the comma or brace that ends the value of a member at p, or NULL. */
+static const char *
+skip_value(const char *p, const char *end)
+{
+	int			depth = 0;
+
+	while (p < end)
+	{
+		switch (*p)
+		{
+			case '"':
+				p = skip_string(p, end);
+				if (p == NULL)
+					return NULL;
+				continue;
+			case '{':
+			case '[':
+				depth++;
+				break;
+			case ',':
+				if (depth == 0)
+					return p;
+				break;
+			case '}':
+			case ']':
+				if (depth == 0)
+					return p;
+				depth--;
+				break;
+			default:
+				break;
+		}
+		p++;
+	}
+	return NULL;
+}
+
+static bool
+member_is(const char *begin, const char *end, const char *want)
+{
+	size_t		len = strlen(want);
+
+	return (size_t) (end - begin) == len && memcmp(begin, want, len) == 0;
+}
+
+/*
+ * Whether body says what the columns say: at, jobId and kind before the payload
+ * byte by byte, then org and seq among the payload's own members. body is JSON
+ * text; one that is not gives false.
+ */
+bool
+audit_body_matches(const AuditColumns *columns, const char *body, size_t len)
+{
+	char		head[256];
+	char		org[UUID_TEXT_LEN + 16];
+	char		seq[40];
+	char		uuid[UUID_TEXT_LEN + 1];
+	char		at[ISO_TIME_LEN + 1];
+	const char *end = body + len;
+	const char *p;
+	int			head_len;
+	bool		has_org = false;
+	bool		has_seq = false;
+
+	if (!render_time(columns->at, at))
+		return false;
+	if (columns->job_id != NULL)
+		render_uuid(columns->job_id, uuid);
+	head_len = snprintf(head, sizeof(head), "{\"at\":\"%s\",\"jobId\":%s%s%s,\"kind\":\"%.*s\",\"payload\":{", at,
+						columns->job_id ? "\"" : "", columns->job_id ? uuid : "null", columns->job_id ? "\"" : "",
+						(int) columns->kind_len, columns->kind);
+	if (head_len >= (int) sizeof(head) || len < (size_t) head_len || memcmp(body, head, head_len) != 0)
+		return false;
+
+	render_uuid(columns->org_id, uuid);
+	snprintf(org, sizeof(org), "\"org\":\"%s\"", uuid);
+	snprintf(seq, sizeof(seq), "\"seq\":" INT64_FORMAT, columns->seq);
+	for (p = body + head_len; p != NULL && p < end; p++)
+	{
+		const char *member = p;
+		const char *key_end;
+
+		if (*p != '"' || (key_end = skip_string(p, end)) == NULL || (p = skip_value(key_end, end)) == NULL)
+			return false;
+		if (member_is(member, key_end, "\"org\""))
+			has_org = member_is(member, p, org);
+		else if (member_is(member, key_end, "\"seq\""))
+			has_seq = member_is(member, p, seq);
+		if (*p == '}')
+			break;
+	}
+	/* the payload's brace and the envelope's are the end */
+	return p != NULL && end - p == 2 && p[1] == '}' && has_org && has_seq;
+}
+
+/*
+ * walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)
+ *
+ * The CHECK of walwarden.audit_entry: everything that one entry can be held to
+ * without the others.
+ */
+PG_FUNCTION_INFO_V1(walwarden_audit_entry_holds);
+Datum
+walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
+{
+	AuditColumns columns;
+	text	   *kind;
+	text	   *body;
+	bytea	   *prev_hash;
+	bytea	   *hash;
+	uint8		digest[DIGEST_LEN];
+	CanonicalText canonical;
+	bool		same;
+
+	for (int i = 0; i < 8; i++)
+		if (PG_ARGISNULL(i) && i != 4)
+			PG_RETURN_BOOL(false);
+	kind = PG_GETARG_TEXT_PP(3);
+	body = PG_GETARG_TEXT_PP(5);
+	prev_hash = PG_GETARG_BYTEA_PP(6);
+	hash = PG_GETARG_BYTEA_PP(7);
+	columns.org_id = PG_GETARG_UUID_P(0);
+	columns.seq = PG_GETARG_INT64(1);
+	columns.at = PG_GETARG_TIMESTAMPTZ(2);
+	columns.kind = VARDATA_ANY(kind);
+	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
+	columns.job_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
+
+	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
+		PG_RETURN_BOOL(false);
+	audit_hash((uint8 *) VARDATA_ANY(prev_hash), VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), digest);
+	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0 ||
+		!audit_body_matches(&columns, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body)))
+		PG_RETURN_BOOL(false);
+	if (!canonical_render(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), AUDIT_BODY_MAX, &canonical))
+		PG_RETURN_BOOL(false);
+	same = canonical.len == VARSIZE_ANY_EXHDR(body) && memcmp(canonical.data, VARDATA_ANY(body), canonical.len) == 0;
+	pfree(canonical.data);
+	PG_RETURN_BOOL(same);
+}
+
+/* The holders of a lock, as "12, 34"; empty when they have gone meanwhile. */
+static char *
+blocking_pids(const LOCKTAG *tag)
+{
+	StringInfoData pids;
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+
+	initStringInfo(&pids);
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC	   *proc = compat_vxid_proc(holders[i]);
+
+		if (proc != NULL && proc->pid != 0)
+			appendStringInfo(&pids, "%s%d", pids.len > 0 ? ", " : "", proc->pid);
+	}
+	return pids.data;
+}
+
+/*
+ * Lock a chain to the end of the transaction. Waits no longer than
+ * walwarden.audit_lock_timeout, or lock_timeout where that is shorter.
+ */
+static void
+lock_chain(const pg_uuid_t *org_id)
+{
+	LOCKTAG		tag;
+	uint64		halves[2];
+	uint64		key;
+	int			save_timeout = LockTimeout;
+	MemoryContext save_context = CurrentMemoryContext;
+
+	/* two chains may share a key: they then wait for each other, no more */
+	memcpy(halves, org_id->data, sizeof(halves));
+	key = halves[0] ^ halves[1];
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, CHAIN_LOCK_CLASS);
+
+	PG_TRY();
+	{
+		if (walwarden_audit_lock_timeout > 0 &&
+			(LockTimeout == 0 || walwarden_audit_lock_timeout < LockTimeout))
+			LockTimeout = walwarden_audit_lock_timeout;
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		LockTimeout = save_timeout;
+	}
+	PG_CATCH();
+	{
+		int			waited = LockTimeout;
+		char		uuid[UUID_TEXT_LEN + 1];
+		char	   *pids;
+
+		LockTimeout = save_timeout;
+		MemoryContextSwitchTo(save_context);
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		render_uuid(org_id, uuid);
+		pids = blocking_pids(&tag);
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock the audit chain of %s within %d ms", uuid, waited),
+				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
+				 errhint("Try again; a transaction that appended to this chain must end first.")));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * The last entry of a chain. The caller holds the chain's lock, so that nobody
+ * else can commit another one. SnapshotSelf sees what is committed now and all
+ * that this transaction wrote, rows of the running statement included.
+ */
+static void
+read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
+{
+	TupleDesc	desc = RelationGetDescr(entries);
+	Oid			index_oid = get_relname_relid("audit_entry_pkey", RelationGetNamespace(entries));
+	Relation	index = index_open(index_oid, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	last;
+
+	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
+	scan = systable_beginscan_ordered(entries, index, SnapshotSelf, 1, &key);
+	last = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(last))
+	{
+		bool		isnull;
+		TransactionId xmin = HeapTupleHeaderGetXmin(last->t_data);
+		bytea	   *hash = DatumGetByteaPP(heap_getattr(last, Anum_audit_entry_hash, desc, &isnull));
+
+		/* a fixed snapshot that does not see the head would fork the chain's meaning */
+		if (IsolationUsesXactSnapshot() &&
+			TransactionIdIsNormal(xmin) &&
+			!TransactionIdIsCurrentTransactionId(xmin) &&
+			XidInMVCCSnapshot(xmin, GetTransactionSnapshot()))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to a concurrent append to the audit chain"),
+					 errhint("The transaction might succeed if retried.")));
+		head->seq = DatumGetInt64(heap_getattr(last, Anum_audit_entry_seq, desc, &isnull));
+		if (VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
+			elog(ERROR, "hash of audit entry " INT64_FORMAT " has a wrong length", head->seq);
+		memcpy(head->hash, VARDATA_ANY(hash), DIGEST_LEN);
+	}
+	else
+	{
+		head->seq = 0;
+		audit_genesis(org_id, head->hash);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+}
+
+/*
+ * The body of a new entry: the payload, a JSON object, with org and seq added,
+ * in its envelope, in canonical form.
+ */
+static text *
+compose_body(const AuditColumns *columns, const text *payload)
+{
+	const char *p = VARDATA_ANY(payload);
+	const char *end = p + VARSIZE_ANY_EXHDR(payload);
+	StringInfoData raw;
+	CanonicalText canonical;
+	char		at[ISO_TIME_LEN + 1];
+	char		uuid[UUID_TEXT_LEN + 1];
+	text	   *body;
+
+	if (!render_time(columns->at, at))
+		elog(ERROR, "the clock is out of range");
+	initStringInfo(&raw);
+	appendStringInfo(&raw, "{\"at\":\"%s\",", at);
+	if (columns->job_id != NULL)
+	{
+		render_uuid(columns->job_id, uuid);
+		appendStringInfo(&raw, "\"jobId\":\"%s\",", uuid);
+	}
+	else
+		appendStringInfoString(&raw, "\"jobId\":null,");
+	render_uuid(columns->org_id, uuid);
+	appendStringInfo(&raw, "\"kind\":\"%.*s\",\"payload\":{\"org\":\"%s\",\"seq\":" INT64_FORMAT,
+					 (int) columns->kind_len, columns->kind, uuid, columns->seq);
+
+	/* go on inside the payload's own braces */
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	if (p == end || *p != '{')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("payload of an audit entry is not a JSON object"),
+				 errhint("Insert the payload as body, and leave hash, prev_hash, seq and at out.")));
+	for (p++; p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'); p++)
+		 /* skip */ ;
+	if (p < end && *p != '}')
+		appendStringInfoChar(&raw, ',');
+	appendBinaryStringInfo(&raw, p, end - p);
+	appendStringInfoChar(&raw, '}');
+
+	if (text_contains_token(raw.data, raw.len))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an audit entry cannot contain a token"),
+				 errhint("A token is a secret and is never stored; treat this one as disclosed and revoke it.")));
+	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("payload cannot be an audit entry: %s", canonical.error),
+				 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
+						 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+	body = cstring_to_text_with_len(canonical.data, canonical.len);
+	pfree(canonical.data);
+	pfree(raw.data);
+	return body;
+}
+
+static bytea *
+digest_to_bytea(const uint8 *digest)
+{
+	bytea	   *result = palloc(VARHDRSZ + DIGEST_LEN);
+
+	SET_VARSIZE(result, VARHDRSZ + DIGEST_LEN);
+	memcpy(VARDATA(result), digest, DIGEST_LEN);
+	return result;
+}
+
+static void
+check_trigger(const char *name, FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by the trigger manager", name)));
+	if (!TRIGGER_FIRED_BEFORE(((TriggerData *) fcinfo->context)->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired BEFORE", name)));
+}
+
+/*
+ * Trigger BEFORE INSERT FOR EACH ROW on walwarden.audit_entry.
+ *
+ * hash NULL: a new entry; org_id, kind, job_id and body, which holds the
+ * payload, are given, the rest is made here. hash given: a restored entry, which
+ * stays as it is; the CHECK decides about it.
+ */
+PG_FUNCTION_INFO_V1(walwarden_audit_append);
+Datum
+walwarden_audit_append(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Datum		values[Natts_audit_entry];
+	bool		nulls[Natts_audit_entry];
+	bool		replace[Natts_audit_entry] = {false};
+	AuditColumns columns;
+	Head		head;
+	uint8		hash[DIGEST_LEN];
+	text	   *kind;
+	text	   *body;
+
+	check_trigger("walwarden_audit_append", fcinfo);
+	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
+		RelationGetDescr(trigdata->tg_relation)->natts != Natts_audit_entry)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"walwarden_audit_append\" must be fired by INSERT on walwarden.audit_entry for each row")));
+
+	heap_deform_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation), values, nulls);
+	if (!nulls[Anum_audit_entry_hash - 1])
+		return PointerGetDatum(trigdata->tg_trigtuple);
+
+	if (nulls[Anum_audit_entry_org_id - 1] || nulls[Anum_audit_entry_kind - 1] || nulls[Anum_audit_entry_body - 1] ||
+		!nulls[Anum_audit_entry_seq - 1] || !nulls[Anum_audit_entry_at - 1] || !nulls[Anum_audit_entry_prev_hash - 1])
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an audit entry is either new or restored"),
+				 errhint("Give org_id, kind, job_id and the payload as body for a new one, or all columns for a restored one.")));
+
+	kind = DatumGetTextPP(values[Anum_audit_entry_kind - 1]);
+	columns.org_id = DatumGetUUIDP(values[Anum_audit_entry_org_id - 1]);
+	columns.kind = VARDATA_ANY(kind);
+	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
+	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
+
+	lock_chain(columns.org_id);
+	read_head(trigdata->tg_relation, columns.org_id, &head);
+	columns.seq = head.seq + 1;
+	columns.at = GetCurrentTimestamp();
+	body = compose_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]));
+	audit_hash(head.hash, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), hash);
+
+	values[Anum_audit_entry_seq - 1] = Int64GetDatum(columns.seq);
+	values[Anum_audit_entry_at - 1] = TimestampTzGetDatum(columns.at);
+	values[Anum_audit_entry_body - 1] = PointerGetDatum(body);
+	values[Anum_audit_entry_prev_hash - 1] = PointerGetDatum(digest_to_bytea(head.hash));
+	values[Anum_audit_entry_hash - 1] = PointerGetDatum(digest_to_bytea(hash));
+	for (int i = 0; i < Natts_audit_entry; i++)
+		if (i != Anum_audit_entry_job_id - 1)
+		{
+			nulls[i] = false;
+			replace[i] = true;
+		}
+
+	/* an acknowledged entry survives a crash whatever synchronous_commit says */
+	ForceSyncCommit();
+	if (appended_level == 0 || appended_level > GetCurrentTransactionNestLevel())
+		appended_level = GetCurrentTransactionNestLevel();
+
+	return PointerGetDatum(heap_modify_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation),
+											 values, nulls, replace));
+}
+
+/* Trigger BEFORE anything on what nobody may change. */
+PG_FUNCTION_INFO_V1(walwarden_refuse_change);
+Datum
+walwarden_refuse_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	const char *command;
+
+	check_trigger("walwarden_refuse_change", fcinfo);
+	command = TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) ? "INSERT" :
+		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? "UPDATE" :
+		TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) ? "DELETE" : "TRUNCATE";
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s on walwarden.%s is not allowed", command, RelationGetRelationName(trigdata->tg_relation)),
+			 errhint("Nobody changes these rows, the owner and superusers included.")));
+	PG_RETURN_NULL();
+}

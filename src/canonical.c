@@ -1,0 +1,617 @@
+/*
+ * canonical.c
+ *		Canonical JSON: RFC 8785 restricted to strings, integers, booleans, null,
+ *		arrays and objects.
+ *
+ * The input is untrusted bytes. It is parsed once, from left to right, and
+ * rendered as it is parsed; the members of an object are put in order when it
+ * closes. Equal values give equal bytes, and every canonical text renders to
+ * itself.
+ *
+ * Invariants: no byte is read at or after the end; nothing is written beyond
+ * the limit; recursion is bounded by CANONICAL_MAX_DEPTH; there is no error
+ * exit but the return value.
+ */
+#ifdef CANONICAL_STANDALONE
+#include <stdlib.h>
+#include <string.h>
+#define palloc(n) malloc(n)
+#define repalloc(p, n) realloc(p, n)
+#define pfree(p) free(p)
+#else
+#include "postgres.h"
+#endif
+
+#include <stdint.h>
+
+#include "canonical.h"
+
+/* A member of an object that is still open, within the output. */
+typedef struct Member
+{
+	size_t		key;			/* first byte of the key's content */
+	size_t		key_len;		/* rendered, without its quotes */
+	size_t		begin;			/* of the whole member, at the key's quote */
+	size_t		end;
+} Member;
+
+typedef struct Parser
+{
+	const unsigned char *in;
+	size_t		len;
+	size_t		at;
+	char	   *out;
+	size_t		out_len;
+	size_t		out_room;
+	size_t		limit;
+	Member	   *members;		/* of all open objects, innermost last */
+	size_t		nmembers;
+	size_t		members_room;
+	const char *error;
+} Parser;
+
+static bool parse_value(Parser *p, int depth);
+
+static bool
+fail(Parser *p, const char *why)
+{
+	if (p->error == NULL)
+		p->error = why;
+	return false;
+}
+
+static bool
+emit(Parser *p, const char *bytes, size_t n)
+{
+	if (n > p->limit - p->out_len)
+		return fail(p, "too long");
+	if (n > p->out_room - p->out_len)
+	{
+		size_t		room = p->out_room * 2;
+
+		while (room - p->out_len < n)
+			room *= 2;
+		p->out = repalloc(p->out, room);
+		p->out_room = room;
+	}
+	memcpy(p->out + p->out_len, bytes, n);
+	p->out_len += n;
+	return true;
+}
+
+static void
+skip_space(Parser *p)
+{
+	while (p->at < p->len &&
+		   (p->in[p->at] == ' ' || p->in[p->at] == '\t' || p->in[p->at] == '\n' || p->in[p->at] == '\r'))
+		p->at++;
+}
+
+static bool
+accept(Parser *p, char c)
+{
+	if (p->at >= p->len || p->in[p->at] != (unsigned char) c)
+		return false;
+	p->at++;
+	return true;
+}
+
+/* Four hex digits of a \u escape. */
+static bool
+parse_hex4(Parser *p, uint32_t *unit)
+{
+	*unit = 0;
+	if (p->len - p->at < 4)
+		return fail(p, "unfinished \\u escape");
+	for (int i = 0; i < 4; i++)
+	{
+		unsigned char c = p->in[p->at];
+		uint32_t	digit;
+
+		if (c >= '0' && c <= '9')
+			digit = c - '0';
+		else if (c >= 'a' && c <= 'f')
+			digit = c - 'a' + 10;
+		else if (c >= 'A' && c <= 'F')
+			digit = c - 'A' + 10;
+		else
+			return fail(p, "bad \\u escape");
+		*unit = *unit << 4 | digit;
+		p->at++;
+	}
+	return true;
+}
+
+/* What follows a backslash, as a code point. */
+static bool
+parse_escape(Parser *p, uint32_t *cp)
+{
+	uint32_t	low;
+
+	if (p->at >= p->len)
+		return fail(p, "unfinished string");
+	switch (p->in[p->at++])
+	{
+		case '"':
+			*cp = '"';
+			return true;
+		case '\\':
+			*cp = '\\';
+			return true;
+		case '/':
+			*cp = '/';
+			return true;
+		case 'b':
+			*cp = '\b';
+			return true;
+		case 'f':
+			*cp = '\f';
+			return true;
+		case 'n':
+			*cp = '\n';
+			return true;
+		case 'r':
+			*cp = '\r';
+			return true;
+		case 't':
+			*cp = '\t';
+			return true;
+		case 'u':
+			break;
+		default:
+			return fail(p, "bad escape");
+	}
+	if (!parse_hex4(p, cp))
+		return false;
+	if (*cp >= 0xDC00 && *cp <= 0xDFFF)
+		return fail(p, "lone surrogate");
+	if (*cp >= 0xD800 && *cp <= 0xDBFF)
+	{
+		if (!accept(p, '\\') || !accept(p, 'u'))
+			return fail(p, "lone surrogate");
+		if (!parse_hex4(p, &low))
+			return false;
+		if (low < 0xDC00 || low > 0xDFFF)
+			return fail(p, "lone surrogate");
+		*cp = 0x10000 + ((*cp - 0xD800) << 10) + (low - 0xDC00);
+	}
+	return true;
+}
+
+/*
+ * Decode one code point of UTF-8 at in, of which left bytes remain. Returns its
+ * length, or 0 for a sequence that is cut short, overlong or out of range.
+ */
+static size_t
+decode_utf8(const unsigned char *in, size_t left, uint32_t *cp)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t		n;
+
+	if (in[0] < 0x80)
+	{
+		*cp = in[0];
+		return 1;
+	}
+	else if ((in[0] & 0xE0) == 0xC0)
+	{
+		n = 2;
+		*cp = in[0] & 0x1F;
+	}
+	else if ((in[0] & 0xF0) == 0xE0)
+	{
+		n = 3;
+		*cp = in[0] & 0x0F;
+	}
+	else if ((in[0] & 0xF8) == 0xF0)
+	{
+		n = 4;
+		*cp = in[0] & 0x07;
+	}
+	else
+		return 0;
+	if (left < n)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+	{
+		if ((in[i] & 0xC0) != 0x80)
+			return 0;
+		*cp = *cp << 6 | (in[i] & 0x3F);
+	}
+	if (*cp < least[n] || *cp > 0x10FFFF || (*cp >= 0xD800 && *cp <= 0xDFFF))
+		return 0;
+	return n;
+}
+
+/* One code point inside a string, escaped where RFC 8785 escapes it. */
+static bool
+emit_code_point(Parser *p, uint32_t cp)
+{
+	static const char digits[] = "0123456789abcdef";
+	char		bytes[6];
+
+	switch (cp)
+	{
+		case '"':
+			return emit(p, "\\\"", 2);
+		case '\\':
+			return emit(p, "\\\\", 2);
+		case '\b':
+			return emit(p, "\\b", 2);
+		case '\f':
+			return emit(p, "\\f", 2);
+		case '\n':
+			return emit(p, "\\n", 2);
+		case '\r':
+			return emit(p, "\\r", 2);
+		case '\t':
+			return emit(p, "\\t", 2);
+		default:
+			break;
+	}
+	if (cp == 0)
+		return fail(p, "\\u0000 is not allowed");
+	if (cp < 0x20)
+	{
+		memcpy(bytes, "\\u00", 4);
+		bytes[4] = digits[cp >> 4];
+		bytes[5] = digits[cp & 0xF];
+		return emit(p, bytes, 6);
+	}
+	if (cp < 0x80)
+	{
+		bytes[0] = (char) cp;
+		return emit(p, bytes, 1);
+	}
+	if (cp < 0x800)
+	{
+		bytes[0] = (char) (0xC0 | cp >> 6);
+		bytes[1] = (char) (0x80 | (cp & 0x3F));
+		return emit(p, bytes, 2);
+	}
+	if (cp < 0x10000)
+	{
+		bytes[0] = (char) (0xE0 | cp >> 12);
+		bytes[1] = (char) (0x80 | (cp >> 6 & 0x3F));
+		bytes[2] = (char) (0x80 | (cp & 0x3F));
+		return emit(p, bytes, 3);
+	}
+	bytes[0] = (char) (0xF0 | cp >> 18);
+	bytes[1] = (char) (0x80 | (cp >> 12 & 0x3F));
+	bytes[2] = (char) (0x80 | (cp >> 6 & 0x3F));
+	bytes[3] = (char) (0x80 | (cp & 0x3F));
+	return emit(p, bytes, 4);
+}
+
+/* A string with its quotes; the opening one is next in the input. */
+static bool
+parse_string(Parser *p)
+{
+	if (!accept(p, '"'))
+		return fail(p, "a string was expected");
+	if (!emit(p, "\"", 1))
+		return false;
+	for (;;)
+	{
+		uint32_t	cp;
+		size_t		n;
+
+		if (p->at >= p->len)
+			return fail(p, "unfinished string");
+		if (accept(p, '"'))
+			return emit(p, "\"", 1);
+		if (p->in[p->at] < 0x20)
+			return fail(p, "control character in a string");
+		if (accept(p, '\\'))
+		{
+			if (!parse_escape(p, &cp) || !emit_code_point(p, cp))
+				return false;
+			continue;
+		}
+		n = decode_utf8(p->in + p->at, p->len - p->at, &cp);
+		if (n == 0)
+			return fail(p, "bad UTF-8");
+		if (!emit(p, (const char *) p->in + p->at, n))
+			return false;
+		p->at += n;
+	}
+}
+
+/* An integer within +-(2^53-1), in its shortest form. */
+static bool
+parse_integer(Parser *p)
+{
+	bool		negative = accept(p, '-');
+	size_t		begin = p->at;
+	uint64_t	value = 0;
+
+	while (p->at < p->len && p->in[p->at] >= '0' && p->in[p->at] <= '9')
+	{
+		value = value * 10 + (p->in[p->at] - '0');
+		if (value > ((uint64_t) 1 << 53) - 1)
+			return fail(p, "number is not an integer within +-(2^53-1)");
+		p->at++;
+	}
+	if (p->at == begin)
+		return fail(p, "a value was expected");
+	if (p->in[begin] == '0' && p->at - begin > 1)
+		return fail(p, "number with a leading zero");
+	if (p->at < p->len && (p->in[p->at] == '.' || p->in[p->at] == 'e' || p->in[p->at] == 'E'))
+		return fail(p, "number is not an integer within +-(2^53-1)");
+	if (negative && value != 0 && !emit(p, "-", 1))
+		return false;
+	return emit(p, (const char *) p->in + begin, p->at - begin);
+}
+
+static bool
+parse_word(Parser *p, const char *word)
+{
+	size_t		n = strlen(word);
+
+	if (p->len - p->at < n || memcmp(p->in + p->at, word, n) != 0)
+		return fail(p, "a value was expected");
+	p->at += n;
+	return emit(p, word, n);
+}
+
+static bool
+parse_array(Parser *p, int depth)
+{
+	p->at++;
+	if (!emit(p, "[", 1))
+		return false;
+	skip_space(p);
+	if (accept(p, ']'))
+		return emit(p, "]", 1);
+	for (;;)
+	{
+		if (!parse_value(p, depth))
+			return false;
+		skip_space(p);
+		if (accept(p, ']'))
+			return emit(p, "]", 1);
+		if (!accept(p, ','))
+			return fail(p, "',' or ']' was expected");
+		if (!emit(p, ",", 1))
+			return false;
+	}
+}
+
+/* The next code point of a rendered key, which is valid. */
+static uint32_t
+next_code_point(const char *text, size_t *at, size_t len)
+{
+	const unsigned char *in = (const unsigned char *) text;
+	uint32_t	cp = 0;
+
+	if (in[*at] != '\\')
+	{
+		*at += decode_utf8(in + *at, len - *at, &cp);
+		return cp;
+	}
+	*at += 2;
+	switch (in[*at - 1])
+	{
+		case 'b':
+			return '\b';
+		case 'f':
+			return '\f';
+		case 'n':
+			return '\n';
+		case 'r':
+			return '\r';
+		case 't':
+			return '\t';
+		case 'u':				/* \u00XX is all that is rendered */
+			for (size_t i = *at + 2; i < *at + 4; i++)
+				cp = cp << 4 | (uint32_t) (in[i] <= '9' ? in[i] - '0' : in[i] - 'a' + 10);
+			*at += 4;
+			return cp;
+		default:				/* quote, backslash */
+			return in[*at - 1];
+	}
+}
+
+/* Order of keys by UTF-16 code units. */
+static int
+compare_keys(const char *out, const Member *a, const Member *b)
+{
+	size_t		i = 0;
+	size_t		j = 0;
+
+	while (i < a->key_len && j < b->key_len)
+	{
+		uint32_t	x = next_code_point(out + a->key, &i, a->key_len);
+		uint32_t	y = next_code_point(out + b->key, &j, b->key_len);
+		uint32_t	x_unit = x < 0x10000 ? x : 0xD800 + ((x - 0x10000) >> 10);
+		uint32_t	y_unit = y < 0x10000 ? y : 0xD800 + ((y - 0x10000) >> 10);
+
+		if (x_unit != y_unit)
+			return x_unit < y_unit ? -1 : 1;
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return (i < a->key_len) - (j < b->key_len);
+}
+
+/* Merge sort: stable, and n log n whatever the input is. */
+static void
+sort_members(const char *out, Member *members, Member *work, size_t n)
+{
+	size_t		half = n / 2;
+	size_t		i = 0;
+	size_t		j = half;
+
+	if (n < 2)
+		return;
+	sort_members(out, members, work, half);
+	sort_members(out, members + half, work, n - half);
+	for (size_t k = 0; k < n; k++)
+	{
+		bool		left = j >= n || (i < half && compare_keys(out, &members[i], &members[j]) <= 0);
+
+		work[k] = left ? members[i++] : members[j++];
+	}
+	memcpy(members, work, n * sizeof(Member));
+}
+
+/*
+ * Put the n members at members in order, in the output that begins at begin.
+ * Keys that meet are an error.
+ */
+static bool
+order_members(Parser *p, Member *members, size_t n, size_t begin)
+{
+	size_t		size = p->out_len - begin;
+	bool		sorted = true;
+	Member	   *work;
+	char	   *copy;
+	char	   *to;
+
+	for (size_t i = 1; i < n; i++)
+	{
+		int			order = compare_keys(p->out, &members[i - 1], &members[i]);
+
+		if (order == 0)
+			return fail(p, "duplicate key");
+		if (order > 0)
+			sorted = false;
+	}
+	if (sorted)
+		return true;
+
+	work = palloc(n * sizeof(Member));
+	sort_members(p->out, members, work, n);
+	pfree(work);
+	for (size_t i = 1; i < n; i++)
+		if (compare_keys(p->out, &members[i - 1], &members[i]) == 0)
+			return fail(p, "duplicate key");
+
+	copy = palloc(size);
+	memcpy(copy, p->out + begin, size);
+	to = p->out + begin;
+	for (size_t i = 0; i < n; i++)
+	{
+		size_t		member_len = members[i].end - members[i].begin;
+
+		if (i > 0)
+			*to++ = ',';
+		memcpy(to, copy + (members[i].begin - begin), member_len);
+		to += member_len;
+	}
+	pfree(copy);
+	return true;
+}
+
+static bool
+parse_object(Parser *p, int depth)
+{
+	size_t		first = p->nmembers;
+	size_t		begin;
+
+	p->at++;
+	if (!emit(p, "{", 1))
+		return false;
+	begin = p->out_len;
+	skip_space(p);
+	if (accept(p, '}'))
+		return emit(p, "}", 1);
+	for (;;)
+	{
+		Member		member;
+
+		skip_space(p);
+		member.begin = p->out_len;
+		member.key = p->out_len + 1;
+		if (!parse_string(p))
+			return false;
+		member.key_len = p->out_len - 1 - member.key;
+		skip_space(p);
+		if (!accept(p, ':'))
+			return fail(p, "':' was expected");
+		if (!emit(p, ":", 1) || !parse_value(p, depth))
+			return false;
+		member.end = p->out_len;
+
+		if (p->nmembers == p->members_room)
+		{
+			p->members_room *= 2;
+			p->members = repalloc(p->members, p->members_room * sizeof(Member));
+		}
+		p->members[p->nmembers++] = member;
+
+		skip_space(p);
+		if (accept(p, '}'))
+			break;
+		if (!accept(p, ','))
+			return fail(p, "',' or '}' was expected");
+		if (!emit(p, ",", 1))
+			return false;
+	}
+	if (!order_members(p, p->members + first, p->nmembers - first, begin))
+		return false;
+	p->nmembers = first;
+	return emit(p, "}", 1);
+}
+
+static bool
+parse_value(Parser *p, int depth)
+{
+	if (depth >= CANONICAL_MAX_DEPTH)
+		return fail(p, "nested too deeply");
+	skip_space(p);
+	if (p->at >= p->len)
+		return fail(p, "a value was expected");
+	switch (p->in[p->at])
+	{
+		case '{':
+			return parse_object(p, depth + 1);
+		case '[':
+			return parse_array(p, depth + 1);
+		case '"':
+			return parse_string(p);
+		case 't':
+			return parse_word(p, "true");
+		case 'f':
+			return parse_word(p, "false");
+		case 'n':
+			return parse_word(p, "null");
+		default:
+			return parse_integer(p);
+	}
+}
+
+bool
+canonical_render(const char *input, size_t len, size_t limit, CanonicalText *result)
+{
+	Parser		p = {0};
+	bool		ok;
+
+	p.in = (const unsigned char *) input;
+	p.len = len;
+	p.limit = limit;
+	p.out_room = (len < limit ? len : limit) + 16;
+	p.out = palloc(p.out_room);
+	p.members_room = 16;
+	p.members = palloc(p.members_room * sizeof(Member));
+
+	ok = parse_value(&p, 0);
+	if (ok)
+	{
+		skip_space(&p);
+		if (p.at != p.len)
+			ok = fail(&p, "something follows the value");
+	}
+	pfree(p.members);
+	if (!ok)
+	{
+		pfree(p.out);
+		p.out = NULL;
+		p.out_len = 0;
+	}
+	result->data = p.out;
+	result->len = p.out_len;
+	result->error = p.error;
+	result->error_at = p.at;
+	return ok;
+}

@@ -1,0 +1,29 @@
+/*
+ * canonical.h
+ *		JSON in the canonical form of RFC 8785, for the subset that audit entries
+ *		use. No dependency on the server but for palloc(): fuzzed by itself.
+ */
+#ifndef WALWARDEN_CANONICAL_H
+#define WALWARDEN_CANONICAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define CANONICAL_MAX_DEPTH 64
+
+typedef struct CanonicalText
+{
+	char	   *data;			/* palloc'd; not terminated */
+	size_t		len;
+	const char *error;			/* NULL, or why there is no text; a constant */
+	size_t		error_at;		/* byte of the input where it was seen */
+} CanonicalText;
+
+/*
+ * Render the JSON value in input canonically, in at most limit bytes. False
+ * with error set where the input is no JSON value or is outside of the subset:
+ * UTF-8, unique keys, integers within +-(2^53-1), no \u0000, no lone surrogate.
+ */
+extern bool canonical_render(const char *input, size_t len, size_t limit, CanonicalText *result);
+
+#endif							/* WALWARDEN_CANONICAL_H */

@@ -1,0 +1,33 @@
+/*
+ * compat.h
+ *		Differences between the supported servers, and nothing else.
+ */
+#ifndef WALWARDEN_COMPAT_H
+#define WALWARDEN_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "walwarden supports PostgreSQL 15 to 18"
+#endif
+
+#include "storage/lock.h"
+#include "storage/proc.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/procarray.h"
+#else
+#include "storage/sinvaladt.h"
+#endif
+
+/* Process behind a virtual transaction, or NULL when it is gone. */
+static inline PGPROC *
+compat_vxid_proc(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	return ProcNumberGetProc(vxid.procNumber);
+#else
+	return BackendIdGetProc(vxid.backendId);
+#endif
+}
+
+#endif							/* WALWARDEN_COMPAT_H */

@@ -1,0 +1,143 @@
+/*
+ * door.c
+ *		The one way from a caller without rights to the code that works with the
+ *		owner's.
+ *
+ * Every public function that manages something is walwarden_door(), SECURITY
+ * INVOKER. It resolves the caller, becomes the extension's owner and calls the
+ * inner function, which has the same name behind an underscore, the same
+ * argument types and the same schema. The inner function asks walwarden._caller()
+ * and decides by the rows of walwarden.permission.
+ *
+ * Invariants: the caller is taken before the switch; the user and the stack of
+ * doors are put back on every way out; an inner function runs with the default
+ * collation, whatever the arguments carry, and pins its own search_path.
+ */
+#include "walwarden.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+/* What a call site keeps of its inner function. */
+typedef struct Inner
+{
+	FmgrInfo	flinfo;
+	Oid			owner;
+	NameData	door;			/* name of the public function */
+} Inner;
+
+typedef struct DoorFrame
+{
+	const char *door;
+	Caller		caller;
+	struct DoorFrame *outer;
+} DoorFrame;
+
+static DoorFrame *current_door = NULL;
+
+/* The inner function of a call site, looked up at the first call. */
+static Inner *
+get_inner(FmgrInfo *flinfo)
+{
+	Inner	   *inner = flinfo->fn_extra;
+	HeapTuple	door_tuple;
+	HeapTuple	inner_tuple;
+	Form_pg_proc door;
+	NameData	name;
+
+	if (inner != NULL)
+		return inner;
+	inner = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Inner));
+	door_tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(flinfo->fn_oid));
+	if (!HeapTupleIsValid(door_tuple))
+		elog(ERROR, "cache lookup failed for function %u", flinfo->fn_oid);
+	door = (Form_pg_proc) GETSTRUCT(door_tuple);
+	inner->door = door->proname;
+	snprintf(NameStr(name), NAMEDATALEN, "_%s", NameStr(door->proname));
+
+	inner_tuple = SearchSysCache3(PROCNAMEARGSNSP, NameGetDatum(&name),
+								  PointerGetDatum(&door->proargtypes),
+								  ObjectIdGetDatum(door->pronamespace));
+	if (!HeapTupleIsValid(inner_tuple))
+		elog(ERROR, "function %s has no inner function", NameStr(door->proname));
+	inner->owner = ((Form_pg_proc) GETSTRUCT(inner_tuple))->proowner;
+	fmgr_info_cxt(((Form_pg_proc) GETSTRUCT(inner_tuple))->oid, &inner->flinfo, flinfo->fn_mcxt);
+
+	ReleaseSysCache(inner_tuple);
+	ReleaseSysCache(door_tuple);
+	flinfo->fn_extra = inner;
+	return inner;
+}
+
+PG_FUNCTION_INFO_V1(walwarden_door);
+Datum
+walwarden_door(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(inner_fcinfo, FUNC_MAX_ARGS);
+	Inner	   *const inner = get_inner(fcinfo->flinfo);
+	DoorFrame	frame;
+	Oid			save_userid;
+	int			save_sec_context;
+	volatile Datum result = (Datum) 0;
+
+	frame.door = NameStr(inner->door);
+	caller_resolve(&frame.caller);
+	frame.outer = current_door;
+
+	InitFunctionCallInfoData(*inner_fcinfo, &inner->flinfo, PG_NARGS(), DEFAULT_COLLATION_OID,
+							 fcinfo->context, fcinfo->resultinfo);
+	memcpy(inner_fcinfo->args, fcinfo->args, sizeof(NullableDatum) * PG_NARGS());
+
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	PG_TRY();
+	{
+		current_door = &frame;
+		SetUserIdAndSecContext(inner->owner, save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		result = FunctionCallInvoke(inner_fcinfo);
+	}
+	PG_FINALLY();
+	{
+		SetUserIdAndSecContext(save_userid, save_sec_context);
+		current_door = frame.outer;
+	}
+	PG_END_TRY();
+
+	fcinfo->isnull = inner_fcinfo->isnull;
+	return result;
+}
+
+/*
+ * walwarden._caller()
+ *
+ * The caller of the door that is running. An inner function called by hand, by
+ * the owner, has none: that is an error and not an operator.
+ */
+PG_FUNCTION_INFO_V1(walwarden_caller);
+Datum
+walwarden_caller(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
+
+	if (current_door == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no walwarden function is running"),
+				 errhint("Call the public function, whose name has no underscore before it.")));
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	values[0] = CStringGetTextDatum(current_door->door);
+	values[1] = NameGetDatum(&current_door->caller.role);
+	values[2] = BoolGetDatum(current_door->caller.superuser);
+	values[3] = BoolGetDatum(current_door->caller.is_operator);
+	nulls[4] = current_door->caller.subject == NULL;
+	values[4] = nulls[4] ? (Datum) 0 : CStringGetTextDatum(current_door->caller.subject);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}

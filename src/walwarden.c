@@ -1,0 +1,42 @@
+/*
+ * walwarden.c
+ *		Start of the library: its settings and its callbacks.
+ *
+ * Works without preload. The limits are SIGHUP: they belong to whoever runs the
+ * server, and no user raises their own.
+ */
+#include "walwarden.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+int			walwarden_audit_lock_timeout = 10000;
+int			walwarden_max_tokens_per_org = 10000;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("walwarden.audit_lock_timeout",
+							"Longest wait for the lock of an audit chain.",
+							"A shorter lock_timeout goes first; 0 waits without limit.",
+							&walwarden_audit_lock_timeout,
+							10000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.max_tokens_per_org",
+							"Most tokens, revoked ones not counted, that an organisation can have.",
+							NULL,
+							&walwarden_max_tokens_per_org,
+							10000, 1, INT_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("walwarden");
+
+	audit_init();
+	identity_init();
+}

@@ -1,0 +1,126 @@
+/*
+ * walwarden.h
+ *		What the parts of the library share. Each group of declarations is
+ *		implemented by the file named above it.
+ */
+#ifndef WALWARDEN_H
+#define WALWARDEN_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapshot.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* walwarden.c */
+extern int	walwarden_audit_lock_timeout;	/* milliseconds */
+extern int	walwarden_max_tokens_per_org;
+
+/* digest.c */
+#define DIGEST_LEN 32
+#define DIGEST_HEX_LEN (2 * DIGEST_LEN)
+
+typedef struct DigestPart
+{
+	const void *data;
+	size_t		len;
+} DigestPart;
+
+extern void digest_sha256(const DigestPart *parts, int nparts, uint8 *digest);
+extern void hex_lower(const uint8 *bytes, size_t len, char *out);
+
+/* token.c */
+#define TOKEN_TEXT_LEN 68		/* "wal_" and 64 hex digits */
+
+extern bool token_is_well_formed(const char *text, size_t len);
+extern bool text_contains_token(const char *text, size_t len);
+extern void token_fingerprint(const char *text, size_t len, uint8 *fingerprint);
+
+/* standing.c */
+typedef enum TokenState
+{
+	TOKEN_ACTIVE,
+	TOKEN_INACTIVE,
+	TOKEN_DISABLED,
+	TOKEN_EXPIRED,
+	TOKEN_REVOKED,
+	TOKEN_UNKNOWN				/* no such token, or none any more */
+} TokenState;
+
+typedef struct ScopeList
+{
+	int			n;
+	text	  **names;
+} ScopeList;
+
+typedef struct Standing
+{
+	pg_uuid_t	token_id;
+	pg_uuid_t	org_id;
+	text	   *org_slug;
+	text	   *kind;
+	text	   *subject;		/* of the owner; NULL for a shared token */
+	bool		legacy;			/* permissions are not shown */
+	bool		has_expiry;
+	TimestampTz expires_at;
+	ScopeList	scopes;			/* the token's own, or its role's */
+	ScopeList	effective;		/* what of these the owner's role carries now */
+	TokenState	state;
+	const char *reason;			/* why it is not active; a constant */
+} Standing;
+
+extern const char *token_state_name(TokenState state);
+extern void standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing);
+extern bool scope_exists(const text *name, Snapshot snapshot);
+extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
+extern bool role_grant_exists(const char *kind, const char *role, Snapshot snapshot);
+extern Datum scope_list_array(const ScopeList *list);
+
+/* usage.c */
+extern void usage_note(const pg_uuid_t *token_id, Snapshot snapshot);
+
+/* caller.c */
+typedef struct Caller
+{
+	Oid			userid;
+	NameData	role;
+	bool		superuser;
+	bool		is_operator;	/* superusers are operators too */
+	char	   *subject;		/* verified, or NULL */
+} Caller;
+
+extern void caller_note_claims(void);
+extern void caller_forget_claims(void);
+extern void caller_resolve(Caller *caller);
+
+/* identity.c */
+extern void identity_init(void);
+
+/* render.c */
+#define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
+#define UUID_TEXT_LEN 36
+
+extern bool render_time(TimestampTz at, char *out);
+extern void render_uuid(const pg_uuid_t *uuid, char *out);
+
+/* audit.c */
+#define AUDIT_BODY_MAX 65536
+
+typedef struct AuditColumns
+{
+	const pg_uuid_t *org_id;
+	int64		seq;
+	TimestampTz at;
+	const char *kind;
+	size_t		kind_len;
+	const pg_uuid_t *job_id;	/* or NULL */
+} AuditColumns;
+
+extern void audit_init(void);
+extern void audit_genesis(const pg_uuid_t *org_id, uint8 *digest);
+extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash);
+extern bool audit_body_matches(const AuditColumns *columns, const char *body, size_t len);
+
+#endif							/* WALWARDEN_H */
