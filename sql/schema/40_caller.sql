@@ -93,6 +93,7 @@ BEGIN
             WHEN needed = '{superuser}' THEN 'Ask a superuser of the server.'
             WHEN needed = '{operator}' THEN 'Ask an operator: a superuser, or a role given walwarden.grant_operator().'
             WHEN needed = '{own_tokens}' THEN 'Only the owner of a private token may do this, with a role that has private tokens.'
+            WHEN needed = '{operator,manage_owners}' THEN 'Ask an owner of the organisation, or an operator.'
             ELSE 'Ask an owner or admin of the organisation, or an operator.' END;
 END
 $$;

@@ -1,0 +1,335 @@
+-- Golden: every refusal with its SQLSTATE, message, detail and hint.
+\set ECHO none
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+SET client_min_messages = warning;
+CREATE ROLE regress_walwarden_op;
+CREATE ROLE regress_walwarden_admin;
+CREATE ROLE regress_walwarden_member;
+CREATE ROLE regress_walwarden_dev;
+CREATE ROLE regress_walwarden_other;
+CREATE ROLE regress_walwarden_nobody;
+CREATE ROLE regress_walwarden_auth LOGIN;
+CREATE ROLE regress_walwarden_super SUPERUSER;
+
+-- Runs a statement as a role; what it is refused with. A statement that is not
+-- refused says so, and is undone.
+CREATE FUNCTION refused(who text, statement text) RETURNS text
+    LANGUAGE plpgsql AS $$
+DECLARE
+    detail text;
+    hint text;
+    message text;
+    state text;
+BEGIN
+    IF who <> 'super' THEN
+        EXECUTE format('SET LOCAL ROLE %I', 'regress_walwarden_' || who);
+    END IF;
+    EXECUTE statement;
+    RAISE SQLSTATE 'WW000' USING MESSAGE = 'NOT REFUSED';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN format(E'%s: %s\n  -> %s %s%s%s', who, left(statement, 150), state, message,
+                  CASE WHEN detail <> '' THEN E'\n     detail: ' || detail ELSE '' END,
+                  CASE WHEN hint <> '' THEN E'\n     hint: ' || hint ELSE E'\n     NO HINT' END);
+END
+$$;
+
+-- Everything that is stored, as one number that changes with it.
+CREATE FUNCTION everything() RETURNS bigint
+    LANGUAGE sql AS $$
+    SELECT (SELECT count(*) FROM walwarden.org) + (SELECT count(*) FROM walwarden.member) + (SELECT count(*) FROM walwarden.token)
+         + (SELECT count(*) FROM walwarden.credential) + (SELECT count(*) FROM walwarden.token_usage)
+         + (SELECT count(*) FROM walwarden.role_override) + (SELECT count(*) FROM walwarden.role_grant)
+         + (SELECT count(*) FROM walwarden.scope) + (SELECT count(*) FROM walwarden.audit_entry)
+$$;
+
+SELECT walwarden.create_org('acme', 'Acme Ltd') IS NULL, walwarden.create_org('other') IS NULL, walwarden.create_org('poor', plan => 'free') IS NULL
+\g /dev/null
+SELECT walwarden.grant_operator('regress_walwarden_op'),
+       walwarden.trust_authenticator('regress_walwarden_auth'),
+       walwarden.add_member('acme', 'root@acme.example', 'owner') IS NULL,
+       walwarden.add_member('acme', 'admin@acme.example', 'admin', 'regress_walwarden_admin') IS NULL,
+       walwarden.add_member('acme', 'member@acme.example', 'member', 'regress_walwarden_member') IS NULL,
+       walwarden.add_member('acme', 'dev@acme.example', 'api_developer', 'regress_walwarden_dev') IS NULL,
+       walwarden.add_member('acme', 'gone@acme.example', 'member') IS NULL,
+       walwarden.disable_member('acme', 'gone@acme.example'),
+       walwarden.add_member('other', 'boss@other.example', 'owner', 'regress_walwarden_other') IS NULL,
+       walwarden.add_member('poor', 'boss@poor.example', 'owner') IS NULL
+\g /dev/null
+SELECT token_id AS shared FROM walwarden.issue_token('acme', 'shared', ARRAY['databases:read'])
+\gset
+SELECT token_id AS bobs FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'admin@acme.example')
+\gset
+SELECT everything() AS before
+\gset
+\set ECHO queries
+
+-- organisations
+SELECT refused('nobody', $$SELECT walwarden.create_org('mine')$$);
+SELECT refused('admin', $$SELECT walwarden.create_org('mine')$$);
+SELECT refused('op', $$SELECT walwarden.create_org(NULL)$$);
+SELECT refused('op', $$SELECT walwarden.create_org('')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('Acme')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('-acme')$$);
+SELECT refused('op', $$SELECT walwarden.create_org(repeat('a', 64))$$);
+SELECT refused('op', $$SELECT walwarden.create_org(E'ac\nme')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('acme')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('new', '')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('new', repeat('x', 101))$$);
+SELECT refused('op', $$SELECT walwarden.create_org('new', E'two\nlines')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('new', plan => 'gold')$$);
+SELECT refused('op', $$SELECT walwarden.create_org('new', plan => NULL)$$);
+SELECT refused('op', $$SELECT walwarden.set_plan('nope', 'team')$$);
+SELECT refused('op', $$SELECT walwarden.set_plan('ACME', 'team')$$);
+SELECT refused('op', $$SELECT walwarden.set_plan(NULL, 'team')$$);
+SELECT refused('op', $$SELECT walwarden.set_plan('acme', 'gold')$$);
+SELECT refused('op', $$SELECT walwarden.set_plan('acme', NULL)$$);
+SELECT refused('admin', $$SELECT walwarden.set_plan('acme', 'free')$$);
+SELECT refused('op', $$SELECT walwarden.set_org_retention('acme', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.set_org_retention('acme', '-1 day')$$);
+SELECT refused('op', $$SELECT walwarden.set_org_retention('acme', '3651 days')$$);
+SELECT refused('admin', $$SELECT walwarden.set_org_retention('acme', '1 day')$$);
+
+-- members: a stranger and a member of another org get one answer for all orgs
+SELECT refused('nobody', $$SELECT walwarden.add_member('acme', 'x@acme.example')$$);
+SELECT refused('nobody', $$SELECT walwarden.add_member('nope', 'x@acme.example')$$);
+SELECT refused('other', $$SELECT walwarden.add_member('acme', 'x@acme.example')$$);
+SELECT refused('member', $$SELECT walwarden.add_member('acme', 'x@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('nope', 'x@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', '')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', '   ')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', repeat('x', 256))$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', E'x\u0007y')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'member@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'king')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'Owner')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'member', 'regress_walwarden_none')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'member', 'regress_walwarden_super')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'member', 'regress_walwarden_auth')$$);
+SELECT refused('op', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'member', 'regress_walwarden_member')$$);
+SELECT refused('admin', $$SELECT walwarden.add_member('acme', 'x@acme.example', 'owner')$$);
+SELECT refused('admin', $$SELECT walwarden.set_member_role('acme', 'admin@acme.example', 'owner')$$);
+SELECT refused('admin', $$SELECT walwarden.set_member_role('acme', 'root@acme.example', 'member')$$);
+SELECT refused('admin', $$SELECT walwarden.disable_member('acme', 'root@acme.example')$$);
+SELECT refused('admin', $$SELECT walwarden.remove_member('acme', 'root@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.set_member_role('acme', 'none@acme.example', 'member')$$);
+SELECT refused('op', $$SELECT walwarden.set_member_role('acme', NULL, 'member')$$);
+SELECT refused('op', $$SELECT walwarden.set_member_role('acme', 'member@acme.example', 'king')$$);
+SELECT refused('op', $$SELECT walwarden.set_member_sso('acme', 'member@acme.example', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.set_member_role('poor', 'boss@poor.example', 'member')$$);
+SELECT refused('op', $$SELECT walwarden.disable_member('poor', 'boss@poor.example')$$);
+SELECT refused('op', $$SELECT walwarden.remove_member('poor', 'boss@poor.example')$$);
+SELECT refused('other', $$SELECT walwarden.set_member_role('other', 'boss@other.example', 'member')$$);
+SELECT refused('member', $$SELECT * FROM walwarden.list_members('acme')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_members('nope')$$);
+
+-- grants: superusers alone
+SELECT refused('op', $$SELECT walwarden.grant_operator('regress_walwarden_nobody')$$);
+SELECT refused('op', $$SELECT walwarden.revoke_operator('regress_walwarden_op')$$);
+SELECT refused('op', $$SELECT walwarden.trust_authenticator('regress_walwarden_nobody')$$);
+SELECT refused('op', $$SELECT walwarden.untrust_authenticator('regress_walwarden_auth')$$);
+SELECT refused('op', $$SELECT walwarden.grant_rest('regress_walwarden_nobody', 'regress_walwarden_auth')$$);
+SELECT refused('op', $$SELECT walwarden.revoke_rest('regress_walwarden_nobody')$$);
+SELECT refused('op', $$SELECT walwarden.grant_runner('regress_walwarden_nobody')$$);
+SELECT refused('op', $$SELECT walwarden.revoke_runner('regress_walwarden_nobody')$$);
+SELECT refused('super', $$SELECT walwarden.grant_operator(NULL)$$);
+SELECT refused('super', $$SELECT walwarden.grant_operator('regress_walwarden_none')$$);
+SELECT refused('super', $$SELECT walwarden.trust_authenticator('regress_walwarden_super')$$);
+SELECT refused('super', $$SELECT walwarden.trust_authenticator('regress_walwarden_member')$$);
+SELECT refused('super', $$SELECT walwarden.grant_rest('regress_walwarden_super', 'regress_walwarden_auth')$$);
+SELECT refused('super', $$SELECT walwarden.grant_rest('regress_walwarden_nobody', NULL)$$);
+SELECT refused('super', $$SELECT walwarden.grant_runner('regress_walwarden_super')$$);
+
+-- scopes and roles
+SELECT refused('admin', $$SELECT walwarden.create_scope('invoices:read', 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope(NULL, 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('*', 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('invoices', 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('invoices:*', 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('databases:read', 'x', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('invoices:read', '', 'y')$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('invoices:read', 'x', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.create_scope('invoices:read', 'x', repeat('y', 501))$$);
+SELECT refused('admin', $$SELECT walwarden.set_role_scopes('member', '{}')$$);
+SELECT refused('op', $$SELECT walwarden.set_role_scopes('king', '{}')$$);
+SELECT refused('op', $$SELECT walwarden.set_role_scopes(NULL, '{}')$$);
+SELECT refused('op', $$SELECT walwarden.set_role_scopes('member', '{nope:read}')$$);
+
+-- issue: who
+SELECT refused('nobody', $$SELECT walwarden.issue_token('acme', 'x')$$);
+SELECT refused('nobody', $$SELECT walwarden.issue_token('nope', 'x')$$);
+SELECT refused('other', $$SELECT walwarden.issue_token('acme', 'x')$$);
+SELECT refused('member', $$SELECT walwarden.issue_token('acme', 'x')$$);
+SELECT refused('member', $$SELECT walwarden.issue_token('acme', 'x', owner => 'admin@acme.example')$$);
+SELECT refused('admin', $$SELECT walwarden.issue_token('acme', 'x', owner => 'member@acme.example')$$);
+SELECT refused('dev', $$SELECT walwarden.issue_token('acme', 'x', owner => 'dev@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', owner => 'dev@acme.example')$$);
+SELECT refused('member', $$SELECT walwarden.issue_token('acme', 'x', owner => 'member@acme.example', role => 'member')$$);
+SELECT refused('member', $$SELECT walwarden.issue_token('acme', 'x', owner => 'member@acme.example', kind => 'node')$$);
+
+-- issue: what
+SELECT refused('op', $$SELECT walwarden.issue_token('nope', 'x')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('Acme', 'x')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token(NULL, 'x')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('', 'x')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', '')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', repeat('x', 101))$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', E'a\nb')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', E'a\x1bb')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', E'a\u0085b')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'wal_' || repeat('0', 64))$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{*}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:*}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:reed}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{Databases:read}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{""}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:read,NULL}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:read,audit:read,databases:read}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', array_fill('databases:read'::text, ARRAY[10000]))$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{{databases:read},{audit:read}}')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', ARRAY['wal_' || repeat('0', 64)])$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', ARRAY[repeat('x', 1000) || E'\n'])$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', expires_at => '-infinity')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', expires_at => '2020-01-01')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', expires_at => now())$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', expires_at => '10000-01-01 UTC')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', owner => 'none@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', owner => '')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', owner => 'gone@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:write}', owner => 'member@acme.example')$$);
+SELECT refused('member', $$SELECT walwarden.issue_token('acme', 'x', '{databases:read,audit:read,databases:write}', owner => 'member@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', role => 'king')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:read}', role => 'member')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', role => 'admin', owner => 'member@acme.example')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', kind => 'robot')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', kind => NULL)$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', kind => 'legacy')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', '{databases:read}', kind => 'node')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', role => 'deploy', kind => 'node')$$);
+SELECT refused('op', $$SELECT walwarden.issue_token('poor', 'x')$$);
+
+-- list and revoke
+SELECT refused('nobody', $$SELECT * FROM walwarden.list_tokens('acme')$$);
+SELECT refused('other', $$SELECT * FROM walwarden.list_tokens('acme')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('nope')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens(NULL)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', max_rows => 0)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', max_rows => 1001)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', max_rows => NULL)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', '00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('op', $$SELECT walwarden.revoke_token(NULL)$$);
+SELECT refused('op', $$SELECT walwarden.revoke_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, '')$$, :'shared')), :'shared', '<id>');
+SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, repeat('x', 501))$$, :'shared')), :'shared', '<id>');
+SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, E'a\nb')$$, :'shared')), :'shared', '<id>');
+-- unknown, foreign and not one's own: alike for whoever is no operator
+SELECT refused('other', $$SELECT walwarden.revoke_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT replace(refused('other', format($$SELECT walwarden.revoke_token(%L)$$, :'shared')), :'shared', '<id>');
+SELECT replace(refused('member', format($$SELECT walwarden.revoke_token(%L)$$, :'shared')), :'shared', '<id>');
+SELECT replace(refused('member', format($$SELECT walwarden.revoke_token(%L)$$, :'bobs')), :'bobs', '<id>');
+SELECT replace(refused('nobody', format($$SELECT walwarden.revoke_token(%L)$$, :'bobs')), :'bobs', '<id>');
+
+-- authentication: one answer to everything
+SELECT refused('nobody', $$SELECT walwarden.authenticate(NULL)$$);
+SELECT refused('nobody', $$SELECT walwarden.authenticate('')$$);
+SELECT refused('nobody', $$SELECT walwarden.authenticate('wal_' || repeat('A', 64))$$);
+SELECT refused('nobody', $$SELECT walwarden.authenticate('wal_' || repeat('a', 64))$$);
+SELECT refused('nobody', $$SELECT walwarden.authorize(NULL, 'databases:read')$$);
+SELECT refused('nobody', $$SELECT walwarden.require_scope('databases:read')$$);
+SELECT refused('nobody', $$SELECT walwarden.require_scope(NULL)$$);
+
+-- audit
+SELECT refused('nobody', $$SELECT * FROM walwarden.list_audit('acme')$$);
+SELECT refused('member', $$SELECT * FROM walwarden.list_audit('acme')$$);
+SELECT refused('other', $$SELECT * FROM walwarden.list_audit('acme')$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.list_audit('_system')$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.list_audit(NULL)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_audit('nope')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_audit('acme', -1)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_audit('acme', NULL)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_audit('acme', 0, 0)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_audit('acme', 0, 1001)$$);
+SELECT refused('nobody', $$SELECT walwarden.append_audit('app.x', '{}')$$);
+SELECT refused('nobody', $$SELECT walwarden.append_audit('app.x', '{}', org => 'acme')$$);
+SELECT refused('member', $$SELECT walwarden.append_audit('app.x', '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '{}')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '{}', org => 'nope')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '{}', org => '_system')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit(NULL, '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('token.issued', '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app', '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.X', '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.' || repeat('x', 97), '{}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', NULL, org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '1.5', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '{"n":1.0}', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '9007199254740992', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', '-9007199254740992', org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', to_jsonb(repeat('x', 65536)), org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', (repeat('[', 63) || repeat(']', 63))::jsonb, org => 'acme')$$);
+SELECT refused('op', $$SELECT walwarden.append_audit('app.x', to_jsonb('a wal_' || repeat('0', 64)), org => 'acme')$$);
+SELECT refused('nobody', $$SELECT * FROM walwarden.verify_audit_chain()$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.verify_audit_chain()$$);
+SELECT refused('member', $$SELECT * FROM walwarden.verify_audit_chain('acme')$$);
+SELECT refused('other', $$SELECT * FROM walwarden.verify_audit_chain('acme')$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.verify_audit_chain('_system')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('nope')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain(NULL, 1, repeat('0', 64))$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 1)$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', NULL, repeat('0', 64))$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 0, repeat('0', 64))$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 1, 'XYZ')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain_sql('acme')$$);
+
+-- nobody changes entries and catalogues, superusers included
+SELECT refused('super', $$UPDATE walwarden.audit_entry SET kind = 'x.y'$$);
+SELECT refused('super', $$DELETE FROM walwarden.audit_entry$$);
+SELECT refused('super', $$TRUNCATE walwarden.audit_entry$$);
+SELECT refused('super', $$SET LOCAL session_replication_role = replica; DELETE FROM walwarden.audit_entry$$);
+SELECT refused('super', $$UPDATE walwarden.scope SET label = 'x'$$);
+SELECT refused('super', $$DELETE FROM walwarden.scope$$);
+SELECT refused('super', $$TRUNCATE walwarden.scope$$);
+SELECT refused('super', $$UPDATE walwarden.role SET scopes = NULL$$);
+SELECT refused('super', $$INSERT INTO walwarden.role VALUES ('king', NULL, '{}', 'x')$$);
+SELECT refused('super', $$UPDATE walwarden.permission SET any_of = '{member}'$$);
+SELECT refused('super', $$UPDATE walwarden.plan SET api_tokens = true$$);
+SELECT refused('super', $$DELETE FROM walwarden.capability$$);
+SELECT refused('op', $$SELECT * FROM walwarden.credential$$);
+SELECT refused('op', $$SELECT * FROM walwarden.token$$);
+SELECT refused('op', $$INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (gen_random_uuid(), 'a.b', '{}')$$);
+SELECT refused('op', $$SELECT walwarden._issue_token('acme', 'x', '{}', NULL, NULL, NULL, 'api')$$);
+SELECT refused('super', $$SELECT walwarden._issue_token('acme', 'x', '{}', NULL, NULL, NULL, 'api')$$);
+SELECT refused('super', $$INSERT INTO walwarden.audit_entry (org_id, seq, kind, body) VALUES (gen_random_uuid(), 5, 'a.b', '{}')$$);
+SELECT refused('super', $$INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (gen_random_uuid(), 'a.b', '[]')$$);
+SELECT regexp_replace(refused('super', $$INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (gen_random_uuid(), 'a.b', '{"org":"x"}')$$), 'row contains.*', '...');
+SELECT refused('super', $$SET LOCAL walwarden.max_tokens_per_org = 1000000$$);
+SELECT refused('op', $$SET LOCAL walwarden.audit_lock_timeout = 0$$);
+SELECT refused('op', $$SET LOCAL walwarden.unknown = 0$$);
+
+-- nothing of all that left anything behind
+SELECT everything() = :before AS nothing_left;
+
+\set ECHO none
+SELECT walwarden.revoke_operator('regress_walwarden_op') AND walwarden.untrust_authenticator('regress_walwarden_auth')
+\g /dev/null
+DROP EXTENSION walwarden;
+DROP ROLE regress_walwarden_op, regress_walwarden_admin, regress_walwarden_member, regress_walwarden_dev,
+    regress_walwarden_other, regress_walwarden_nobody, regress_walwarden_auth, regress_walwarden_super;
+
+-- another encoding
+CREATE DATABASE regress_walwarden_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
+\set dbname :DBNAME
+\c regress_walwarden_latin1
+\set SHOW_CONTEXT never
+\set ECHO queries
+CREATE EXTENSION walwarden CASCADE;
+\echo :LAST_ERROR_SQLSTATE
+\set ECHO none
+\c :dbname
+DROP DATABASE regress_walwarden_latin1;

@@ -1,0 +1,19 @@
+-- Comments on what is read directly: by the owner, and by auditors in dumps.
+
+COMMENT ON SCHEMA walwarden IS 'Token authority: everything but the entry points of REST v1.';
+COMMENT ON SCHEMA walwarden_rest IS 'Entry points of REST v1, the only schema that PostgREST exposes.';
+
+COMMENT ON TABLE walwarden.capability IS 'What permissions speak of: capabilities of callers and of roles. Built in, immutable.';
+COMMENT ON TABLE walwarden.permission IS 'Who may do what: a caller may do action on target with one capability of any_of. Built in, immutable.';
+COMMENT ON TABLE walwarden.plan IS 'Plans of organisations and whether they have API tokens. Built in, immutable.';
+COMMENT ON TABLE walwarden.scope IS 'The closed catalogue of scopes; custom ones (builtin = false) come from create_scope().';
+COMMENT ON TABLE walwarden.role IS 'Roles of members: capabilities, and scopes (NULL: all). Built in, immutable; see role_override.';
+COMMENT ON TABLE walwarden.role_override IS 'Scopes set by set_role_scopes() in place of a role''s own; scopes NULL: none any more.';
+COMMENT ON TABLE walwarden.role_grant IS 'Roles of the server that are operators, trusted authenticators, REST roles or runners, by name.';
+COMMENT ON TABLE walwarden.org IS 'Organisations. retention: how long disabled and expired tokens are kept.';
+COMMENT ON TABLE walwarden.member IS 'People in organisations. db_role: the role of the server that acts as them.';
+COMMENT ON TABLE walwarden.token IS 'Tokens, revoked ones for good. owner_id NULL: shared. Nothing of a plaintext.';
+COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. valid_until: end of an overlap after a renewal.';
+COMMENT ON TABLE walwarden.token_usage IS 'When a token was last used, to the minute. Not part of what the chain describes.';
+COMMENT ON TABLE walwarden.audit_entry IS 'The audit chains, one for each organisation and one of the system (org_id all zeros). body is the canonical text that is hashed; docs/audit-chain.md specifies it. Nobody updates or deletes.';
+COMMENT ON VIEW walwarden.token_list IS 'The tokens that the caller may see, of all organisations, newest first. state: active, inactive, disabled, expired or revoked. Example: SELECT name, state FROM walwarden.token_list;';
