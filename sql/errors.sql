@@ -22,11 +22,17 @@ DECLARE
     hint text;
     message text;
     state text;
+    meant text := statement;
+    place text;
+    id uuid;
 BEGIN
+    FOR place, id IN SELECT i.place, i.id FROM ids AS i LOOP
+        meant := replace(meant, place, quote_literal(id));
+    END LOOP;
     IF who <> 'super' THEN
         EXECUTE format('SET LOCAL ROLE %I', 'regress_walwarden_' || who);
     END IF;
-    EXECUTE statement;
+    EXECUTE meant;
     RAISE SQLSTATE 'WW000' USING MESSAGE = 'NOT REFUSED';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
@@ -35,6 +41,9 @@ EXCEPTION WHEN OTHERS THEN
                   CASE WHEN hint <> '' THEN E'\n     hint: ' || hint ELSE E'\n     NO HINT' END);
 END
 $$;
+
+-- Ids of this run, by the names under which statements speak of them.
+CREATE TEMP TABLE ids (place text, id uuid);
 
 -- Everything that is stored, as one number that changes with it.
 CREATE FUNCTION everything() RETURNS bigint
@@ -58,10 +67,8 @@ SELECT walwarden.grant_operator('regress_walwarden_op'),
        walwarden.add_member('other', 'boss@other.example', 'owner', 'regress_walwarden_other') IS NULL,
        walwarden.add_member('poor', 'boss@poor.example', 'owner') IS NULL
 \g /dev/null
-SELECT token_id AS shared FROM walwarden.issue_token('acme', 'shared', ARRAY['databases:read'])
-\gset
-SELECT token_id AS bobs FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'admin@acme.example')
-\gset
+INSERT INTO ids SELECT '<shared>', token_id FROM walwarden.issue_token('acme', 'shared', ARRAY['databases:read']);
+INSERT INTO ids SELECT '<private>', token_id FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'admin@acme.example');
 SELECT everything() AS before
 \gset
 \set ECHO queries
@@ -225,15 +232,15 @@ SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', max_rows => N
 SELECT refused('op', $$SELECT * FROM walwarden.list_tokens('acme', '00000000-0000-0000-0000-000000000001')$$);
 SELECT refused('op', $$SELECT walwarden.revoke_token(NULL)$$);
 SELECT refused('op', $$SELECT walwarden.revoke_token('00000000-0000-0000-0000-000000000001')$$);
-SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, '')$$, :'shared')), :'shared', '<id>');
-SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, repeat('x', 501))$$, :'shared')), :'shared', '<id>');
-SELECT replace(refused('op', format($$SELECT walwarden.revoke_token(%L, E'a\nb')$$, :'shared')), :'shared', '<id>');
+SELECT refused('op', $$SELECT walwarden.revoke_token(<shared>, '')$$);
+SELECT refused('op', $$SELECT walwarden.revoke_token(<shared>, repeat('x', 501))$$);
+SELECT refused('op', $$SELECT walwarden.revoke_token(<shared>, E'a\nb')$$);
 -- unknown, foreign and not one's own: alike for whoever is no operator
 SELECT refused('other', $$SELECT walwarden.revoke_token('00000000-0000-0000-0000-000000000001')$$);
-SELECT replace(refused('other', format($$SELECT walwarden.revoke_token(%L)$$, :'shared')), :'shared', '<id>');
-SELECT replace(refused('member', format($$SELECT walwarden.revoke_token(%L)$$, :'shared')), :'shared', '<id>');
-SELECT replace(refused('member', format($$SELECT walwarden.revoke_token(%L)$$, :'bobs')), :'bobs', '<id>');
-SELECT replace(refused('nobody', format($$SELECT walwarden.revoke_token(%L)$$, :'bobs')), :'bobs', '<id>');
+SELECT refused('other', $$SELECT walwarden.revoke_token(<shared>)$$);
+SELECT refused('member', $$SELECT walwarden.revoke_token(<shared>)$$);
+SELECT refused('member', $$SELECT walwarden.revoke_token(<private>)$$);
+SELECT refused('nobody', $$SELECT walwarden.revoke_token(<private>)$$);
 
 -- authentication: one answer to everything
 SELECT refused('nobody', $$SELECT walwarden.authenticate(NULL)$$);
