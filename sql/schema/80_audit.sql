@@ -250,12 +250,13 @@ AS $$
     ), judged AS (
         SELECT l.org_id, l.n, l.hash,
                CASE
+                   WHEN num_nulls(l.at, l.kind, l.body, l.prev_hash, l.hash) > 0 THEN 'columns differ from the body'
                    WHEN l.seq <> l.n THEN 'entry is missing'
                    WHEN l.hash <> walwarden._digest_sha256(convert_to(encode(l.prev_hash, 'hex') || l.body, 'UTF8'))
                        THEN 'hash does not match the body'
-                   WHEN NOT starts_with(l.body,
+                   WHEN starts_with(l.body,
                             '{"at":"' || walwarden._iso(l.at) || '","jobId":' || coalesce('"' || l.job_id::text || '"', 'null')
-                            || ',"kind":"' || l.kind || '","payload":{')
+                            || ',"kind":"' || l.kind || '","payload":{') IS NOT TRUE
                         OR walwarden._json(l.body) #>> '{payload,org}' IS DISTINCT FROM l.org_id::text
                         OR walwarden._json(l.body) #>> '{payload,seq}' IS DISTINCT FROM l.seq::text
                        THEN 'columns differ from the body'
