@@ -18,7 +18,7 @@ DATA_built = walwarden--$(EXTVERSION).sql
 EXTRA_CLEAN = walwarden--*.sql
 
 REGRESS        = catalogue errors
-ISOLATION      = chain revoke
+ISOLATION      = chain managers revoke
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config

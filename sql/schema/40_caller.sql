@@ -119,14 +119,22 @@ BEGIN
 END
 $$;
 
--- Changes to the members and issues of tokens in one org go one after the
--- other: what is counted or compared under this lock still holds at commit.
--- Taken before the lock of the chain, always in this order.
-CREATE FUNCTION walwarden._lock_org(o walwarden.org) RETURNS walwarden.org
-    LANGUAGE sql
+-- The org, locked. Changes to the members and issues of tokens in one org go one
+-- after the other: what is counted or compared under this lock still holds at
+-- commit. Taken before the lock of the chain, always in this order. The right is
+-- asked for twice: before, so that a stranger makes nobody wait, and after,
+-- because it may have been lost while waiting.
+CREATE FUNCTION walwarden._lock_org(c walwarden.caller, slug text, action text, target text) RETURNS walwarden.org
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT l FROM walwarden.org AS l WHERE l.id = o.id FOR NO KEY UPDATE
+DECLARE
+    o walwarden.org := walwarden._org(c, slug, action, target);
+BEGIN
+    SELECT * INTO STRICT o FROM walwarden.org AS l WHERE l.id = o.id FOR NO KEY UPDATE;
+    PERFORM walwarden._require(c, o.id, action, target);
+    RETURN o;
+END
 $$;
 
 -- Limits on text that callers give: 1 to max characters, not only spaces, no

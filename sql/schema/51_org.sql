@@ -76,7 +76,7 @@ CREATE FUNCTION walwarden._set_plan(org text, plan text) RETURNS boolean
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
-    was walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'org.configure', 'any'));
+    was walwarden.org := walwarden._lock_org(c, org, 'org.configure', 'any');
     o walwarden.org := was;
 BEGIN
     PERFORM walwarden._check_plan(plan);
@@ -91,7 +91,7 @@ CREATE FUNCTION walwarden._set_org_retention(org text, retention interval) RETUR
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
-    was walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'org.configure', 'any'));
+    was walwarden.org := walwarden._lock_org(c, org, 'org.configure', 'any');
     o walwarden.org := was;
 BEGIN
     IF retention IS NULL OR retention < '0' OR retention > '3650 days' THEN

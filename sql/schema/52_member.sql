@@ -8,7 +8,7 @@ CREATE FUNCTION walwarden._member_for_change(c walwarden.caller, org text, subje
 AS $$
 #variable_conflict use_variable
 DECLARE
-    o walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'member.change', 'any'));
+    o walwarden.org := walwarden._lock_org(c, org, 'member.change', 'any');
     m walwarden.member;
 BEGIN
     SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = subject AND f.removed_at IS NULL;
@@ -72,7 +72,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     c walwarden.caller := walwarden._caller();
-    o walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'member.change', 'any'));
+    o walwarden.org := walwarden._lock_org(c, org, 'member.change', 'any');
     m walwarden.member;
 BEGIN
     PERFORM walwarden._check_text('subject', subject, 255);

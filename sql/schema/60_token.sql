@@ -107,9 +107,10 @@ CREATE FUNCTION walwarden._issue_token(
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
-    me walwarden.member := walwarden._caller_member(c, (SELECT f.id FROM walwarden.org AS f WHERE f.slug = org));
-    target text := CASE WHEN owner IS NULL THEN 'shared' WHEN owner = me.subject THEN 'own' ELSE 'private' END;
-    o walwarden.org := walwarden._lock_org(walwarden._org(c, org, 'token.issue', target));
+    target text := CASE WHEN owner IS NULL THEN 'shared'
+                        WHEN owner = (walwarden._caller_member(c, (SELECT f.id FROM walwarden.org AS f WHERE f.slug = org))).subject THEN 'own'
+                        ELSE 'private' END;
+    o walwarden.org := walwarden._lock_org(c, org, 'token.issue', target);
     m walwarden.member;
     t walwarden.token;
     cred walwarden.credential;
@@ -168,7 +169,7 @@ BEGIN
         END IF;
         PERFORM walwarden._check_within_role(carried, m, 'the owner');
     ELSIF NOT c.operator THEN
-        PERFORM walwarden._check_within_role(carried, me, 'the issuer');
+        PERFORM walwarden._check_within_role(carried, walwarden._caller_member(c, o.id), 'the issuer');
     END IF;
     PERFORM walwarden._check_token_limit(o);
 
@@ -358,7 +359,7 @@ CREATE FUNCTION walwarden._token_for_change(c walwarden.caller, token_id uuid, a
 AS $$
 DECLARE
     t walwarden.token;
-    me walwarden.member;
+    target text;
 BEGIN
     IF token_id IS NULL THEN
         RAISE EXCEPTION USING
@@ -367,10 +368,11 @@ BEGIN
             HINT = 'SELECT token_id, name FROM walwarden.token_list shows your tokens.';
     END IF;
     SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL;
-    me := walwarden._caller_member(c, t.org_id);
-    PERFORM walwarden._require(c, t.org_id, action,
-        CASE WHEN t.id IS NOT NULL AND t.owner_id IS NULL THEN 'shared' WHEN t.owner_id = me.id THEN 'own' ELSE 'private' END);
-    -- locked only for those who may: a stranger must not make others wait
+    target := CASE WHEN t.id IS NOT NULL AND t.owner_id IS NULL THEN 'shared'
+                   WHEN t.owner_id = (walwarden._caller_member(c, t.org_id)).id THEN 'own'
+                   ELSE 'private' END;
+    PERFORM walwarden._require(c, t.org_id, action, target);
+    -- asked before the lock and after it, as in _lock_org()
     SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
@@ -378,6 +380,7 @@ BEGIN
             MESSAGE = format('token %s does not exist', token_id),
             HINT = 'SELECT token_id, name FROM walwarden.token_list shows the tokens.';
     END IF;
+    PERFORM walwarden._require(c, t.org_id, action, target);
     RETURN t;
 END
 $$;

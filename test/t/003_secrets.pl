@@ -1,0 +1,123 @@
+# The plaintext of a token is nowhere on the server: not in the data directory,
+# the WAL, the log or a dump, with everything logged that can be.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use File::Find;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$node->append_conf('postgresql.conf', <<'CONF');
+log_statement = all
+log_min_messages = debug5
+log_min_error_statement = debug5
+log_error_verbosity = verbose
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
+debug_print_parse = on
+debug_print_rewritten = on
+debug_print_plan = on
+log_executor_stats = on
+track_activities = on
+track_activity_query_size = 16kB
+track_functions = all
+wal_level = logical
+session_preload_libraries = 'auto_explain'
+auto_explain.log_min_duration = 0
+auto_explain.log_nested_statements = on
+auto_explain.log_verbose = on
+auto_explain.log_analyze = on
+CONF
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION walwarden CASCADE;
+	SELECT walwarden.create_org('acme');
+	SELECT walwarden.add_member('acme', 'bob', 'member');
+});
+
+# issued one at a time, many in a statement, for a member, inside a function,
+# in a transaction that rolls back, through a cursor
+my @tokens = split /\n/, $node->safe_psql('postgres', q{
+	SELECT token FROM walwarden.issue_token('acme', 'one', ARRAY['databases:read']);
+	SELECT (walwarden.issue_token('acme', 'many ' || i)).token FROM generate_series(1, 100) AS i;
+	SELECT token FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'bob');
+	CREATE FUNCTION wrapped() RETURNS text LANGUAGE plpgsql AS $$DECLARE r record; BEGIN SELECT * INTO r FROM walwarden.issue_token('acme', 'wrapped'); RETURN r.token; END$$;
+	SELECT wrapped();
+	BEGIN;
+	SELECT token FROM walwarden.issue_token('acme', 'undone');
+	ROLLBACK;
+	BEGIN;
+	DECLARE c CURSOR FOR SELECT token FROM walwarden.issue_token('acme', 'cursor');
+	FETCH ALL FROM c;
+	COMMIT;
+});
+@tokens = grep { /^wal_[0-9a-f]{64}$/ } @tokens;
+is(scalar @tokens, 105, '105 tokens issued');
+
+# used: as parameters of the extended protocol, good and bad, alone and in a function
+$node->safe_psql('postgres', q{CREATE FUNCTION login(t text) RETURNS uuid LANGUAGE plpgsql AS $$BEGIN RETURN walwarden.authenticate(t); END$$});
+my $script = $node->basedir . '/use.sql';
+append_to_file($script, "SELECT walwarden.authenticate(:t);\n");
+my $bad = 'wal_' . join('', map { sprintf '%x', int rand 16 } 1 .. 64);
+for my $case ([ $tokens[0], 'authenticate(:t)', 1 ], [ $tokens[0], 'introspect_token(:t)', 1 ], [ $tokens[0], q{authorize(:t, 'databases:read')}, 1 ],
+	[ $tokens[0], q{authorize(:t, 'audit:read')}, 0 ], [ $tokens[0], q{authorize(:t, 'nope')}, 0 ],
+	[ $bad, 'authenticate(:t)', 0 ], [ $bad, 'authorize(:t, :t)', 0 ])
+{
+	my ($token, $call, $good) = @$case;
+	my $file = $node->basedir . '/' . unpack('H*', $call) . '.sql';
+	unlink $file;
+	append_to_file($file, "SELECT walwarden.$call;\n");
+	my $method = [ 'pgbench', '-n', '-t', 1, '-M', 'extended', '-D', "t=$token", '-f', $file, $node->connstr('postgres') ];
+	local $ENV{PGOPTIONS} = '-c application_name=bench';
+	if ($good) { command_ok($method, "$call works") } else { command_fails($method, "$call fails") }
+}
+$node->safe_psql('postgres', 'CHECKPOINT; SELECT pg_switch_wal()');
+
+# a good or bad token as a literal: errors of authenticate and authorize hide
+# the statement, and the context of a function around them
+$node->append_conf('postgresql.conf', "log_statement = none\ndebug_print_parse = off\ndebug_print_rewritten = off\ndebug_print_plan = off\nlog_min_messages = warning\nlog_min_error_statement = error\nsession_preload_libraries = ''\n");
+$node->restart;
+my $from = -s $node->logfile;
+my ($ret, $out, $err) = $node->psql('postgres', "SELECT walwarden.authenticate('$bad')");
+isnt($ret, 0, 'a bad literal');
+unlike($err, qr/CONTEXT/, 'the client gets no context');
+$node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.authenticate('$bad'); END\$\$");
+$node->psql('postgres', "DO \$\$BEGIN EXECUTE 'SELECT walwarden.authenticate(''$bad'')'; END\$\$");
+$node->psql('postgres', "SELECT login('$bad')");
+$node->psql('postgres', "SELECT walwarden.authorize('$tokens[0]', 'audit:read')");
+$node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.authorize('$tokens[0]', 'nope'); END\$\$");
+$node->psql('postgres', "SELECT walwarden.issue_token('acme', '$bad')");
+my $log = substr(slurp_file($node->logfile), $from);
+my $errors = () = $log =~ /ERROR:/g;
+is($errors, 7, 'seven errors are in the log');
+my @told = grep { /\Q$bad\E|\Q$tokens[0]\E/ } split /\n/, $log;
+is(scalar @told, 1, 'one of them with a token')
+  or diag(join "\n", @told);
+like("@told", qr/STATEMENT: .*issue_token/, 'the statement in which a client gives a token as a name, which the server logs');
+
+# nowhere: every file of the cluster, the dump, and the log up to the literals
+my $dump = $node->basedir . '/dump.sql';
+command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
+$node->stop;
+my $wanted = join '|', @tokens;
+my $raw = join '|', map { quotemeta pack('H*', substr($_, 4)) } @tokens;
+my ($files, $bytes, @found) = (0, 0);
+find({ no_chdir => 1, wanted => sub {
+	return unless -f $_;
+	my $content = slurp_file($_);
+	$content = substr($content, 0, $from) if $_ eq $node->logfile;
+	$files++;
+	$bytes += length $content;
+	push @found, $_ if $content =~ /$wanted|$raw/;
+} }, $node->data_dir, $node->logfile, $dump);
+cmp_ok($files, '>', 900, "$files files searched");
+ok(slurp_file($dump) =~ /COPY walwarden\.credential/, 'the dump has fingerprints');
+is("@found", '', "no token in $bytes bytes of data, WAL, log and dump");
+
+# the search finds what is there
+my $control = slurp_file($dump) . "x$tokens[7]x";
+like($control, qr/$wanted/, 'and would find one');
+
+done_testing();
