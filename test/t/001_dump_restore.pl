@@ -36,6 +36,7 @@ sub load
 	my ($dump) = @_;
 	my $db = 'loaded' . ++$loads;
 	my $file = $node->basedir . "/$db.sql";
+	unlink $file;
 	append_to_file($file, $dump);
 	sql('postgres', "CREATE DATABASE $db");
 	my ($out, $err) = ('', '');
@@ -99,7 +100,7 @@ is(verdict($db), 'ok / ok', 'and verify');
 for my $case (
 	[ 'a byte of a body', sub { $_[0] =~ s/"data":17,/"data":18,/ } ],
 	[ 'the column kind alone', sub { $_[0] =~ s/\tapp\.text\t/\tapp.texs\t/ } ],
-	[ 'the column at alone', sub { $_[0] =~ s/(\d\d:\d\d:\d\d\.\d*)[0-8](\+00\tapp\.text\t)/${1}9$2/ } ],
+	[ 'the column at alone', sub { $_[0] =~ s/(:\d\d)(\.\d+)?(\+00\tapp\.text\t)/$1.000001$3/ } ],
 	[ 'a seq', sub { $_[0] =~ s/^([0-9a-f-]{36}\t)17(\t)/${1}9999$2/m } ],
 	[ 'a hash', sub { $_[0] =~ s/(\\\\x[0-9a-f]{63})[0-9a-e]$/${1}f/m } ],
 	[ 'the org of an entry', sub { $_[0] =~ s/^[0-9a-f-]{36}(\t17\t)/00000000-0000-0000-0000-000000000001$1/m } ])
@@ -130,11 +131,11 @@ ok($ok, 'loads where a member\'s role does not exist') or diag($err);
 is(contents($db), $before, 'with all rows');
 sql('postgres', 'CREATE ROLE ann');
 
-# custom format, in parallel; then data only, with triggers disabled
+# custom format; then data only, with triggers disabled
 my $file = $node->basedir . '/custom.dump';
 command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('src') ], 'pg_dump -Fc');
 sql('postgres', 'CREATE DATABASE custom');
-command_ok([ 'pg_restore', '-j', '2', '-d', $node->connstr('custom'), $file ], 'pg_restore -j 2');
+command_ok([ 'pg_restore', '-d', $node->connstr('custom'), $file ], 'pg_restore');
 is(contents('custom'), $before, 'the same rows');
 is(verdict('custom'), 'ok / ok', 'which verify');
 sql('postgres', 'CREATE DATABASE dataonly');

@@ -66,11 +66,11 @@ is(sha256_hex("walwarden/credential/v1:$org:$fingerprint"), $commitment, 'the co
 # and the server takes its two entries for true
 my $insert = join ";\n", map {
 	my ($seq, $prev) = ($_, $_ == 1 ? $start : $entries[1]);
-	my $body = encode_utf8($entries[ 2 * $_ - 2 ]);
+	my $body = $entries[ 2 * $_ - 2 ];
 	qq{INSERT INTO walwarden.audit_entry SELECT '$org', $seq, (b ->> 'at')::timestamptz, b ->> 'kind', (b ->> 'jobId')::uuid, b::text, '\\x$prev', '\\x$entries[2 * $_ - 1]'
 	   FROM (SELECT \$body\$$body\$body\$::json) AS v(b)}
 } 1, 2;
-$node->safe_psql('postgres', $insert);
+$node->safe_psql('postgres', encode_utf8($insert));
 is($node->safe_psql('postgres', "SELECT entries, head_hash FROM walwarden._verify_chain('$org', NULL, NULL)"), "2|$entries[3]", 'the server accepts the example');
 
 $node->stop;
