@@ -31,8 +31,11 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 $(OBJS): $(wildcard src/*.h)
 
 # Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test
+.PHONY: demo test docs
 demo:
 	test/run demo
 test:
 	test/run test
+docs:
+	test/run docs > docs/sql-reference.md.new
+	mv docs/sql-reference.md.new docs/sql-reference.md

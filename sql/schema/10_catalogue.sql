@@ -49,7 +49,6 @@ INSERT INTO walwarden.permission (action, target, any_of) VALUES
     ('token.revoke',      'own',     '{member}'),
     ('token.revoke',      'private', '{operator,manage_tokens}'),
     ('token.revoke',      'shared',  '{operator,manage_tokens}'),
-    ('token.introspect',  'any',     '{operator}'),
     ('audit.list',        'org',     '{operator,read_audit}'),
     ('audit.list',        'system',  '{operator}'),
     ('audit.append',      'org',     '{operator,read_audit}'),
