@@ -40,8 +40,11 @@ typedef struct DoorFrame
 
 static DoorFrame *current_door = NULL;
 
-/* The inner function of a call site, looked up at the first call. */
-static Inner *
+/*
+ * The inner function of a call site, looked up at the first call. Not inlined:
+ * its locals must not live beside a PG_TRY().
+ */
+static pg_noinline Inner *
 get_inner(FmgrInfo *flinfo)
 {
 	Inner	   *inner = flinfo->fn_extra;
