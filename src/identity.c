@@ -170,7 +170,6 @@ identity_get(void)
 static void
 require_scope(const Identity *identity, const text *scope, bool quiet)
 {
-	Snapshot	snapshot;
 	bool		known;
 
 	if (identity == NULL)
@@ -187,9 +186,8 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 	if (scope_list_has(&identity->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)))
 		return;
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	known = scope_exists(scope, snapshot);
-	UnregisterSnapshot(snapshot);
+	/* for the message only; a parallel plan, where this may run, allows no newer one */
+	known = scope_exists(scope, GetActiveSnapshot());
 	if (!known)
 	{
 		/* named only where it can be the misspelt name of a scope */

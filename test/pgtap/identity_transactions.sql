@@ -3,6 +3,7 @@ SET client_min_messages = warning;
 SELECT no_plan();
 SELECT walwarden.create_org('idtx') \g /dev/null
 SELECT token AS t, token_id AS t_id FROM walwarden.issue_token('idtx', 't', '{databases:read}') \gset
+SELECT token AS t2 FROM walwarden.issue_token('idtx', 't2', '{databases:read}') \gset
 SELECT walwarden.authenticate(:'t') \g /dev/null
 SELECT is(walwarden.current_token_id(), NULL, 'gone after autocommit');
 BEGIN;
@@ -60,6 +61,11 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SELECT throws_ok('SELECT count(*) FROM rows_of_everyone WHERE liar(i)', '55000', NULL, 'a parallel worker says that it does not know');
+BEGIN;
+SELECT walwarden.authenticate(:'t2') \g /dev/null
+SELECT throws_ok($$SELECT walwarden.require_scope('audit:read') FROM rows_of_everyone WHERE i = 20000$$, '42501', NULL, 'require_scope above a parallel scan');
+SELECT throws_ok($$SELECT walwarden.require_scope('nope:read') FROM rows_of_everyone WHERE i = 20000$$, '22023', NULL, 'with an unknown scope too');
+COMMIT;
 DROP FUNCTION liar(int);
 DROP TABLE rows_of_everyone;
 

@@ -41,6 +41,14 @@ SELECT results_eq($$SELECT count(*) FROM walwarden.token_list$$, $$VALUES (6::bi
 SELECT isnt((walwarden.issue_token('acme', 'team', '{audit:read}')).token_id, NULL, 'an admin issues a shared token');
 SELECT isnt((walwarden.issue_token('acme', 'box', kind => 'node')).token_id, NULL, 'and a node token');
 SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', owner => 'bob')$$, '42501', NULL, 'but no private token of another');
+RESET ROLE;
+CREATE TEMP TABLE leaked (name text);
+GRANT INSERT ON leaked TO t_member;
+CREATE FUNCTION leaky(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$BEGIN INSERT INTO leaked VALUES ($1); RETURN true; END$$;
+SET LOCAL ROLE t_member;
+SELECT count(*) AS seen FROM walwarden.token_list WHERE leaky(name) \gset
+RESET ROLE;
+SELECT results_eq('SELECT name FROM leaked', $$VALUES ('mine')$$, 'a leaky function in a condition sees no other rows');
 SET LOCAL ROLE t_nobody;
 SELECT is_empty($$SELECT * FROM walwarden.token_list$$, 'nobody sees nothing');
 SELECT is_empty($$SELECT * FROM walwarden.list_orgs()$$, 'and no organisation');
