@@ -87,14 +87,17 @@ my ($ret, $out, $err) = $node->psql('postgres', "SELECT walwarden.authenticate('
 isnt($ret, 0, 'a bad literal');
 unlike($err, qr/CONTEXT/, 'the client gets no context');
 $node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.authenticate('$bad'); END\$\$");
-$node->psql('postgres', "DO \$\$BEGIN EXECUTE 'SELECT walwarden.authenticate(''$bad'')'; END\$\$");
+($ret, $out, $err) = $node->psql('postgres', "DO \$\$BEGIN EXECUTE 'SELECT walwarden.authenticate(''$bad'')'; END\$\$");
+unlike($err, qr/CONTEXT|$bad/, 'nor from inside a function, where it would quote the statement');
+($ret, $out, $err) = $node->psql('postgres', "DO \$\$BEGIN EXECUTE 'SELECT walwarden.authorize(''$tokens[0]'', ''audit:read'')'; END\$\$");
+unlike($err, qr/CONTEXT|$tokens[0]/, 'nor where the scope is not held');
 $node->psql('postgres', "SELECT login('$bad')");
 $node->psql('postgres', "SELECT walwarden.authorize('$tokens[0]', 'audit:read')");
 $node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.authorize('$tokens[0]', 'nope'); END\$\$");
 $node->psql('postgres', "SELECT walwarden.issue_token('acme', '$bad')");
 my $log = substr(slurp_file($node->logfile), $from);
 my $errors = () = $log =~ /ERROR:/g;
-is($errors, 7, 'seven errors are in the log');
+is($errors, 8, 'eight errors are in the log');
 my @told = grep { /\Q$bad\E|\Q$tokens[0]\E/ } split /\n/, $log;
 is(scalar @told, 1, 'one of them with a token')
   or diag(join "\n", @told);
