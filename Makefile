@@ -22,8 +22,13 @@ ISOLATION      = chain managers revoke
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config
-PGXS      := $(shell $(PG_CONFIG) --pgxs)
+PGXS      := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(PGXS),)
 include $(PGXS)
+else
+all install installcheck:
+	@echo "$(PG_CONFIG) is missing: install postgresql-server-dev-15 or set PG_CONFIG" >&2; exit 1
+endif
 
 walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 	cat $(SCHEMA) > $@

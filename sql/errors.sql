@@ -290,7 +290,7 @@ SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('nope')$$);
 SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain(NULL, 1, repeat('0', 64))$$);
 SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 1)$$);
 SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', NULL, repeat('0', 64))$$);
-SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 0, repeat('0', 64))$$);
+SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', -1, repeat('0', 64))$$);
 SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain('acme', 1, 'XYZ')$$);
 SELECT refused('op', $$SELECT * FROM walwarden.verify_audit_chain_sql('acme')$$);
 

@@ -10,7 +10,7 @@
  * and decides by the rows of walwarden.permission.
  *
  * Invariants: the caller is taken before the switch; the user and the stack of
- * doors are put back on every way out; an inner function runs with the default
+ * doors are put back on every way out; no error that is not a refusal is changed; an inner function runs with the default
  * collation, whatever the arguments carry, and pins its own search_path.
  */
 #include "walwarden.h"
@@ -39,6 +39,27 @@ typedef struct DoorFrame
 } DoorFrame;
 
 static DoorFrame *current_door = NULL;
+
+/*
+ * Report an error of an inner function. A refusal, which PL/pgSQL raised on
+ * purpose, goes out as the door's own: the lines of its inner functions would
+ * only bury the hint. Everything else keeps its context. Called in PG_CATCH(),
+ * with the stack of contexts that the door was called with.
+ */
+static pg_noinline void
+rethrow(MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (error->hide_stmt || error->funcname == NULL || strcmp(error->funcname, "exec_stmt_raise") != 0)
+		PG_RE_THROW();
+	FlushErrorState();
+	error->context = NULL;
+	ThrowErrorData(error);
+	pg_unreachable();
+}
 
 /*
  * The inner function of a call site, looked up at the first call. Not inlined:
@@ -87,6 +108,7 @@ walwarden_door(PG_FUNCTION_ARGS)
 	Oid			save_userid;
 	int			save_sec_context;
 	volatile Datum result = (Datum) 0;
+	MemoryContext context = CurrentMemoryContext;
 
 	frame.door = NameStr(inner->door);
 	caller_resolve(&frame.caller);
@@ -103,12 +125,15 @@ walwarden_door(PG_FUNCTION_ARGS)
 		SetUserIdAndSecContext(inner->owner, save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
 		result = FunctionCallInvoke(inner_fcinfo);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		SetUserIdAndSecContext(save_userid, save_sec_context);
 		current_door = frame.outer;
+		rethrow(context);
 	}
 	PG_END_TRY();
+	SetUserIdAndSecContext(save_userid, save_sec_context);
+	current_door = frame.outer;
 
 	fcinfo->isnull = inner_fcinfo->isnull;
 	return result;

@@ -29,7 +29,7 @@
 typedef struct Verdict
 {
 	int64		entries;
-	uint8		head[DIGEST_LEN];	/* hash of the last entry */
+	uint8		head[DIGEST_LEN];	/* hash of the last entry, or the start value */
 	int64		first_bad_seq;	/* meaningful with reason */
 	const char *reason;			/* of the first finding, or NULL */
 } Verdict;
@@ -99,12 +99,26 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 		found_bad(verdict, columns.seq, "prev_hash is not the hash of the entry before");
 }
 
+/* Compare the entry that was just read with the expected head, if it is that one. */
+static void
+judge_expected(Verdict *verdict, int64 expected_seq, const char *expected_hash)
+{
+	char		hex[DIGEST_HEX_LEN];
+
+	if (verdict->entries != expected_seq)
+		return;
+	hex_lower(verdict->head, DIGEST_LEN, hex);
+	if (memcmp(hex, expected_hash, DIGEST_HEX_LEN) != 0)
+		found_bad(verdict, expected_seq, "entry is not the expected one");
+}
+
 /*
  * walwarden._verify_chain(org_id, expected_seq, expected_hash,
  *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason)
  *
+ * The head of an empty chain is what its first entry would have as prev_hash.
  * expected_seq and expected_hash, both or none, are a head that was seen
- * earlier; the caller has checked their form.
+ * earlier, that of the empty chain included; the caller has checked their form.
  */
 PG_FUNCTION_INFO_V1(walwarden_verify_chain);
 Datum
@@ -134,6 +148,9 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	audit_genesis(org_id, prev);
+	memcpy(verdict.head, prev, DIGEST_LEN);
+	if (expecting)
+		judge_expected(&verdict, expected_seq, expected_hash);
 	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
 	scan = systable_beginscan_ordered(entries, index, GetActiveSnapshot(), 1, &key);
 	save = MemoryContextSwitchTo(per_entry);
@@ -143,12 +160,8 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		verdict.entries++;
 		judge_entry(tuple, desc, org_id, prev, &verdict);
 		memcpy(prev, verdict.head, DIGEST_LEN);
-		if (expecting && verdict.entries == expected_seq)
-		{
-			hex_lower(verdict.head, DIGEST_LEN, hex);
-			if (memcmp(hex, expected_hash, DIGEST_HEX_LEN) != 0)
-				found_bad(&verdict, expected_seq, "entry is not the expected one");
-		}
+		if (expecting)
+			judge_expected(&verdict, expected_seq, expected_hash);
 		MemoryContextReset(per_entry);
 	}
 	MemoryContextSwitchTo(save);
@@ -163,8 +176,7 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	values[1] = PointerGetDatum(cstring_to_text_with_len(hex, DIGEST_HEX_LEN));
 	values[2] = Int64GetDatum(verdict.first_bad_seq);
 	values[3] = verdict.reason ? CStringGetTextDatum(verdict.reason) : (Datum) 0;
-	nulls[0] = false;
-	nulls[1] = verdict.entries == 0;
+	nulls[0] = nulls[1] = false;
 	nulls[2] = nulls[3] = verdict.reason == NULL;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_desc), values, nulls)));
 }

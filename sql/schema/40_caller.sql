@@ -94,6 +94,7 @@ BEGIN
             WHEN needed = '{operator}' THEN 'Ask an operator: a superuser, or a role given walwarden.grant_operator().'
             WHEN needed = '{own_tokens}' THEN 'Only the owner of a private token may do this, with a role that has private tokens.'
             WHEN needed = '{operator,manage_owners}' THEN 'Ask an owner of the organisation, or an operator.'
+            WHEN action = 'audit.append' THEN 'Ask an owner or admin of the organisation, or an operator; for a token''s identity, use a role given walwarden.grant_rest().'
             ELSE 'Ask an owner or admin of the organisation, or an operator.' END;
 END
 $$;

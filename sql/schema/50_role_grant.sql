@@ -231,7 +231,7 @@ COMMENT ON FUNCTION walwarden.untrust_authenticator(name) IS
 CREATE FUNCTION walwarden.grant_rest(role name, login name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.grant_rest(name, name) IS
-'Gives role, PostgREST''s anonymous role, the entry points of schema walwarden_rest, and sets on login, PostgREST''s login role, log_parameter_max_length = 0, log_parameter_max_length_on_error = 0 and idle_in_transaction_session_timeout = 10s. For superusers. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 a superuser or NULL. Example: SELECT walwarden.grant_rest(''web_anon'', ''authenticator'');';
+'Gives role, PostgREST''s anonymous role, the entry points of schema walwarden_rest, and sets on login, PostgREST''s login role, log_parameter_max_length = 0, log_parameter_max_length_on_error = 0 and idle_in_transaction_session_timeout = 10s; revoke_rest removes these settings, also where you had set them. For superusers. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 a superuser or NULL. Example: SELECT walwarden.grant_rest(''web_anon'', ''authenticator'');';
 
 CREATE FUNCTION walwarden.revoke_rest(role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

@@ -194,11 +194,11 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'an expected head needs an organisation, a seq and a hash',
             HINT = 'Give all three, as an earlier verification of that chain returned them.';
-    ELSIF expected_seq < 1 OR expected_hash !~ '^[0-9a-f]{64}$' THEN
+    ELSIF expected_seq < 0 OR expected_hash !~ '^[0-9a-f]{64}$' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'bad expected head',
-            HINT = 'seq is 1 or more; hash is 64 lower-case hex digits.';
+            HINT = 'seq is 0 or more; hash is 64 lower-case hex digits.';
     END IF;
     FOR chain IN SELECT k.org_id, k.name FROM walwarden._chains() AS k WHERE wanted IS NULL OR k.org_id = wanted LOOP
         org_name := chain.name;
@@ -265,7 +265,8 @@ AS $$
           FROM linked AS l
     ), summed AS (
         SELECT c.org_id, c.name, count(j.n) AS entries,
-               (array_agg(encode(j.hash, 'hex') ORDER BY j.n DESC) FILTER (WHERE j.n IS NOT NULL))[1] AS head_hash,
+               coalesce((array_agg(encode(j.hash, 'hex') ORDER BY j.n DESC) FILTER (WHERE j.n IS NOT NULL))[1],
+                        encode(walwarden._digest_sha256(convert_to('walwarden/audit/v1:' || c.org_id::text, 'UTF8')), 'hex')) AS head_hash,
                (array_agg(j.n ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS bad_seq,
                (array_agg(j.reason ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS reason
           FROM chain AS c

@@ -113,6 +113,10 @@ SELECT results_eq(format($$SELECT ok, first_bad_seq, reason FROM walwarden.verif
 SELECT results_eq(format($$SELECT ok, first_bad_seq, reason FROM walwarden.verify_audit_chain('acme', %s, %L)$$, :seen - 1, :'head'),
     format($$VALUES (false, %s::bigint, 'entry is not the expected one')$$, :seen - 1), 'another history');
 
+SELECT encode(digest('walwarden/audit/v1:00000000-0000-0000-0000-000000000000', 'sha256'), 'hex') AS start \gset
+SELECT ok(ok, 'the start of a chain is a head, too') FROM walwarden.verify_audit_chain('_system', 0, :'start');
+SELECT is(reason, 'entry is not the expected one', 'of that chain only') FROM walwarden.verify_audit_chain('acme', 0, :'start');
+
 -- who may read and verify
 SET LOCAL ROLE t_admin;
 SELECT isnt_empty($$SELECT * FROM walwarden.list_audit('acme')$$, 'an admin reads the org''s chain');
