@@ -153,18 +153,20 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		judge_expected(&verdict, expected_seq, expected_hash);
 	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
 	scan = systable_beginscan_ordered(entries, index, GetActiveSnapshot(), 1, &key);
-	save = MemoryContextSwitchTo(per_entry);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		verdict.entries++;
+		/* not around the scan: it keeps what it allocates */
+		save = MemoryContextSwitchTo(per_entry);
 		judge_entry(tuple, desc, org_id, prev, &verdict);
+		MemoryContextSwitchTo(save);
 		memcpy(prev, verdict.head, DIGEST_LEN);
 		if (expecting)
 			judge_expected(&verdict, expected_seq, expected_hash);
 		MemoryContextReset(per_entry);
 	}
-	MemoryContextSwitchTo(save);
+	MemoryContextDelete(per_entry);
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(entries, AccessShareLock);
