@@ -9,7 +9,6 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.co
 
 MODULE_big = walwarden
 OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c))
-PG_CPPFLAGS = -DWALWARDEN_VERSION='"$(EXTVERSION)"'
 
 # The install script is its parts, in the order of their names.
 SCHEMA     = $(sort $(wildcard sql/schema/*.sql))

@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -53,20 +54,20 @@ typedef struct Head
 	uint8		hash[DIGEST_LEN];
 } Head;
 
-/* Outermost subtransaction level that appended and still may commit; 0: none. */
-static int	appended_level = 0;
+/* Outermost subtransaction level that changed something and still may commit; 0: none. */
+static int	changed_level = 0;
 
 static void
 audit_xact_callback(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_PRE_PREPARE && appended_level != 0)
+	if (event == XACT_EVENT_PRE_PREPARE && changed_level != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot PREPARE a transaction that appended to an audit chain"),
-				 errdetail("A prepared transaction would keep the chain locked for an unbounded time."),
+				 errmsg("cannot PREPARE a transaction in which walwarden changed something"),
+				 errdetail("A prepared transaction would keep an organisation and its chain locked for an unbounded time."),
 				 errhint("Commit it directly.")));
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		appended_level = 0;
+		changed_level = 0;
 }
 
 static void
@@ -74,12 +75,23 @@ audit_subxact_callback(SubXactEvent event, SubTransactionId mySubid, SubTransact
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	if (appended_level < level)
+	if (changed_level < level)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		appended_level = 0;
+		changed_level = 0;
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		appended_level = level - 1;
+		changed_level = level - 1;
+}
+
+/*
+ * From now on the transaction cannot be prepared, unless its present
+ * subtransaction rolls back. For whatever may take a lock of an organisation.
+ */
+void
+audit_note_change(void)
+{
+	if (changed_level == 0 || changed_level > GetCurrentTransactionNestLevel())
+		changed_level = GetCurrentTransactionNestLevel();
 }
 
 void
@@ -171,11 +183,11 @@ member_is(const char *begin, const char *end, const char *want)
 
 /*
  * Whether body says what the columns say: at, jobId and kind before the payload
- * byte by byte, then org and seq among the payload's own members. body is JSON
- * text; one that is not gives false.
+ * byte by byte, then org and seq among the payload's own members. body is
+ * canonical JSON.
  */
-bool
-audit_body_matches(const AuditColumns *columns, const char *body, size_t len)
+static bool
+body_matches(const AuditColumns *columns, const char *body, size_t len)
 {
 	char		head[256];
 	char		org[UUID_TEXT_LEN + 16];
@@ -220,6 +232,37 @@ audit_body_matches(const AuditColumns *columns, const char *body, size_t len)
 }
 
 /*
+ * What is wrong with an entry by itself, a constant, or NULL. The order of the
+ * checks is the SQL verifier's, so that both give one reason.
+ */
+const char *
+audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *prev_hash, const bytea *hash)
+{
+	const char *bytes = VARDATA_ANY(body);
+	size_t		len = VARSIZE_ANY_EXHDR(body);
+	uint8		digest[DIGEST_LEN];
+	CanonicalText canonical;
+	bool		same;
+
+	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
+		return "hash does not match the body";
+	audit_hash((const uint8 *) VARDATA_ANY(prev_hash), bytes, len, digest);
+	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
+		return "hash does not match the body";
+
+	if (!canonical_render(bytes, len, AUDIT_BODY_MAX, &canonical))
+		return "body is not canonical JSON";
+	same = canonical.len == len && memcmp(canonical.data, bytes, len) == 0;
+	pfree(canonical.data);
+	if (!same)
+		return "body is not canonical JSON";
+
+	if (!body_matches(columns, bytes, len))
+		return "columns differ from the body";
+	return NULL;
+}
+
+/*
  * walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)
  *
  * The CHECK of walwarden.audit_entry: everything that one entry can be held to
@@ -234,9 +277,6 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	text	   *body;
 	bytea	   *prev_hash;
 	bytea	   *hash;
-	uint8		digest[DIGEST_LEN];
-	CanonicalText canonical;
-	bool		same;
 
 	for (int i = 0; i < 8; i++)
 		if (PG_ARGISNULL(i) && i != 4)
@@ -252,17 +292,7 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
 
-	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
-		PG_RETURN_BOOL(false);
-	audit_hash((uint8 *) VARDATA_ANY(prev_hash), VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), digest);
-	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0 ||
-		!audit_body_matches(&columns, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body)))
-		PG_RETURN_BOOL(false);
-	if (!canonical_render(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), AUDIT_BODY_MAX, &canonical))
-		PG_RETURN_BOOL(false);
-	same = canonical.len == VARSIZE_ANY_EXHDR(body) && memcmp(canonical.data, VARDATA_ANY(body), canonical.len) == 0;
-	pfree(canonical.data);
-	PG_RETURN_BOOL(same);
+	PG_RETURN_BOOL(audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
 }
 
 /* The holders of a lock, as "12, 34"; empty when they have gone meanwhile. */
@@ -304,9 +334,7 @@ lock_chain(const pg_uuid_t *org_id)
 
 	PG_TRY();
 	{
-		if (walwarden_audit_lock_timeout > 0 &&
-			(LockTimeout == 0 || walwarden_audit_lock_timeout < LockTimeout))
-			LockTimeout = walwarden_audit_lock_timeout;
+		LockTimeout = walwarden_lock_timeout();
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		LockTimeout = save_timeout;
 	}
@@ -341,8 +369,7 @@ static void
 read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 {
 	TupleDesc	desc = RelationGetDescr(entries);
-	Oid			index_oid = get_relname_relid("audit_entry_pkey", RelationGetNamespace(entries));
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation	index = walwarden_index_open("audit_entry_pkey");
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	last;
@@ -424,17 +451,18 @@ compose_body(const AuditColumns *columns, const text *payload)
 	appendBinaryStringInfo(&raw, p, end - p);
 	appendStringInfoChar(&raw, '}');
 
-	if (text_contains_token(raw.data, raw.len))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("an audit entry cannot contain a token"),
-				 errhint("A token is a secret and is never stored; treat this one as disclosed and revoke it.")));
 	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("payload cannot be an audit entry: %s", canonical.error),
 				 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
 						 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+	/* in what will be stored, where no escape hides one */
+	if (text_contains_token(canonical.data, canonical.len))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an audit entry cannot contain a token"),
+				 errhint("A token is a secret and is never stored; treat this one as disclosed and revoke it.")));
 	body = cstring_to_text_with_len(canonical.data, canonical.len);
 	pfree(canonical.data);
 	pfree(raw.data);
@@ -487,7 +515,8 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 
 	check_trigger("walwarden_audit_append", fcinfo);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
-		RelationGetDescr(trigdata->tg_relation)->natts != Natts_audit_entry)
+		strcmp(RelationGetRelationName(trigdata->tg_relation), "audit_entry") != 0 ||
+		RelationGetNamespace(trigdata->tg_relation) != get_namespace_oid("walwarden", true))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"walwarden_audit_append\" must be fired by INSERT on walwarden.audit_entry for each row")));
@@ -530,8 +559,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 
 	/* an acknowledged entry survives a crash whatever synchronous_commit says */
 	ForceSyncCommit();
-	if (appended_level == 0 || appended_level > GetCurrentTransactionNestLevel())
-		appended_level = GetCurrentTransactionNestLevel();
+	audit_note_change();
 
 	return PointerGetDatum(heap_modify_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation),
 											 values, nulls, replace));

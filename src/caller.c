@@ -16,6 +16,8 @@
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
+#define CLAIMS_LIMIT 65536
+
 static bool claims_noted = false;
 static char *claims = NULL;		/* in TopTransactionContext, or NULL */
 
@@ -43,21 +45,55 @@ caller_forget_claims(void)
 	claims = NULL;
 }
 
-/* The claim sub, when it is a string; NULL otherwise. */
+/*
+ * The claim sub, when it is a string; NULL otherwise. Claims that are no JSON
+ * are an error that does not quote them.
+ */
 static char *
 claimed_subject(void)
 {
-	Jsonb	   *jsonb;
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb	   *volatile jsonb = NULL;
 	JsonbValue	found;
 
 	if (claims == NULL)
 		return NULL;
-	jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(claims)));
+	PG_TRY();
+	{
+		if (strlen(claims) <= CLAIMS_LIMIT)
+			jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(claims)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (jsonb == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request.jwt.claims is not JSON, or longer than %d bytes", CLAIMS_LIMIT),
+				 errhint("The gateway sets it to the claims of the token that it verified.")));
+
 	if (!JB_ROOT_IS_OBJECT(jsonb) ||
 		getKeyJsonValueFromContainer(&jsonb->root, "sub", 3, &found) == NULL ||
 		found.type != jbvString || found.val.string.len == 0)
 		return NULL;
 	return pnstrdup(found.val.string.val, found.val.string.len);
+}
+
+/* What the caller's role is, as of now: it may have changed since the call. */
+void
+caller_refresh(Caller *caller)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	caller->superuser = superuser_arg(caller->userid);
+	caller->is_operator = caller->superuser ||
+		role_grant_exists("operator", NameStr(caller->role), snapshot);
+	UnregisterSnapshot(snapshot);
 }
 
 /*
@@ -70,13 +106,11 @@ caller_resolve(Caller *caller)
 	Snapshot	snapshot;
 
 	caller_note_claims();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	caller->userid = GetUserId();
 	namestrcpy(&caller->role, GetUserNameFromId(caller->userid, false));
-	caller->superuser = superuser_arg(caller->userid);
-	caller->is_operator = caller->superuser ||
-		role_grant_exists("operator", NameStr(caller->role), snapshot);
+	caller_refresh(caller);
 	caller->subject = NULL;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!superuser_arg(session) &&
 		role_grant_exists("authenticator", GetUserNameFromId(session, false), snapshot))
 		caller->subject = claimed_subject();

@@ -354,9 +354,12 @@ parse_word(Parser *p, const char *word)
 	return emit(p, word, n);
 }
 
+/* depth counts this array */
 static bool
 parse_array(Parser *p, int depth)
 {
+	if (depth > CANONICAL_MAX_DEPTH)
+		return fail(p, "nested too deeply");
 	p->at++;
 	if (!emit(p, "[", 1))
 		return false;
@@ -503,12 +506,15 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 	return true;
 }
 
+/* depth counts this object */
 static bool
 parse_object(Parser *p, int depth)
 {
 	size_t		first = p->nmembers;
 	size_t		begin;
 
+	if (depth > CANONICAL_MAX_DEPTH)
+		return fail(p, "nested too deeply");
 	p->at++;
 	if (!emit(p, "{", 1))
 		return false;
@@ -554,11 +560,10 @@ parse_object(Parser *p, int depth)
 	return emit(p, "}", 1);
 }
 
+/* depth counts the arrays and objects around the value */
 static bool
 parse_value(Parser *p, int depth)
 {
-	if (depth >= CANONICAL_MAX_DEPTH)
-		return fail(p, "nested too deeply");
 	skip_space(p);
 	if (p->at >= p->len)
 		return fail(p, "a value was expected");

@@ -9,8 +9,8 @@
  * argument types and the same schema. The inner function asks walwarden._caller()
  * and decides by the rows of walwarden.permission.
  *
- * Invariants: the caller is taken before the switch; the user and the stack of
- * doors are put back on every way out; no error that is not a refusal is changed; an inner function runs with the default
+ * Invariants: the caller is taken before the switch; the user, lock_timeout and
+ * the stack of doors are put back on every way out; an inner function runs with the default
  * collation, whatever the arguments carry, and pins its own search_path.
  */
 #include "walwarden.h"
@@ -20,6 +20,7 @@
 #include "catalog/pg_proc.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
@@ -29,6 +30,7 @@ typedef struct Inner
 	FmgrInfo	flinfo;
 	Oid			owner;
 	NameData	door;			/* name of the public function */
+	bool		changes;		/* it is VOLATILE: it changes something */
 } Inner;
 
 typedef struct DoorFrame
@@ -40,11 +42,27 @@ typedef struct DoorFrame
 
 static DoorFrame *current_door = NULL;
 
+/* Whether an error is a refusal that this extension makes: they all have a hint. */
+static bool
+is_refusal(const ErrorData *error)
+{
+	static const int codes[] = {
+		ERRCODE_INVALID_PARAMETER_VALUE, ERRCODE_INSUFFICIENT_PRIVILEGE, ERRCODE_UNDEFINED_OBJECT,
+		ERRCODE_UNIQUE_VIOLATION, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+		ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, ERRCODE_LOCK_NOT_AVAILABLE
+	};
+
+	for (int i = 0; i < lengthof(codes); i++)
+		if (error->sqlerrcode == codes[i])
+			return error->hint != NULL && !error->hide_stmt;
+	return false;
+}
+
 /*
- * Report an error of an inner function. A refusal, which PL/pgSQL raised on
- * purpose, goes out as the door's own: the lines of its inner functions would
- * only bury the hint. Everything else keeps its context. Called in PG_CATCH(),
- * with the stack of contexts that the door was called with.
+ * Report an error of an inner function. A refusal goes out as the door's own:
+ * the lines of its inner functions would only bury the hint. Everything else
+ * keeps its context. Called in PG_CATCH(), with the stack of contexts that the
+ * door was called with.
  */
 static pg_noinline void
 rethrow(MemoryContext context)
@@ -53,7 +71,13 @@ rethrow(MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (error->hide_stmt || error->funcname == NULL || strcmp(error->funcname, "exec_stmt_raise") != 0)
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && error->hint == NULL)
+	{
+		/* the server's own timeout, at a row: it says less than a user needs */
+		error->message = pstrdup("could not lock a row of walwarden in time");
+		error->hint = pstrdup("Try again; another transaction is changing the same organisation or token. pg_blocking_pids() tells which while you wait.");
+	}
+	if (!is_refusal(error))
 		PG_RE_THROW();
 	FlushErrorState();
 	error->context = NULL;
@@ -82,6 +106,7 @@ get_inner(FmgrInfo *flinfo)
 		elog(ERROR, "cache lookup failed for function %u", flinfo->fn_oid);
 	door = (Form_pg_proc) GETSTRUCT(door_tuple);
 	inner->door = door->proname;
+	inner->changes = door->provolatile == PROVOLATILE_VOLATILE;
 	snprintf(NameStr(name), NAMEDATALEN, "_%s", NameStr(door->proname));
 
 	inner_tuple = SearchSysCache3(PROCNAMEARGSNSP, NameGetDatum(&name),
@@ -107,6 +132,7 @@ walwarden_door(PG_FUNCTION_ARGS)
 	DoorFrame	frame;
 	Oid			save_userid;
 	int			save_sec_context;
+	int			save_lock_timeout = LockTimeout;
 	volatile Datum result = (Datum) 0;
 	MemoryContext context = CurrentMemoryContext;
 
@@ -122,17 +148,22 @@ walwarden_door(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		current_door = &frame;
+		LockTimeout = walwarden_lock_timeout();
+		if (inner->changes)
+			audit_note_change();
 		SetUserIdAndSecContext(inner->owner, save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
 		result = FunctionCallInvoke(inner_fcinfo);
 	}
 	PG_CATCH();
 	{
 		SetUserIdAndSecContext(save_userid, save_sec_context);
+		LockTimeout = save_lock_timeout;
 		current_door = frame.outer;
 		rethrow(context);
 	}
 	PG_END_TRY();
 	SetUserIdAndSecContext(save_userid, save_sec_context);
+	LockTimeout = save_lock_timeout;
 	current_door = frame.outer;
 
 	fcinfo->isnull = inner_fcinfo->isnull;
@@ -160,6 +191,7 @@ walwarden_caller(PG_FUNCTION_ARGS)
 				 errhint("Call the public function, whose name has no underscore before it.")));
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	caller_refresh(&current_door->caller);
 
 	values[0] = CStringGetTextDatum(current_door->door);
 	values[1] = NameGetDatum(&current_door->caller.role);

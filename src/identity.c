@@ -139,10 +139,10 @@ authenticate(const text *token)
 	identity->memory = memory;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	standing_of_value(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), snapshot, &identity->standing);
+	MemoryContextSwitchTo(save);
 	if (identity->standing.state == TOKEN_ACTIVE)
 		usage_note(&identity->standing.token_id, snapshot);
 	UnregisterSnapshot(snapshot);
-	MemoryContextSwitchTo(save);
 
 	if (identity->standing.state != TOKEN_ACTIVE)
 		refuse_token();
@@ -161,6 +161,19 @@ identity_get(void)
 				 errhint("Mark the function that calls walwarden PARALLEL RESTRICTED.")));
 	caller_note_claims();
 	return current_identity;
+}
+
+/* Whether text can be the misspelt name of a scope, and so stand in a message. */
+static bool
+is_nameable(const text *scope)
+{
+	const char *name = VARDATA_ANY(scope);
+	size_t		len = VARSIZE_ANY_EXHDR(scope);
+
+	for (size_t i = 0; i < len; i++)
+		if (name[i] <= ' ' || name[i] > '~')
+			return false;
+	return len < SCOPE_NAME_LIMIT;
 }
 
 /*
@@ -190,8 +203,7 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 	known = scope_exists(scope, GetActiveSnapshot());
 	if (!known)
 	{
-		/* named only where it can be the misspelt name of a scope */
-		bool		nameable = VARSIZE_ANY_EXHDR(scope) < SCOPE_NAME_LIMIT;
+		bool		nameable = is_nameable(scope);
 
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -371,7 +383,10 @@ walwarden_introspect_token(PG_FUNCTION_ARGS)
 	{
 		render_uuid(&standing.token_id, uuid);
 		append_string(&json, "tokenId", uuid);
-		append_string(&json, "org", text_to_cstring(standing.org_slug));
+		if (standing.org_slug != NULL)
+			append_string(&json, "org", text_to_cstring(standing.org_slug));
+		else
+			appendStringInfoString(&json, ",\"org\":null");
 		append_string(&json, "kind", text_to_cstring(standing.kind));
 		append_scopes(&json, "scopes", &standing.scopes, standing.legacy);
 		append_scopes(&json, "effectiveScopes", &standing.effective, standing.legacy);

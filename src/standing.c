@@ -16,14 +16,11 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -36,18 +33,6 @@ typedef struct Row
 	HeapTuple	tuple;			/* a copy, NULL when there is none */
 } Row;
 
-static Relation
-open_table(const char *name, const char *index, Oid *index_oid)
-{
-	Oid			schema = get_namespace_oid("walwarden", false);
-	Oid			relid = get_relname_relid(name, schema);
-
-	*index_oid = get_relname_relid(index, schema);
-	if (!OidIsValid(relid) || !OidIsValid(*index_oid))
-		elog(ERROR, "table walwarden.%s or its index %s is missing", name, index);
-	return table_open(relid, AccessShareLock);
-}
-
 /*
  * Find the row of a table for the keys of one of its unique indexes. The caller
  * fills in keys by ScanKeyInit with column numbers of the table, and calls
@@ -56,15 +41,16 @@ open_table(const char *name, const char *index, Oid *index_oid)
 static bool
 row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot)
 {
-	Oid			index_oid;
+	Relation	index_rel = walwarden_index_open(index);
 	SysScanDesc scan;
 
-	row->heap = open_table(table, index, &index_oid);
-	scan = systable_beginscan(row->heap, index_oid, true, snapshot, nkeys, keys);
+	row->heap = walwarden_table_open(table);
+	scan = systable_beginscan(row->heap, RelationGetRelid(index_rel), true, snapshot, nkeys, keys);
 	row->tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(row->tuple))
 		row->tuple = heap_copytuple(row->tuple);
 	systable_endscan(scan);
+	index_close(index_rel, AccessShareLock);
 	return row->tuple != NULL;
 }
 
@@ -149,7 +135,11 @@ scope_list_from_array(Datum array)
 Datum
 scope_list_array(const ScopeList *list)
 {
-	return PointerGetDatum(construct_array((Datum *) list->names, list->n, TEXTOID, -1, false, TYPALIGN_INT));
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list->n, 1));
+
+	for (int i = 0; i < list->n; i++)
+		elements[i] = PointerGetDatum(list->names[i]);
+	return PointerGetDatum(construct_array(elements, list->n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 bool
@@ -168,9 +158,8 @@ all_scopes(Snapshot snapshot)
 {
 	ScopeList	list = {0, NULL};
 	int			room = 32;
-	Oid			index_oid;
-	Relation	heap = open_table("scope", "scope_pkey", &index_oid);
-	Relation	index = index_open(index_oid, AccessShareLock);
+	Relation	heap = walwarden_table_open("scope");
+	Relation	index = walwarden_index_open("scope_pkey");
 	SysScanDesc scan = systable_beginscan_ordered(heap, index, snapshot, 0, NULL);
 	HeapTuple	tuple;
 
@@ -350,6 +339,7 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	Datum		value;
 	text	   *role = row_text(token, Anum_token_role);
 	text	   *owner_role = NULL;
+	ScopeList	carried;
 	bool		private;
 
 	standing->token_id = row_uuid(token, Anum_token_id);
@@ -368,38 +358,36 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	if (private)
 		owner_role = judge_owner(standing, DatumGetUUIDP(value), snapshot);
 
-	/* the token's own scopes; a legacy token has what its owner's role has */
+	/* the token's own scopes, in whose place a role may stand: its own, or, for a legacy token, its owner's */
+	value = row_get(token, Anum_token_scopes, &isnull);
+	if (!isnull)
+		standing->scopes = scope_list_from_array(value);
+	carried = standing->scopes;
 	if (standing->legacy)
 		role = owner_role;
 	if (role != NULL)
-		standing->scopes = role_scopes(role, snapshot);
-	else
-	{
-		value = row_get(token, Anum_token_scopes, &isnull);
-		if (!isnull)
-			standing->scopes = scope_list_from_array(value);
-	}
+		carried = role_scopes(role, snapshot);
 
 	/* what is left of them now; nothing for a token that is not active */
 	if (standing->state != TOKEN_ACTIVE)
 		return;
+	standing->effective = carried;
 	if (private)
 	{
-		ScopeList	carried = {0, NULL};
+		ScopeList	limit = {0, NULL};
 
 		if (owner_role != NULL)
-			carried = role_scopes(owner_role, snapshot);
-		standing->effective.names = palloc(sizeof(text *) * Max(standing->scopes.n, 1));
-		for (int i = 0; i < standing->scopes.n; i++)
+			limit = role_scopes(owner_role, snapshot);
+		standing->effective.n = 0;
+		standing->effective.names = palloc(sizeof(text *) * Max(carried.n, 1));
+		for (int i = 0; i < carried.n; i++)
 		{
-			text	   *name = standing->scopes.names[i];
+			text	   *name = carried.names[i];
 
-			if (scope_list_has(&carried, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)))
+			if (scope_list_has(&limit, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)))
 				standing->effective.names[standing->effective.n++] = name;
 		}
 	}
-	else
-		standing->effective = standing->scopes;
 }
 
 /*

@@ -1,7 +1,7 @@
 /*
  * tables.h
  *		Column numbers of the tables that C code reads. Equal to the tables in
- *		sql/schema; test/pgtap/catalogue.sql compares them.
+ *		sql/schema; test/pgtap/usage.sql compares them.
  */
 #ifndef WALWARDEN_TABLES_H
 #define WALWARDEN_TABLES_H

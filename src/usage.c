@@ -14,15 +14,12 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "tables.h"
@@ -33,14 +30,14 @@
 static bool
 usage_is_due(Relation usage, const pg_uuid_t *token_id, Snapshot snapshot)
 {
-	Oid			index = get_relname_relid("token_usage_pkey", RelationGetNamespace(usage));
+	Relation	index = walwarden_index_open("token_usage_pkey");
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		due = false;
 
 	ScanKeyInit(&key, Anum_token_usage_token_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(token_id));
-	scan = systable_beginscan(usage, index, true, snapshot, 1, &key);
+	scan = systable_beginscan(usage, RelationGetRelid(index), true, snapshot, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -50,6 +47,7 @@ usage_is_due(Relation usage, const pg_uuid_t *token_id, Snapshot snapshot)
 		due = isnull || DatumGetTimestampTz(last) <= GetCurrentTimestamp() - USAGE_PRECISION;
 	}
 	systable_endscan(scan);
+	index_close(index, AccessShareLock);
 	return due;
 }
 
@@ -60,7 +58,6 @@ usage_is_due(Relation usage, const pg_uuid_t *token_id, Snapshot snapshot)
 void
 usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
 {
-	Oid			schema;
 	Relation	usage;
 	bool		due;
 	Oid			owner;
@@ -72,8 +69,7 @@ usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
 	if (XactReadOnly || IsolationUsesXactSnapshot() || RecoveryInProgress())
 		return;
 
-	schema = get_namespace_oid("walwarden", false);
-	usage = table_open(get_relname_relid("token_usage", schema), AccessShareLock);
+	usage = walwarden_table_open("token_usage");
 	due = usage_is_due(usage, token_id, snapshot);
 	owner = usage->rd_rel->relowner;
 	table_close(usage, AccessShareLock);

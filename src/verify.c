@@ -15,12 +15,10 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -45,8 +43,7 @@ found_bad(Verdict *verdict, int64 seq, const char *reason)
 }
 
 /*
- * Judge one entry, which should have seq verdict->entries and follow prev. The
- * order of the checks is the SQL verifier's, so that both give one reason.
+ * Judge one entry, which should have seq verdict->entries and follow prev.
  */
 static void
 judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint8 *prev, Verdict *verdict)
@@ -58,7 +55,7 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 	text	   *body;
 	bytea	   *prev_hash;
 	bytea	   *hash;
-	uint8		digest[DIGEST_LEN];
+	const char *fault;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	for (int i = 0; i < Natts_audit_entry; i++)
@@ -85,18 +82,11 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 	if (verdict->reason != NULL)
 		return;					/* only counting from here on */
 
-	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
-	{
-		found_bad(verdict, columns.seq, "hash does not match the body");
-		return;
-	}
-	audit_hash((uint8 *) VARDATA_ANY(prev_hash), VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), digest);
-	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
-		found_bad(verdict, columns.seq, "hash does not match the body");
-	else if (!audit_body_matches(&columns, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body)))
-		found_bad(verdict, columns.seq, "columns differ from the body");
-	else if (memcmp(prev, VARDATA_ANY(prev_hash), DIGEST_LEN) != 0)
-		found_bad(verdict, columns.seq, "prev_hash is not the hash of the entry before");
+	fault = audit_entry_fault(&columns, body, prev_hash, hash);
+	if (fault == NULL && memcmp(prev, VARDATA_ANY(prev_hash), DIGEST_LEN) != 0)
+		fault = "prev_hash is not the hash of the entry before";
+	if (fault != NULL)
+		found_bad(verdict, columns.seq, fault);
 }
 
 /* Compare the entry that was just read with the expected head, if it is that one. */
@@ -124,14 +114,13 @@ PG_FUNCTION_INFO_V1(walwarden_verify_chain);
 Datum
 walwarden_verify_chain(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *org_id = PG_GETARG_UUID_P(0);
+	pg_uuid_t  *org_id;
 	bool		expecting = !PG_ARGISNULL(1);
-	int64		expected_seq = expecting ? PG_GETARG_INT64(1) : 0;
-	char	   *expected_hash = expecting ? text_to_cstring(PG_GETARG_TEXT_PP(2)) : NULL;
-	Oid			schema = get_namespace_oid("walwarden", false);
-	Relation	entries = table_open(get_relname_relid("audit_entry", schema), AccessShareLock);
-	Relation	index = index_open(get_relname_relid("audit_entry_pkey", schema), AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(entries);
+	int64		expected_seq = 0;
+	char	   *expected_hash = NULL;
+	Relation	entries;
+	Relation	index;
+	TupleDesc	desc;
 	MemoryContext per_entry = AllocSetContextCreate(CurrentMemoryContext, "walwarden verification", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext save;
 	ScanKeyData key;
@@ -147,6 +136,20 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &result_desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) != PG_ARGISNULL(2))
+		elog(ERROR, "org_id, or one half of an expected head, is null");
+	org_id = PG_GETARG_UUID_P(0);
+	if (expecting)
+	{
+		expected_seq = PG_GETARG_INT64(1);
+		expected_hash = text_to_cstring(PG_GETARG_TEXT_PP(2));
+		if (strlen(expected_hash) != DIGEST_HEX_LEN)
+			elog(ERROR, "expected hash has a wrong length");
+	}
+
+	entries = walwarden_table_open("audit_entry");
+	index = walwarden_index_open("audit_entry_pkey");
+	desc = RelationGetDescr(entries);
 	audit_genesis(org_id, prev);
 	memcpy(verdict.head, prev, DIGEST_LEN);
 	if (expecting)

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 
+#include "storage/proc.h"
 #include "utils/guc.h"
 
 PG_MODULE_MAGIC;
@@ -18,12 +19,23 @@ int			walwarden_max_tokens_per_org = 10000;
 
 PGDLLEXPORT void _PG_init(void);
 
+/* The shorter of walwarden.audit_lock_timeout and lock_timeout; 0: neither. */
+int
+walwarden_lock_timeout(void)
+{
+	if (walwarden_audit_lock_timeout == 0)
+		return LockTimeout;
+	if (LockTimeout == 0)
+		return walwarden_audit_lock_timeout;
+	return Min(LockTimeout, walwarden_audit_lock_timeout);
+}
+
 void
 _PG_init(void)
 {
 	DefineCustomIntVariable("walwarden.audit_lock_timeout",
-							"Longest wait for the lock of an audit chain.",
-							"A shorter lock_timeout goes first; 0 waits without limit.",
+							"Longest wait for a lock of an audit chain, an organisation or a token.",
+							"A shorter lock_timeout goes first; 0 leaves it to lock_timeout.",
 							&walwarden_audit_lock_timeout,
 							10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,

@@ -10,12 +10,14 @@
 
 #include "fmgr.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* walwarden.c */
-extern int	walwarden_audit_lock_timeout;	/* milliseconds */
+extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
+extern int	walwarden_lock_timeout(void);
 extern int	walwarden_max_tokens_per_org;
 
 /* digest.c */
@@ -30,6 +32,10 @@ typedef struct DigestPart
 
 extern void digest_sha256(const DigestPart *parts, int nparts, uint8 *digest);
 extern void hex_lower(const uint8 *bytes, size_t len, char *out);
+
+/* tables.c */
+extern Relation walwarden_table_open(const char *name);
+extern Relation walwarden_index_open(const char *name);
 
 /* token.c */
 #define TOKEN_TEXT_LEN 68		/* "wal_" and 64 hex digits */
@@ -65,8 +71,8 @@ typedef struct Standing
 	bool		legacy;			/* permissions are not shown */
 	bool		has_expiry;
 	TimestampTz expires_at;
-	ScopeList	scopes;			/* the token's own, or its role's */
-	ScopeList	effective;		/* what of these the owner's role carries now */
+	ScopeList	scopes;			/* as stored: none where a role stands in their place */
+	ScopeList	effective;		/* what it may do now */
 	TokenState	state;
 	const char *reason;			/* why it is not active; a constant */
 } Standing;
@@ -94,6 +100,7 @@ typedef struct Caller
 extern void caller_note_claims(void);
 extern void caller_forget_claims(void);
 extern void caller_resolve(Caller *caller);
+extern void caller_refresh(Caller *caller);
 
 /* identity.c */
 extern void identity_init(void);
@@ -119,8 +126,10 @@ typedef struct AuditColumns
 } AuditColumns;
 
 extern void audit_init(void);
+extern void audit_note_change(void);
 extern void audit_genesis(const pg_uuid_t *org_id, uint8 *digest);
 extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash);
-extern bool audit_body_matches(const AuditColumns *columns, const char *body, size_t len);
+extern const char *audit_entry_fault(const AuditColumns *columns, const text *body,
+									 const bytea *prev_hash, const bytea *hash);
 
 #endif							/* WALWARDEN_H */

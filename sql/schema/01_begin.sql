@@ -16,6 +16,30 @@ BEGIN
 END
 $$;
 
+-- Who owns what this extension depends on can drop it, and this extension with
+-- it. pgcrypto is trusted: anyone with CREATE on the database may have made it.
+-- The owner of the database is let pass: they can drop all of it anyway.
+DO $$
+DECLARE
+    other text;
+BEGIN
+    SELECT pg_catalog.format('pgcrypto, or its schema, belongs to %I', r.rolname) INTO other
+      FROM pg_catalog.pg_extension AS e
+      JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+      JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) e.extowner OR r.oid OPERATOR(pg_catalog.=) n.nspowner
+     WHERE e.extname OPERATOR(pg_catalog.=) 'pgcrypto' AND NOT r.rolsuper
+       AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = other,
+            DETAIL = 'They could drop it, and walwarden with it.',
+            HINT = 'As a superuser: CREATE SCHEMA crypto; DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto SCHEMA crypto.';
+    END IF;
+END
+$$;
+
 -- Without IF NOT EXISTS: a schema that is already there may hold planted objects.
 CREATE SCHEMA walwarden;
 CREATE SCHEMA walwarden_rest;

@@ -32,15 +32,6 @@ CREATE FUNCTION walwarden._audit_append() RETURNS trigger
 CREATE FUNCTION walwarden._refuse_change() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refuse_change';
 
--- hash NULL: a new entry, body holds its payload; the trigger fills in the
--- rest. hash given: a restored entry, taken as it is if the CHECK holds.
-CREATE TRIGGER append BEFORE INSERT ON walwarden.audit_entry
-    FOR EACH ROW EXECUTE FUNCTION walwarden._audit_append();
-CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE ON walwarden.audit_entry
-    FOR EACH ROW EXECUTE FUNCTION walwarden._refuse_change();
-CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON walwarden.audit_entry
-    FOR EACH STATEMENT EXECUTE FUNCTION walwarden._refuse_change();
-
 -- The one way in which this extension writes an entry. Called as late as the
 -- change allows: from here to the end of the transaction the chain is locked.
 CREATE FUNCTION walwarden._append(org_id uuid, kind text, payload jsonb, job_id uuid DEFAULT NULL) RETURNS bigint
@@ -59,10 +50,14 @@ END
 $$;
 
 -- Times in payloads: UTC with microseconds, whatever TimeZone and DateStyle are.
+-- What no payload holds, infinity and years before the first, is told apart.
 CREATE FUNCTION walwarden._iso(at timestamptz) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     BEGIN ATOMIC
-        SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+        SELECT CASE WHEN isfinite(at)
+                    THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                         || CASE WHEN at < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END
+                    ELSE at::text END;
     END;
 
 -- The org uuid of the system chain.

@@ -73,6 +73,8 @@ CREATE TABLE walwarden.token (
                      ELSE scopes IS NOT NULL AND (role IS NULL OR scopes = '{}') END)
 );
 CREATE INDEX token_by_org ON walwarden.token (org_id, created_at, id) WHERE removed_at IS NULL;
+-- for the count of walwarden.max_tokens_per_org
+CREATE INDEX token_live ON walwarden.token (org_id) WHERE removed_at IS NULL AND revoked_at IS NULL;
 CREATE INDEX token_by_owner ON walwarden.token (owner_id) WHERE owner_id IS NOT NULL;
 
 -- One row for each value that opens a token. Nothing of the plaintext.

@@ -12,9 +12,10 @@ CREATE TYPE walwarden.caller AS (
     subject   text      -- verified by a trusted authenticator, else NULL
 );
 
--- The caller of the door that is running; an error outside of one.
+-- The caller of the door that is running; an error outside of one. What the role
+-- is, is read anew at each call.
 CREATE FUNCTION walwarden._caller() RETURNS walwarden.caller
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_caller';
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_caller';
 
 -- Text from a caller, fit for a message: short, printable, and with nothing
 -- that has the shape of a token.
@@ -23,25 +24,45 @@ CREATE FUNCTION walwarden._shown(value text) RETURNS text
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce('"' || CASE WHEN length(safe) > 60 THEN left(safe, 60) || '...' ELSE safe END || '"', 'NULL')
-      FROM (SELECT regexp_replace(regexp_replace(left(value, 200), '[\u0001-\u001F\u007F-\u009F]', '?', 'g'),
+      FROM (SELECT regexp_replace(regexp_replace(left(value, 200), E'[\u0001-\u001F\u007F-\u009F]', '?', 'g'),
                                   'wal_[0-9A-Fa-f]{16,}', 'wal_...', 'g')) AS s(safe)
 $$;
 
--- The caller's active membership in an org, or NULL. A verified subject is the
--- person, whatever role the connection uses; otherwise the current role is.
+-- Roles through which many people come: authenticators and REST roles. None of
+-- them is a member's role.
+CREATE FUNCTION walwarden._speaks_for_many(role name) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM walwarden.role_grant AS g
+                    WHERE g.kind IN ('authenticator', 'rest') AND g.role = $1 AND g.revoked_at IS NULL)
+$$;
+
+-- The caller's active memberships. A verified subject is the person, whatever
+-- role the connection uses; otherwise the current role is, unless it speaks for
+-- many people. A branch for each, so that each finds its index.
+CREATE FUNCTION walwarden._memberships(c walwarden.caller) RETURNS SETOF walwarden.member
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.*
+      FROM walwarden.member AS m
+     WHERE m.subject = c.subject
+       AND m.disabled_at IS NULL AND m.removed_at IS NULL
+    UNION ALL
+    SELECT m.*
+      FROM walwarden.member AS m
+     WHERE c.subject IS NULL AND m.db_role = c.role
+       AND m.disabled_at IS NULL AND m.removed_at IS NULL
+       AND NOT c.superuser AND NOT walwarden._speaks_for_many(c.role)
+$$;
+
+-- The caller's active membership in an org, or NULL.
 CREATE FUNCTION walwarden._caller_member(c walwarden.caller, org_id uuid) RETURNS walwarden.member
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT m
-      FROM walwarden.member AS m
-     WHERE m.org_id = $2
-       AND m.disabled_at IS NULL AND m.removed_at IS NULL
-       AND CASE WHEN c.subject IS NOT NULL THEN m.subject = c.subject
-                ELSE m.db_role = c.role AND NOT c.superuser
-                     AND NOT EXISTS (SELECT FROM walwarden.role_grant AS g
-                                      WHERE g.kind = 'authenticator' AND g.role = c.role AND g.revoked_at IS NULL)
-           END
+    SELECT m FROM walwarden._memberships(c) AS m WHERE m.org_id = $2
 $$;
 
 -- How a change is signed in listings: the person's subject, else the role.
@@ -90,6 +111,7 @@ BEGIN
         -- without the target: it would tell an unknown token from a foreign one
         DETAIL = format('%s needs one of: %s.', action, array_to_string(needed, ', ')),
         HINT = CASE
+            WHEN action = 'token.issue' AND target = 'private' THEN 'A private token is issued by its owner; an operator can do it for them.'
             WHEN needed = '{superuser}' THEN 'Ask a superuser of the server.'
             WHEN needed = '{operator}' THEN 'Ask an operator: a superuser, or a role given walwarden.grant_operator().'
             WHEN needed = '{own_tokens}' THEN 'Only the owner of a private token may do this, with a role that has private tokens.'
@@ -122,9 +144,9 @@ $$;
 
 -- The org, locked. Changes to the members and issues of tokens in one org go one
 -- after the other: what is counted or compared under this lock still holds at
--- commit. Taken before the lock of the chain, always in this order. The right is
--- asked for twice: before, so that a stranger makes nobody wait, and after,
--- because it may have been lost while waiting.
+-- commit. Taken before the locks of tokens and of the chain, always in this order.
+-- The right is asked for twice: before, so that a stranger makes nobody wait, and
+-- after, because it may have been lost while waiting.
 CREATE FUNCTION walwarden._lock_org(c walwarden.caller, slug text, action text, target text) RETURNS walwarden.org
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -133,8 +155,23 @@ DECLARE
     o walwarden.org := walwarden._org(c, slug, action, target);
 BEGIN
     SELECT * INTO STRICT o FROM walwarden.org AS l WHERE l.id = o.id FOR NO KEY UPDATE;
-    PERFORM walwarden._require(c, o.id, action, target);
+    PERFORM walwarden._require(walwarden._caller(), o.id, action, target);
     RETURN o;
+END
+$$;
+
+-- The right of a member, held to the end of the transaction, for what needs no
+-- lock of the org otherwise: roles change under _lock_org() only. Before the
+-- locks of tokens and of the chain. An operator's right is not the org's.
+CREATE FUNCTION walwarden._hold_right(c walwarden.caller, org_id uuid, action text, target text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT c.operator THEN
+        PERFORM FROM walwarden.org AS o WHERE o.id = _hold_right.org_id FOR SHARE;
+        PERFORM walwarden._require(c, _hold_right.org_id, action, target);
+    END IF;
 END
 $$;
 
@@ -161,7 +198,7 @@ BEGIN
             MESSAGE = format('%s is too long', what),
             DETAIL = format('It has %s characters.', length(value)),
             HINT = format('Give 1 to %s characters.', max);
-    ELSIF value ~ '[\u0001-\u001F\u007F-\u009F]' THEN
+    ELSIF value ~ E'[\u0001-\u001F\u007F-\u009F]' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('%s contains a control character', what),

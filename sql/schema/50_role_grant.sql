@@ -12,7 +12,9 @@ DECLARE
     g walwarden.role_grant;
     event text;
 BEGIN
-    SELECT * INTO was FROM walwarden.role_grant AS r WHERE r.kind = kind AND r.role = role FOR UPDATE;
+    -- one at a time: there may be no row to lock yet
+    LOCK TABLE walwarden.role_grant IN SHARE ROW EXCLUSIVE MODE;
+    SELECT * INTO was FROM walwarden.role_grant AS r WHERE r.kind = kind AND r.role = role;
     IF granted = (was.kind IS NOT NULL AND was.revoked_at IS NULL)
        AND (NOT granted OR was.login IS NOT DISTINCT FROM login) THEN
         RETURN false;
@@ -74,6 +76,21 @@ BEGIN
 END
 $$;
 
+-- A role through which many people come is nobody's own.
+CREATE FUNCTION walwarden._check_no_member(role name) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM walwarden.member AS m WHERE m.db_role = _check_no_member.role AND m.removed_at IS NULL) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('role %s is the database role of a member', walwarden._shown(role)),
+            HINT = 'Authenticators and REST roles speak for many people: give each a role of its own.';
+    END IF;
+END
+$$;
+
 CREATE FUNCTION walwarden._grant_operator(role name) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -108,12 +125,7 @@ DECLARE
 BEGIN
     PERFORM walwarden._require(c, NULL, 'server_role.grant', 'any');
     PERFORM walwarden._check_server_role(role, false);
-    IF EXISTS (SELECT FROM walwarden.member AS m WHERE m.db_role = _trust_authenticator.role AND m.removed_at IS NULL) THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'object_not_in_prerequisite_state',
-            MESSAGE = format('role %s is the database role of a member', walwarden._shown(role)),
-            HINT = 'An authenticator speaks for many people: give it a role of its own.';
-    END IF;
+    PERFORM walwarden._check_no_member(role);
     RETURN walwarden._set_role_grant(c, 'authenticator', role, NULL, true);
 END
 $$;
@@ -130,25 +142,53 @@ BEGIN
 END
 $$;
 
+-- Takes the settings of grant_rest from a login that serves no REST role any more.
+CREATE FUNCTION walwarden._release_login(login name) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = login)
+       AND NOT EXISTS (SELECT FROM walwarden.role_grant AS g
+                        WHERE g.kind = 'rest' AND g.login = login AND g.revoked_at IS NULL) THEN
+        EXECUTE format('ALTER ROLE %I RESET log_parameter_max_length', login);
+        EXECUTE format('ALTER ROLE %I RESET log_parameter_max_length_on_error', login);
+        EXECUTE format('ALTER ROLE %I RESET idle_in_transaction_session_timeout', login);
+    END IF;
+END
+$$;
+
 -- role gets the entry points of schema walwarden_rest and nothing else. The
 -- settings stand on login because SET ROLE applies no role's settings: they
--- keep request parameters, tokens among them, out of the server's log.
+-- keep request parameters, tokens among them, out of the server's log. Given
+-- again, it sets again what was changed by hand.
 CREATE FUNCTION walwarden._grant_rest(role name, login name) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
+    before name;
+    changed boolean;
 BEGIN
     PERFORM walwarden._require(c, NULL, 'server_role.grant', 'any');
     PERFORM walwarden._check_server_role(role, false);
     PERFORM walwarden._check_server_role(login, false);
+    PERFORM walwarden._check_no_member(role);
+    SELECT g.login INTO before
+      FROM walwarden.role_grant AS g
+     WHERE g.kind = 'rest' AND g.role = _grant_rest.role AND g.revoked_at IS NULL;
+    changed := walwarden._set_role_grant(c, 'rest', role, login, true);
     EXECUTE format('GRANT USAGE ON SCHEMA walwarden_rest TO %I', role);
     EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA walwarden_rest TO %I', role);
     EXECUTE format('ALTER ROLE %I SET log_parameter_max_length = 0', login);
     EXECUTE format('ALTER ROLE %I SET log_parameter_max_length_on_error = 0', login);
     EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''10s''', login);
-    RETURN walwarden._set_role_grant(c, 'rest', role, login, true);
+    IF before <> login THEN
+        PERFORM walwarden._release_login(before);
+    END IF;
+    RETURN changed;
 END
 $$;
 
@@ -164,22 +204,15 @@ BEGIN
     SELECT * INTO given
       FROM walwarden.role_grant AS g
      WHERE g.kind = 'rest' AND g.role = _revoke_rest.role AND g.revoked_at IS NULL;
-    IF NOT FOUND THEN
+    IF NOT walwarden._set_role_grant(c, 'rest', role, given.login, false) THEN
         RETURN false;
     END IF;
     IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = _revoke_rest.role) THEN
         EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA walwarden_rest FROM %I', role);
         EXECUTE format('REVOKE ALL ON SCHEMA walwarden_rest FROM %I', role);
     END IF;
-    -- the login may serve another REST role, or be gone
-    IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = given.login)
-       AND NOT EXISTS (SELECT FROM walwarden.role_grant AS g
-                        WHERE g.kind = 'rest' AND g.login = given.login AND g.role <> given.role AND g.revoked_at IS NULL) THEN
-        EXECUTE format('ALTER ROLE %I RESET log_parameter_max_length', given.login);
-        EXECUTE format('ALTER ROLE %I RESET log_parameter_max_length_on_error', given.login);
-        EXECUTE format('ALTER ROLE %I RESET idle_in_transaction_session_timeout', given.login);
-    END IF;
-    RETURN walwarden._set_role_grant(c, 'rest', role, NULL, false);
+    PERFORM walwarden._release_login(given.login);
+    RETURN true;
 END
 $$;
 
@@ -231,7 +264,7 @@ COMMENT ON FUNCTION walwarden.untrust_authenticator(name) IS
 CREATE FUNCTION walwarden.grant_rest(role name, login name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.grant_rest(name, name) IS
-'Gives role, PostgREST''s anonymous role, the entry points of schema walwarden_rest, and sets on login, PostgREST''s login role, log_parameter_max_length = 0, log_parameter_max_length_on_error = 0 and idle_in_transaction_session_timeout = 10s; revoke_rest removes these settings, also where you had set them. For superusers. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 a superuser or NULL. Example: SELECT walwarden.grant_rest(''web_anon'', ''authenticator'');';
+'Gives role, PostgREST''s anonymous role, the entry points of schema walwarden_rest, and sets on login, PostgREST''s login role, log_parameter_max_length = 0, log_parameter_max_length_on_error = 0 and idle_in_transaction_session_timeout = 10s; revoke_rest removes these settings, also where you had set them. For superusers. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 a superuser or NULL, 55000 the role is a member''s. Example: SELECT walwarden.grant_rest(''web_anon'', ''authenticator'');';
 
 CREATE FUNCTION walwarden.revoke_rest(role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

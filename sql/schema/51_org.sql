@@ -94,14 +94,16 @@ DECLARE
     was walwarden.org := walwarden._lock_org(c, org, 'org.configure', 'any');
     o walwarden.org := was;
 BEGIN
-    IF retention IS NULL OR retention < '0' OR retention > '3650 days' THEN
+    -- in days and seconds, so that it means the same in every month
+    o.retention := CASE WHEN retention BETWEEN '0' AND '4000 days' THEN justify_hours(make_interval(days => 365 * extract(year FROM retention)::integer + 30 * extract(month FROM retention)::integer
+                                                       + extract(day FROM retention)::integer,
+                                               secs => floor(extract(epoch FROM retention - date_trunc('day', retention))))) END;
+    IF o.retention IS NULL OR o.retention NOT BETWEEN '0' AND '3650 days' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'bad retention',
-            HINT = 'Give an interval from 0 to 3650 days; a month counts as 30 days.';
+            HINT = 'Give an interval from 0 to 3650 days; a month counts as 30 days, a year as 365.';
     END IF;
-    -- in days and seconds, so that it means the same in every month
-    o.retention := justify_hours(make_interval(secs => floor(extract(epoch FROM retention))));
     RETURN walwarden._update_org(c, 'org.settings_changed', was, o);
 END
 $$;
@@ -113,13 +115,19 @@ CREATE FUNCTION walwarden._list_orgs()
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
-    every boolean := walwarden._may(c, NULL, 'org.list', 'all');
 BEGIN
-    RETURN QUERY
-        SELECT o.id, o.slug, o.display_name, o.plan, o.retention, o.created_at
-          FROM walwarden.org AS o
-         WHERE every OR (walwarden._caller_member(c, o.id)).id IS NOT NULL
-         ORDER BY o.slug;
+    IF walwarden._may(c, NULL, 'org.list', 'all') THEN
+        RETURN QUERY
+            SELECT o.id, o.slug, o.display_name, o.plan, o.retention, o.created_at
+              FROM walwarden.org AS o
+             ORDER BY o.slug;
+    ELSE
+        RETURN QUERY
+            SELECT o.id, o.slug, o.display_name, o.plan, o.retention, o.created_at
+              FROM walwarden._memberships(c) AS m
+              JOIN walwarden.org AS o ON o.id = m.org_id
+             ORDER BY o.slug;
+    END IF;
 END
 $$;
 
@@ -136,7 +144,7 @@ COMMENT ON FUNCTION walwarden.set_plan(text, text) IS
 CREATE FUNCTION walwarden.set_org_retention(org text, retention interval) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_org_retention(text, interval) IS
-'Sets for how long disabled and expired tokens of an organisation are to be kept: 0 to 3650 days, in whole seconds, a month counts as 30 days. This version records it and removes nothing. For operators. Returns whether anything changed. Errors: 42501 no operator, 42704 unknown organisation, 22023 bad interval. Example: SELECT walwarden.set_org_retention(''acme'', ''30 days'');';
+'Sets for how long disabled and expired tokens of an organisation are to be kept: 0 to 3650 days, in whole seconds, a month counts as 30 days, a year as 365. This version records it and removes nothing. For operators. Returns whether anything changed. Errors: 42501 no operator, 42704 unknown organisation, 22023 bad interval. Example: SELECT walwarden.set_org_retention(''acme'', ''30 days'');';
 
 CREATE FUNCTION walwarden.list_orgs()
     RETURNS TABLE (org_id uuid, slug text, display_name text, plan text, retention interval, created_at timestamptz)

@@ -88,12 +88,11 @@ BEGIN
     END IF;
     IF db_role IS NOT NULL THEN
         PERFORM walwarden._check_server_role(db_role, false);
-        IF EXISTS (SELECT FROM walwarden.role_grant AS g
-                    WHERE g.kind = 'authenticator' AND g.role = db_role AND g.revoked_at IS NULL) THEN
+        IF walwarden._speaks_for_many(db_role) THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'invalid_parameter_value',
-                MESSAGE = format('role %s is a trusted authenticator', walwarden._shown(db_role)),
-                HINT = 'An authenticator speaks for many people: give the member a role of their own, or none.';
+                MESSAGE = format('role %s is a trusted authenticator or a REST role', walwarden._shown(db_role)),
+                HINT = 'Such a role speaks for many people: give the member a role of their own, or none.';
         ELSIF EXISTS (SELECT FROM walwarden.member AS f
                        WHERE f.org_id = o.id AND f.db_role = db_role AND f.removed_at IS NULL) THEN
             RAISE EXCEPTION USING

@@ -60,6 +60,7 @@ BEGIN
         PERFORM walwarden._check_scopes(scopes);
     END IF;
 
+    scopes := scopes[:];    -- from 1, whatever its bounds were
     LOCK TABLE walwarden.role_override IN SHARE ROW EXCLUSIVE MODE;
     SELECT * INTO was FROM walwarden.role_override AS f WHERE f.role = role;
     IF was.scopes IS NOT DISTINCT FROM scopes THEN

@@ -178,7 +178,7 @@ BEGIN
     t.org_id := o.id;
     t.name := wanted_name;
     t.kind := wanted_kind;
-    t.scopes := wanted_scopes;
+    t.scopes := wanted_scopes[:];   -- from 1, whatever its bounds were
     t.role := from_role;
     t.owner_id := m.id;
     t.created_at := clock_timestamp();
@@ -258,6 +258,7 @@ DECLARE
     every boolean := walwarden._may(c, o.id, 'token.list', 'all');
     me uuid := (walwarden._caller_member(c, o.id)).id;
     last walwarden.token;
+    page uuid[];
 BEGIN
     IF max_rows IS NULL OR max_rows < 1 OR max_rows > 1000 THEN
         RAISE EXCEPTION USING
@@ -274,16 +275,25 @@ BEGIN
                 HINT = 'Give the last token_id of the page before, or NULL for the first page.';
         END IF;
     END IF;
+    -- first the page, by index, and only then what is costly to know of a token
+    IF every THEN
+        page := ARRAY(SELECT t.id FROM walwarden.token AS t
+                       WHERE t.org_id = o.id AND t.removed_at IS NULL
+                         AND (t.created_at, t.id) < (coalesce(last.created_at, 'infinity'), coalesce(last.id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+                       ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows);
+    ELSE
+        page := ARRAY(SELECT t.id FROM walwarden.token AS t
+                       WHERE t.owner_id = me AND t.removed_at IS NULL
+                         AND (t.created_at, t.id) < (coalesce(last.created_at, 'infinity'), coalesce(last.id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+                       ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows);
+    END IF;
     RETURN QUERY
         SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
                v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
                v.revoked_at, v.revoked_by, v.overlap_until
           FROM walwarden._token_overview AS v
-         WHERE v.org_id = o.id
-           AND (every OR v.owner_id = me)
-           AND (last.id IS NULL OR (v.created_at, v.token_id) < (last.created_at, last.id))
-         ORDER BY v.created_at DESC, v.token_id DESC
-         LIMIT max_rows;
+         WHERE v.token_id = ANY (page)
+         ORDER BY v.created_at DESC, v.token_id DESC;
 END
 $$;
 
@@ -299,19 +309,31 @@ AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
 BEGIN
-    RETURN QUERY
-        WITH visible AS MATERIALIZED (
-            SELECT o.id AS org_id, (walwarden._caller_member(c, o.id)).id AS me,
-                   walwarden._may(c, o.id, 'token.list', 'all') AS every
-              FROM walwarden.org AS o
-             WHERE walwarden._may(c, o.id, 'token.list', 'all') OR walwarden._may(c, o.id, 'token.list', 'own'))
-        SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
-               v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
-               v.revoked_at, v.revoked_by, v.overlap_until
-          FROM visible AS i
-          JOIN walwarden._token_overview AS v ON v.org_id = i.org_id
-         WHERE i.every OR v.owner_id = i.me
-         ORDER BY v.created_at DESC, v.token_id DESC;
+    IF walwarden._may(c, NULL, 'token.list', 'all') THEN
+        RETURN QUERY
+            SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
+                   v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
+                   v.revoked_at, v.revoked_by, v.overlap_until
+              FROM walwarden._token_overview AS v
+             ORDER BY v.created_at DESC, v.token_id DESC;
+    ELSE
+        RETURN QUERY
+            WITH mine AS MATERIALIZED (
+                SELECT m.id, m.org_id, walwarden._may(c, m.org_id, 'token.list', 'all') AS every
+                  FROM walwarden._memberships(c) AS m
+                 WHERE walwarden._may(c, m.org_id, 'token.list', 'own')
+            ), visible AS MATERIALIZED (
+                SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.org_id = i.org_id AND t.removed_at IS NULL WHERE i.every
+                UNION ALL
+                SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.owner_id = i.id AND t.removed_at IS NULL WHERE NOT i.every
+            )
+            SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
+                   v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
+                   v.revoked_at, v.revoked_by, v.overlap_until
+              FROM visible AS i
+              JOIN walwarden._token_overview AS v ON v.token_id = i.id
+             ORDER BY v.created_at DESC, v.token_id DESC;
+    END IF;
 END
 $$;
 
@@ -372,7 +394,7 @@ BEGIN
                    WHEN t.owner_id = (walwarden._caller_member(c, t.org_id)).id THEN 'own'
                    ELSE 'private' END;
     PERFORM walwarden._require(c, t.org_id, action, target);
-    -- asked before the lock and after it, as in _lock_org()
+    PERFORM walwarden._hold_right(c, t.org_id, action, target);
     SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
@@ -380,7 +402,6 @@ BEGIN
             MESSAGE = format('token %s does not exist', token_id),
             HINT = 'SELECT token_id, name FROM walwarden.token_list shows the tokens.';
     END IF;
-    PERFORM walwarden._require(c, t.org_id, action, target);
     RETURN t;
 END
 $$;
@@ -410,9 +431,11 @@ DECLARE
     t walwarden.token;
 BEGIN
     PERFORM walwarden._check_last_manager(was);
+    -- all rows before the first entry: the lock of the chain comes last, always
+    PERFORM FROM walwarden.token AS f WHERE f.owner_id = m.id ORDER BY f.id FOR NO KEY UPDATE;
     FOR t IN SELECT f.* FROM walwarden.token AS f
               WHERE f.owner_id = m.id AND f.revoked_at IS NULL AND f.removed_at IS NULL
-              ORDER BY f.id FOR NO KEY UPDATE LOOP
+              ORDER BY f.id LOOP
         PERFORM walwarden._revoke(c, t, 'owner removed');
     END LOOP;
     m.removed_at := clock_timestamp();

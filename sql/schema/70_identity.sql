@@ -19,7 +19,7 @@ COMMENT ON FUNCTION walwarden.has_scope(text) IS
 CREATE FUNCTION walwarden.require_scope(scope text) RETURNS void
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_require_scope';
 COMMENT ON FUNCTION walwarden.require_scope(text) IS
-'Raises an error unless the identity of this transaction holds a scope. Errors: 28000 no identity, 42501 scope not held (DETAIL requiredScope=...), 22023 unknown scope or NULL. Example: SELECT walwarden.require_scope(''backups:trigger'');';
+'Raises an error unless the identity of this transaction holds a scope. It is STABLE: a query that does not use its result may leave it out, so call it by itself. Errors: 28000 no identity, 42501 scope not held (DETAIL requiredScope=...), 22023 unknown scope or NULL. Example: SELECT walwarden.require_scope(''backups:trigger'');';
 
 CREATE FUNCTION walwarden.current_token_id() RETURNS uuid
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_token_id';

@@ -1,37 +1,64 @@
--- Which tables refuse which changes, for everyone and under every
--- session_replication_role. The verifiers compare the server with this list.
+-- The triggers that append to the chain and that refuse changes, for everyone
+-- and under every session_replication_role. They are made from this list, and
+-- the verifiers compare the server with it.
 
 CREATE VIEW walwarden._protecting_trigger AS
-    SELECT t.relation, t.trigger, t.definition
+    SELECT t.relation, t.trigger,
+           format('CREATE TRIGGER %s BEFORE %s ON walwarden.%s FOR EACH %s EXECUTE FUNCTION walwarden.%s()',
+                  t.trigger, t.events, t.relation, t.level, t.function) AS definition
       FROM (VALUES
-        -- entries are appended and never changed (created with the table)
-        ('audit_entry', 'append',          NULL),
-        ('audit_entry', 'refuse_change',   NULL),
-        ('audit_entry', 'refuse_truncate', NULL),
+        -- hash NULL: a new entry, body holds its payload, the trigger fills in the rest;
+        -- hash given: a restored entry, taken as it is if the CHECK holds
+        ('audit_entry', 'append',          'INSERT',                     'ROW',       '_audit_append'),
+        ('audit_entry', 'refuse_change',   'DELETE OR UPDATE',           'ROW',       '_refuse_change'),
+        ('audit_entry', 'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         -- scopes may be added, through walwarden.create_scope()
-        ('scope',       'refuse_change',   'BEFORE UPDATE OR DELETE ON %I.%I FOR EACH ROW'),
-        ('scope',       'refuse_truncate', 'BEFORE TRUNCATE ON %I.%I FOR EACH STATEMENT'),
+        ('scope',       'refuse_builtin',  'INSERT',                     'ROW WHEN (new.builtin)', '_refuse_change'),
+        ('scope',       'refuse_change',   'DELETE OR UPDATE',           'ROW',       '_refuse_change'),
+        ('scope',       'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         -- the other catalogues are complete as they are installed
-        ('role',        'refuse_change',   'BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW'),
-        ('role',        'refuse_truncate', 'BEFORE TRUNCATE ON %I.%I FOR EACH STATEMENT'),
-        ('plan',        'refuse_change',   'BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW'),
-        ('plan',        'refuse_truncate', 'BEFORE TRUNCATE ON %I.%I FOR EACH STATEMENT'),
-        ('capability',  'refuse_change',   'BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW'),
-        ('capability',  'refuse_truncate', 'BEFORE TRUNCATE ON %I.%I FOR EACH STATEMENT'),
-        ('permission',  'refuse_change',   'BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW'),
-        ('permission',  'refuse_truncate', 'BEFORE TRUNCATE ON %I.%I FOR EACH STATEMENT')
-      ) AS t(relation, trigger, definition);
+        ('role',        'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('role',        'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('plan',        'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('plan',        'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('capability',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('capability',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('permission',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change')
+      ) AS t(relation, trigger, events, level, function);
 
 DO $$
 DECLARE
     p record;
 BEGIN
     FOR p IN SELECT * FROM walwarden._protecting_trigger LOOP
-        IF p.definition IS NOT NULL THEN
-            EXECUTE format('CREATE TRIGGER %I ' || p.definition || ' EXECUTE FUNCTION walwarden._refuse_change()',
-                           p.trigger, 'walwarden', p.relation);
-        END IF;
+        EXECUTE p.definition;
         EXECUTE format('ALTER TABLE walwarden.%I ENABLE ALWAYS TRIGGER %I', p.relation, p.trigger);
     END LOOP;
+END
+$$;
+
+-- The catalogues as they are, in one value; and as they were installed, which
+-- the verifiers compare. A delta that changes a catalogue replaces the second.
+CREATE FUNCTION walwarden._catalogue_digest() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT encode(sha256(convert_to(string_agg(c.line, chr(10) ORDER BY c.line COLLATE "C"), 'UTF8')), 'hex')
+      FROM (SELECT jsonb_build_array('capability', c.name, c.description)::text FROM walwarden.capability AS c
+            UNION ALL
+            SELECT jsonb_build_array('permission', p.action, p.target, p.any_of)::text FROM walwarden.permission AS p
+            UNION ALL
+            SELECT jsonb_build_array('plan', p.name, p.api_tokens)::text FROM walwarden.plan AS p
+            UNION ALL
+            SELECT jsonb_build_array('role', r.name, r.scopes, r.capabilities, r.description)::text FROM walwarden.role AS r
+            UNION ALL
+            SELECT jsonb_build_array('scope', s.name, s.label, s.description)::text FROM walwarden.scope AS s WHERE s.builtin) AS c(line)
+$$;
+
+DO $$
+BEGIN
+    EXECUTE format('CREATE FUNCTION walwarden._catalogue_installed() RETURNS text '
+                   'LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %L', walwarden._catalogue_digest());
 END
 $$;

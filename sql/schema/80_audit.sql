@@ -59,9 +59,10 @@ BEGIN
             HINT = 'Name the organisation, or authenticate a token first.';
     ELSE
         chain := (walwarden._org(c, coalesce(org, walwarden.current_org()), 'audit.append', 'org')).id;
+        PERFORM walwarden._hold_right(c, chain, 'audit.append', 'org');
         actor := walwarden._actor(c, chain);
     END IF;
-    IF kind IS NULL OR kind !~ '^app(\.[a-z0-9_]+)+$' OR length(kind) > 100 THEN
+    IF kind IS NULL OR kind !~ '^app([.][a-z0-9_]+)+$' OR length(kind) > 100 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('bad audit kind %s', walwarden._shown(kind)),
@@ -90,15 +91,49 @@ CREATE FUNCTION walwarden._json(body text) RETURNS jsonb
 AS $$
 BEGIN
     RETURN body::jsonb;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN NULL;
+END
+$$;
+
+-- Order of keys in canonical JSON: UTF-16 code units, here as bytes.
+CREATE FUNCTION walwarden._utf16(key text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(string_agg(CASE WHEN u.cp < 65536 THEN decode(lpad(to_hex(u.cp), 4, '0'), 'hex')
+                                    ELSE decode(to_hex(55296 + ((u.cp - 65536) >> 10)) || to_hex(56320 + ((u.cp - 65536) & 1023)), 'hex') END,
+                               '' ORDER BY u.n), '')
+      FROM (SELECT n, ascii(substr(key, n, 1)) FROM generate_series(1, length(key)) AS n) AS u(n, cp)
+$$;
+
+-- Canonical JSON without the C code, for the SQL verifier; not equal to any
+-- body that is not canonical.
+CREATE FUNCTION walwarden._canonical(value jsonb, depth integer DEFAULT 1) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE jsonb_typeof(value)
+        WHEN 'object' THEN
+            CASE WHEN depth <= 64 THEN '{' || coalesce((
+                SELECT string_agg(to_jsonb(m.key)::text || ':' || walwarden._canonical(m.value, depth + 1), ',' ORDER BY walwarden._utf16(m.key))
+                  FROM jsonb_each(value) AS m), '') || '}' END
+        WHEN 'array' THEN
+            CASE WHEN depth <= 64 THEN '[' || coalesce((
+                SELECT string_agg(walwarden._canonical(e.value, depth + 1), ',' ORDER BY e.n)
+                  FROM jsonb_array_elements(value) WITH ORDINALITY AS e(value, n)), '') || ']' END
+        WHEN 'number' THEN
+            CASE WHEN value::text ~ '^(0|-?[1-9][0-9]{0,15})$' AND abs(value::numeric) <= 9007199254740991 THEN value::text END
+        ELSE value::text
+    END;
 END
 $$;
 
 -- The first difference between the present state and what the chain says of
 -- it. Every described row must equal the entry that it names, every entry that
 -- describes a row must find it at that entry or a later one, every credential
--- must be committed to by its entry, and the triggers must be armed.
+-- must be committed to by its entry, and the guards must be as they were made.
 CREATE FUNCTION walwarden._cross_check(chain uuid, OUT bad_seq bigint, OUT reason text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -135,16 +170,29 @@ AS $$
          WHERE (e.payload #> '{after,credentials}' @> jsonb_build_array(jsonb_build_object(
                    'commitment', walwarden._commitment(c.token_id, c.fingerprint)))) IS NOT TRUE
         UNION ALL
-        SELECT NULL, format('trigger %s on walwarden.%s is not ENABLE ALWAYS', p.trigger, p.relation)
+        SELECT NULL, format('trigger %s on walwarden.%s is missing, altered or not ENABLE ALWAYS', p.trigger, p.relation)
           FROM walwarden._protecting_trigger AS p
          WHERE NOT EXISTS (SELECT FROM pg_trigger AS g JOIN pg_class AS r ON r.oid = g.tgrelid
                             WHERE r.relnamespace = 'walwarden'::regnamespace
-                              AND r.relname = p.relation AND g.tgname = p.trigger AND g.tgenabled = 'A')
+                              AND r.relname = p.relation AND g.tgname = p.trigger
+                              AND g.tgenabled = 'A' AND pg_get_triggerdef(g.oid) = p.definition)
         UNION ALL
-        SELECT NULL, 'the CHECK of walwarden.audit_entry is missing or not validated'
+        SELECT NULL, format('constraint %s of walwarden.audit_entry is missing, altered or not validated', p.name)
+          FROM (VALUES ('audit_entry_holds',
+                        'CHECK (walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash))'),
+                       ('audit_entry_pkey', 'PRIMARY KEY (org_id, seq)'),
+                       ('audit_entry_org_id_prev_hash_key', 'UNIQUE (org_id, prev_hash)')) AS p(name, definition)
          WHERE NOT EXISTS (SELECT FROM pg_constraint AS k
                             WHERE k.conrelid = 'walwarden.audit_entry'::regclass
-                              AND k.conname = 'audit_entry_holds' AND k.convalidated)
+                              AND k.conname = p.name AND k.convalidated
+                              AND pg_get_constraintdef(k.oid) = p.definition)
+        UNION ALL
+        SELECT NULL, format('rule %s stands on walwarden.%s', w.rulename, r.relname)
+          FROM pg_rewrite AS w JOIN pg_class AS r ON r.oid = w.ev_class
+         WHERE r.relnamespace = 'walwarden'::regnamespace AND r.relkind = 'r'
+        UNION ALL
+        SELECT NULL, 'the built-in catalogues are not as they were installed'
+         WHERE walwarden._catalogue_digest() <> walwarden._catalogue_installed()
     )
     SELECT f.seq, f.reason FROM finding AS f ORDER BY f.seq NULLS LAST, f.reason LIMIT 1
 $$;
@@ -222,7 +270,7 @@ COMMENT ON FUNCTION walwarden.list_audit(text, bigint, integer) IS
 CREATE FUNCTION walwarden.append_audit(kind text, payload jsonb, job_id uuid DEFAULT NULL, org text DEFAULT NULL) RETURNS bigint
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.append_audit(text, jsonb, uuid, text) IS
-'Appends an entry of your application''s own to an organisation''s chain; returns its seq. kind: app. and lower-case words with dots, at most 100 characters. payload: JSON with integers only, stored under payload.data; an entry has at most 64 KiB. org NULL: the identity''s. For operators, owners and admins, and for a token''s identity in a role given grant_rest. Errors: 42501 no right, 42704 unknown organisation, 22023 bad kind or payload, 55P03 chain locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT walwarden.append_audit(''app.invoice.sent'', ''{"invoice":17}'', NULL, ''acme'');';
+'Appends an entry of your application''s own to an organisation''s chain; returns its seq. kind: app. and lower-case words with dots, at most 100 characters. payload: JSON with integers only, stored under payload.data; an entry has at most 64 KiB. org NULL: the identity''s. For operators, owners and admins, and for a token''s identity in a role given grant_rest. Errors: 42501 no right, 42704 unknown organisation, 22023 bad kind or payload, 55P03 locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT walwarden.append_audit(''app.invoice.sent'', ''{"invoice":17}'', NULL, ''acme'');';
 
 CREATE FUNCTION walwarden.verify_audit_chain(org text DEFAULT NULL, expected_seq bigint DEFAULT NULL, expected_hash text DEFAULT NULL)
     RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
@@ -239,8 +287,10 @@ CREATE FUNCTION walwarden.verify_audit_chain_sql(org text)
 AS $$
     WITH chain AS (
         SELECT c.org_id, c.name FROM walwarden._chains() AS c WHERE $1 IS NULL OR c.name = $1
+        UNION ALL
+        SELECT NULL, $1 WHERE $1 IS NOT NULL AND NOT EXISTS (SELECT FROM walwarden._chains() AS c WHERE c.name = $1)
     ), linked AS (
-        SELECT e.*, c.name,
+        SELECT e.*, c.name, walwarden._json(e.body) AS json,
                row_number() OVER w AS n,
                coalesce(lag(e.hash) OVER w,
                         walwarden._digest_sha256(convert_to('walwarden/audit/v1:' || e.org_id::text, 'UTF8'))) AS want_prev
@@ -254,11 +304,14 @@ AS $$
                    WHEN l.seq <> l.n THEN 'entry is missing'
                    WHEN l.hash <> walwarden._digest_sha256(convert_to(encode(l.prev_hash, 'hex') || l.body, 'UTF8'))
                        THEN 'hash does not match the body'
+                   WHEN octet_length(l.body) > 65536 OR walwarden._canonical(l.json) IS DISTINCT FROM l.body
+                       THEN 'body is not canonical JSON'
                    WHEN starts_with(l.body,
                             '{"at":"' || walwarden._iso(l.at) || '","jobId":' || coalesce('"' || l.job_id::text || '"', 'null')
                             || ',"kind":"' || l.kind || '","payload":{') IS NOT TRUE
-                        OR walwarden._json(l.body) #>> '{payload,org}' IS DISTINCT FROM l.org_id::text
-                        OR walwarden._json(l.body) #>> '{payload,seq}' IS DISTINCT FROM l.seq::text
+                        OR l.json - '{at,jobId,kind,payload}'::text[] <> '{}'
+                        OR l.json #> '{payload,org}' IS DISTINCT FROM to_jsonb(l.org_id)
+                        OR l.json #> '{payload,seq}' IS DISTINCT FROM to_jsonb(l.seq)
                        THEN 'columns differ from the body'
                    WHEN l.prev_hash <> l.want_prev THEN 'prev_hash is not the hash of the entry before'
                END AS reason
@@ -268,7 +321,8 @@ AS $$
                coalesce((array_agg(encode(j.hash, 'hex') ORDER BY j.n DESC) FILTER (WHERE j.n IS NOT NULL))[1],
                         encode(walwarden._digest_sha256(convert_to('walwarden/audit/v1:' || c.org_id::text, 'UTF8')), 'hex')) AS head_hash,
                (array_agg(j.n ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS bad_seq,
-               (array_agg(j.reason ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] AS reason
+               CASE WHEN c.org_id IS NULL THEN 'organisation does not exist'
+                    ELSE (array_agg(j.reason ORDER BY j.n) FILTER (WHERE j.reason IS NOT NULL))[1] END AS reason
           FROM chain AS c
           LEFT JOIN judged AS j ON j.org_id = c.org_id
          GROUP BY c.org_id, c.name
@@ -282,4 +336,4 @@ AS $$
      ORDER BY s.name <> '_system', s.name
 $$;
 COMMENT ON FUNCTION walwarden.verify_audit_chain_sql(text) IS
-'verify_audit_chain in plain SQL with pgcrypto, for whoever does not trust the C code; NULL verifies every chain. Slow: about a hundredth of the speed. For the extension''s owner and superusers. Errors: 42501 no right. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';
+'verify_audit_chain in plain SQL with pgcrypto, for whoever does not trust the C code; NULL verifies every chain, a name that is no chain is a finding. Slow: about a hundredth of the speed. For the extension''s owner and superusers. Errors: 42501 no right. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';

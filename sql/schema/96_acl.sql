@@ -7,6 +7,36 @@ REVOKE ALL ON ALL TABLES IN SCHEMA walwarden FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA walwarden FROM PUBLIC;
 REVOKE ALL ON TYPE walwarden.caller FROM PUBLIC;
 
+-- Default privileges of the installing role may have opened them to others too.
+DO $$
+DECLARE
+    opened record;
+BEGIN
+    FOR opened IN
+        SELECT 'SCHEMA' AS kind, format('%I', n.nspname) AS object, n.nspacl AS acl, n.nspowner AS owner
+          FROM pg_namespace AS n
+         WHERE n.nspname IN ('walwarden', 'walwarden_rest')
+        UNION ALL
+        SELECT 'TABLE', format('%I.%I', n.nspname, r.relname), r.relacl, r.relowner
+          FROM pg_class AS r JOIN pg_namespace AS n ON n.oid = r.relnamespace
+         WHERE n.nspname IN ('walwarden', 'walwarden_rest') AND r.relkind IN ('r', 'v')
+        UNION ALL
+        SELECT 'FUNCTION', p.oid::regprocedure::text, p.proacl, p.proowner
+          FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+         WHERE n.nspname IN ('walwarden', 'walwarden_rest')
+        UNION ALL
+        SELECT 'TYPE', t.oid::regtype::text, t.typacl, t.typowner
+          FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
+         WHERE n.nspname IN ('walwarden', 'walwarden_rest') AND t.typrelid <> 0
+           AND EXISTS (SELECT FROM pg_class AS r WHERE r.oid = t.typrelid AND r.relkind = 'c')
+    LOOP
+        EXECUTE (SELECT coalesce(string_agg(format('REVOKE ALL ON %s %s FROM %s;', opened.kind, opened.object, a.grantee::regrole), ' '), 'SELECT')
+                   FROM aclexplode(opened.acl) AS a
+                  WHERE a.grantee NOT IN (0, opened.owner));
+    END LOOP;
+END
+$$;
+
 GRANT USAGE ON SCHEMA walwarden TO PUBLIC;
 GRANT SELECT ON walwarden.token_list TO PUBLIC;
 

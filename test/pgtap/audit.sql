@@ -45,6 +45,8 @@ BEGIN
     RETURN (SELECT octet_length(body) FROM walwarden.list_audit('acme', n - 1, 1));
 END
 $$;
+SELECT is(data_of(repeat('[', 62) || '1' || repeat(']', 62)), repeat('[', 62) || '1' || repeat(']', 62), '62 levels');
+SELECT throws_ok($$SELECT data_of(repeat('[', 63) || repeat(']', 63))$$, '22023', NULL, 'and no more');
 SELECT size_of(0) AS empty \gset
 SELECT is(size_of(65536 - :empty), 65536, 'an entry of 64 KiB');
 SELECT throws_ok(format('SELECT size_of(%s)', 65537 - :empty), '22023', NULL, 'and no byte more');
@@ -117,6 +119,8 @@ SELECT encode(digest('walwarden/audit/v1:00000000-0000-0000-0000-000000000000', 
 SELECT ok(ok, 'the start of a chain is a head, too') FROM walwarden.verify_audit_chain('_system', 0, :'start');
 SELECT is(reason, 'entry is not the expected one', 'of that chain only') FROM walwarden.verify_audit_chain('acme', 0, :'start');
 
+SELECT results_eq($$SELECT ok, reason FROM walwarden.verify_audit_chain_sql('nope')$$, $$VALUES (false, 'organisation does not exist')$$, 'a misspelt org is a finding');
+
 -- who may read and verify
 SET LOCAL ROLE t_admin;
 SELECT isnt_empty($$SELECT * FROM walwarden.list_audit('acme')$$, 'an admin reads the org''s chain');
@@ -145,6 +149,13 @@ SELECT is(body::jsonb #> '{payload,actor}', jsonb_build_object('kind', 'token', 
 SELECT ok(walwarden.revoke_rest('t_nobody'), 'revoke_rest');
 SELECT ok(NOT has_schema_privilege('t_nobody', 'walwarden_rest', 'usage'), 'takes it back');
 SELECT is_empty($$SELECT FROM pg_db_role_setting WHERE setrole = 't_login'::regrole$$, 'and the settings');
+CREATE ROLE t_login2;
+SELECT ok(walwarden.grant_rest('t_nobody', 't_login') AND NOT walwarden.grant_rest('t_nobody', 't_login'), 'granted again is no change');
+SELECT ok(walwarden.grant_rest('t_nobody', 't_login2'), 'another login is one');
+SELECT is_empty($$SELECT FROM pg_db_role_setting WHERE setrole = 't_login'::regrole$$, 'the login before has its settings back');
+SELECT throws_ok($$SELECT walwarden.add_member('acme', 'shadow', 'owner', 't_nobody')$$, '22023', NULL, 'a REST role is no member''s');
+SELECT throws_ok($$SELECT walwarden.grant_rest('t_admin', 't_login')$$, '55000', NULL, 'a member''s role is no REST role');
+SELECT ok(walwarden.revoke_rest('t_nobody'), 'revoked');
 SELECT ok(NOT walwarden.revoke_rest('t_nobody'), 'once');
 
 -- tampering, as a superuser who switches off every guard: both verifiers say
@@ -160,15 +171,17 @@ SELECT walwarden.create_scope('x:read', 'x', 'x'), walwarden.set_role_scopes('me
 
 CREATE FUNCTION disarm() RETURNS void LANGUAGE sql AS $$
     ALTER TABLE walwarden.audit_entry DISABLE TRIGGER ALL;
-    ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds;
+    ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds, DROP CONSTRAINT audit_entry_body_check;
     ALTER TABLE walwarden.scope DISABLE TRIGGER ALL;
 $$;
 -- rearmed, so that the finding is the deed and not the disarming
 CREATE FUNCTION rearm() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER append, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
-    ALTER TABLE walwarden.scope ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
-    ALTER TABLE walwarden.audit_entry ADD CONSTRAINT audit_entry_holds CHECK (true);
+    ALTER TABLE walwarden.scope ENABLE ALWAYS TRIGGER refuse_builtin, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
+    ALTER TABLE walwarden.audit_entry ADD CONSTRAINT audit_entry_holds
+        CHECK (walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)) NOT VALID;
+    UPDATE pg_constraint SET convalidated = true WHERE conrelid = 'walwarden.audit_entry'::regclass;
 END$$;
 CREATE FUNCTION rehash(o uuid, s bigint, b text) RETURNS void LANGUAGE sql AS $$
     UPDATE walwarden.audit_entry SET body = b, hash = digest(encode(prev_hash, 'hex') || b, 'sha256') WHERE org_id = o AND seq = s;
@@ -195,7 +208,38 @@ SELECT is(found(entry($$UPDATE walwarden.audit_entry SET body = replace(body, '"
     'f 4 hash does not match the body', 'a changed body');
 SELECT is(found(entry($$UPDATE walwarden.audit_entry SET body = overlay(body PLACING 'garbage' FROM 1) WHERE org_id = '%s' AND seq = 4$$)),
     'f 4 hash does not match the body', 'a body that is no JSON any more');
-SELECT is(found(entry($$SELECT rehash('%s', 4, 'no json')$$)), 'f 4 columns differ from the body', 'the same, hashed again');
+SELECT is(found(entry($$SELECT rehash('%s', 4, 'no json')$$)), 'f 4 body is not canonical JSON', 'the same, hashed again');
+-- the last entry, hashed again: nothing after it tells, so its own form must
+CREATE FUNCTION last_body(change text) RETURNS text LANGUAGE sql AS $$
+    SELECT format('UPDATE walwarden.audit_entry AS e SET body = c.b, hash = digest(encode(e.prev_hash, ''hex'') || c.b, ''sha256'') '
+                  'FROM (SELECT org_id, seq, (%s) AS b FROM walwarden.audit_entry) AS c, walwarden.org AS o '
+                  'WHERE o.slug = ''thief'' AND e.org_id = o.id AND e.seq = 9 AND (c.org_id, c.seq) = (e.org_id, e.seq)', change)
+$$;
+SELECT is(found(last_body(change), 'thief'), 'f 9 ' || wanted, what)
+  FROM (VALUES
+    ($$replace(body, '"data":8', '"data":garbage')$$, 'body is not canonical JSON', 'no JSON inside'),
+    ($$replace(body, '"data":8', '"data": 8')$$, 'body is not canonical JSON', 'a space'),
+    ($$replace(body, '"data":8', '"data":1.50')$$, 'body is not canonical JSON', 'a fraction'),
+    ($$replace(body, '"data":8', '"data":9007199254740992')$$, 'body is not canonical JSON', 'too large an integer'),
+    ($$replace(body, '"data":8', '"data":-0')$$, 'body is not canonical JSON', 'minus zero'),
+    ($$replace(body, '"data":8', '"data":8,"data":8')$$, 'body is not canonical JSON', 'a duplicate key'),
+    ($$replace(body, '"data":8', '"data":{"b":1,"a":2}')$$, 'body is not canonical JSON', 'keys out of order'),
+    ($$replace(body, '"data":8', '"data":"\u0041"')$$, 'body is not canonical JSON', 'a needless escape'),
+    ($$replace(body, '"data":8', '"data":"\/"')$$, 'body is not canonical JSON', 'an escaped slash'),
+    ($$replace(body, '"data":8', '"data":"\u0000"')$$, 'body is not canonical JSON', 'NUL'),
+    ($$replace(body, '"data":8', '"data":' || repeat('[', 63) || repeat(']', 63))$$, 'body is not canonical JSON', 'nested too deeply'),
+    ($$replace(body, '"data":8', '"data":' || repeat('[', 30000) || repeat(']', 30000))$$, 'body is not canonical JSON', 'nested until the stack ends'),
+    ($$replace(body, '"data":8', '"data":"' || repeat('x', 65536) || '"')$$, 'body is not canonical JSON', 'too long'),
+    ($$replace(body, '"org":', '"\u006frg":')$$, 'body is not canonical JSON', 'an escaped key'),
+    ($$left(body, -1) || ',"zz":1}'$$, 'columns differ from the body', 'another member of the envelope'),
+    ($$replace(body, '"seq":9', '"seq":"9"')$$, 'columns differ from the body', 'seq as a string'),
+    ($$replace(body, '"seq":9', '"seq":10')$$, 'columns differ from the body', 'another seq'),
+    ($$replace(body, ',"seq":9', '')$$, 'columns differ from the body', 'no seq'),
+    ($$regexp_replace(body, '"org":"[^"]*"', '"org":"00000000-0000-0000-0000-000000000000"')$$, 'columns differ from the body', 'another org'),
+    ($$replace(body, '"at":"2', '"at":"3')$$, 'columns differ from the body', 'another time')
+  ) AS v(change, wanted, what);
+SELECT is(found(entry($$UPDATE walwarden.audit_entry SET at = (to_char(at, 'YYYY-MM-DD HH24:MI:SS.US') || ' BC')::timestamptz WHERE org_id = '%s' AND seq = 4$$)),
+    'f 4 columns differ from the body', 'the same time before Christ');
 SELECT is(found(entry($$UPDATE walwarden.audit_entry SET hash = '\x00' WHERE org_id = '%s' AND seq = 4$$)), 'f 4 hash does not match the body', 'a hash cut short');
 SELECT is(found(entry($$UPDATE walwarden.audit_entry SET kind = 'app.w' WHERE org_id = '%s' AND seq = 4$$)), 'f 4 columns differ from the body', 'a changed kind');
 SELECT is(found(entry($$UPDATE walwarden.audit_entry SET at = at + interval '1 us' WHERE org_id = '%s' AND seq = 4$$)), 'f 4 columns differ from the body', 'a changed time');
@@ -229,6 +273,9 @@ SELECT is(found(format($$DELETE FROM walwarden.token_usage WHERE token_id = %1$L
     'f 13 token <id> of entry 13 is missing', 'a missing token');
 SELECT is(found(format($$INSERT INTO walwarden.token (org_id, name, kind, scopes, created_at, created_by, audit_seq) SELECT org_id, 'planted', 'api', scopes, now(), 'x', 13 FROM walwarden.token WHERE id = %L$$, :'live')),
     'f 13 token <id> differs from entry 13', 'a planted token');
+SELECT is(found(format($$UPDATE walwarden.token SET %s WHERE id = %L$$, change, :'live')), 'f 13 token <id> differs from entry 13', change)
+  FROM (VALUES ($$expires_at = '-infinity'$$), ($$revoked_at = 'infinity'$$), ($$expires_at = '0044-03-15 BC'$$), ($$created_at = (to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00 BC')::timestamptz$$)) AS v(change);
+SELECT is(found($$UPDATE walwarden.member SET disabled_at = 'infinity' WHERE subject = 'vic'$$), 'f 10 member <id> differs from entry 10', 'disabled at the end of time');
 SELECT is(found($$UPDATE walwarden.member SET role = 'admin' WHERE subject = 'vic'$$), 'f 10 member <id> differs from entry 10', 'another role');
 SELECT is(found($$UPDATE walwarden.org SET plan = 'free' WHERE slug = 'victim'$$), 'f 1 org <id> differs from entry 1', 'another plan');
 SELECT is(found($$UPDATE walwarden.role_override SET scopes = '{databases:write}' WHERE role = 'member'$$, '_system'), 'f ' || (SELECT audit_seq FROM walwarden.role_override WHERE role = 'member') || ' role member differs from entry ' || (SELECT audit_seq FROM walwarden.role_override WHERE role = 'member'), 'a role''s scopes');
@@ -240,6 +287,7 @@ SELECT is(found($$INSERT INTO walwarden.role_grant VALUES ('authenticator', 't_n
 SELECT is(found(format($$UPDATE walwarden.token_usage SET last_used_at = now() WHERE token_id = %L$$, :'live')), 't  ', 'a use is no difference');
 
 -- the guards themselves
+CREATE FUNCTION suppress_nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
 CREATE FUNCTION guard_found(deed text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE deed;
@@ -247,9 +295,31 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'WW000' THEN
     RETURN SQLERRM;
 END$$;
-SELECT is(guard_found('ALTER TABLE walwarden.audit_entry DISABLE TRIGGER refuse_change'), 'trigger refuse_change on walwarden.audit_entry is not ENABLE ALWAYS t', 'a disabled trigger');
-SELECT is(guard_found('ALTER TABLE walwarden.audit_entry ENABLE TRIGGER append'), 'trigger append on walwarden.audit_entry is not ENABLE ALWAYS t', 'a trigger that pg_restore --disable-triggers left weak');
-SELECT is(guard_found('ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds'), 'the CHECK of walwarden.audit_entry is missing or not validated t', 'a missing CHECK');
+SELECT is(guard_found(deed), wanted || ' t', what)
+  FROM (VALUES
+    ('ALTER TABLE walwarden.audit_entry DISABLE TRIGGER refuse_change',
+     'trigger refuse_change on walwarden.audit_entry is missing, altered or not ENABLE ALWAYS', 'a disabled trigger'),
+    ('ALTER TABLE walwarden.audit_entry ENABLE TRIGGER append',
+     'trigger append on walwarden.audit_entry is missing, altered or not ENABLE ALWAYS', 'a trigger that pg_restore --disable-triggers left weak'),
+    ('CREATE OR REPLACE TRIGGER refuse_change BEFORE DELETE ON walwarden.audit_entry FOR EACH ROW EXECUTE FUNCTION walwarden._refuse_change(); ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER refuse_change',
+     'trigger refuse_change on walwarden.audit_entry is missing, altered or not ENABLE ALWAYS', 'a trigger that guards less'),
+    ('CREATE OR REPLACE TRIGGER refuse_change BEFORE DELETE OR UPDATE ON walwarden.audit_entry FOR EACH ROW WHEN (false) EXECUTE FUNCTION walwarden._refuse_change(); ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER refuse_change',
+     'trigger refuse_change on walwarden.audit_entry is missing, altered or not ENABLE ALWAYS', 'a trigger that never fires'),
+    ('CREATE OR REPLACE TRIGGER refuse_truncate BEFORE TRUNCATE ON walwarden.audit_entry FOR EACH STATEMENT EXECUTE FUNCTION suppress_nothing(); ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER refuse_truncate',
+     'trigger refuse_truncate on walwarden.audit_entry is missing, altered or not ENABLE ALWAYS', 'a trigger with another function'),
+    ('ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds',
+     'constraint audit_entry_holds of walwarden.audit_entry is missing, altered or not validated', 'a missing CHECK'),
+    ('ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds, ADD CONSTRAINT audit_entry_holds CHECK (true)',
+     'constraint audit_entry_holds of walwarden.audit_entry is missing, altered or not validated', 'a CHECK that checks nothing'),
+    ('ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_org_id_prev_hash_key',
+     'constraint audit_entry_org_id_prev_hash_key of walwarden.audit_entry is missing, altered or not validated', 'a missing key'),
+    ('CREATE RULE swallow AS ON INSERT TO walwarden.audit_entry DO INSTEAD NOTHING',
+     'rule swallow stands on walwarden.audit_entry', 'a rule that swallows entries'),
+    ($$ALTER TABLE walwarden.role DISABLE TRIGGER ALL; UPDATE walwarden.role SET capabilities = '{member,manage_tokens}' WHERE name = 'read_only'; ALTER TABLE walwarden.role ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate$$,
+     'the built-in catalogues are not as they were installed', 'a built-in role that can do more'),
+    ($$ALTER TABLE walwarden.permission DISABLE TRIGGER ALL; UPDATE walwarden.permission SET any_of = any_of || '{member}'; ALTER TABLE walwarden.permission ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate$$,
+     'the built-in catalogues are not as they were installed', 'permissions for everyone')
+  ) AS v(deed, wanted, what);
 
 -- the CHECK refuses what the trigger would not make, under replica role too
 SET LOCAL session_replication_role = replica;
@@ -258,6 +328,7 @@ SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 
 SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT %L, seq + 100, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE org_id = %L AND seq = 9', :'victim', :'thief'), '23514', NULL, 'an entry of another org');
 SELECT throws_ok(format($$INSERT INTO walwarden.audit_entry SELECT org_id, 10, at, kind, job_id, b, hash, digest(encode(hash, 'hex') || b, 'sha256') FROM (SELECT e.*, replace(replace(body, '"seq":9', '"seq":10'), '"data":8', '"data": 8') AS b FROM walwarden.audit_entry AS e) AS e WHERE org_id = %L AND seq = 9$$, :'thief'), '23514', NULL, 'a body that is not canonical');
 SELECT throws_ok(format($$INSERT INTO walwarden.audit_entry SELECT org_id, 10, at, kind, job_id, b, hash, digest(encode(hash, 'hex') || b, 'sha256') FROM (SELECT e.*, replace(body, '"seq":9', '"seq":10') || ' ' AS b FROM walwarden.audit_entry AS e) AS e WHERE org_id = %L AND seq = 9$$, :'thief'), '23514', NULL, 'a space at the end');
+SELECT throws_ok(format($$INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, 'app.x', '{"t":"wal\u005f%s"}')$$, :'thief', repeat('0', 64)), '22023', 'an audit entry cannot contain a token', 'a token behind an escape');
 SELECT lives_ok(format($$INSERT INTO walwarden.audit_entry SELECT org_id, 10, at, kind, job_id, b, hash, digest(encode(hash, 'hex') || b, 'sha256') FROM (SELECT e.*, replace(body, '"seq":9', '"seq":10') AS b FROM walwarden.audit_entry AS e) AS e WHERE org_id = %L AND seq = 9$$, :'thief'), 'a true entry is let in: that is what a restore does');
 RESET session_replication_role;
 

@@ -130,7 +130,9 @@ SELECT is(lists(), '', 'sub an array'); COMMIT;
 BEGIN; SELECT set_config('request.jwt.claims', '["sub","bob"]', true) \g /dev/null
 SELECT is(lists(), '', 'claims an array'); COMMIT;
 BEGIN; SELECT set_config('request.jwt.claims', '{"sub":"bob', true) \g /dev/null
-SELECT throws_ok('SELECT walwarden.list_orgs()', '22P02', NULL, 'claims that are no JSON'); COMMIT;
+SELECT throws_ok('SELECT walwarden.list_orgs()', '22023', NULL, 'claims that are no JSON'); COMMIT;
+BEGIN; SELECT set_config('request.jwt.claims', '{"sub":"bob","x":"' || repeat('x', 65536) || '"}', true) \g /dev/null
+SELECT throws_ok('SELECT walwarden.list_orgs()', '22023', NULL, 'claims of more than 64 KiB'); COMMIT;
 BEGIN; SELECT set_config('request.jwt.claims', '{"sub":"bob","sub":"eve"}', true) \g /dev/null
 SELECT is(lists(), 'callers2 ', 'of duplicate keys the last, as in jsonb'); COMMIT;
 RESET SESSION AUTHORIZATION;
@@ -190,6 +192,34 @@ RESET SESSION AUTHORIZATION;
 CREATE COLLATION tc_ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 SELECT throws_ok($$SELECT walwarden.list_tokens('CALLERS' COLLATE tc_ci)$$, '42704', NULL, 'an org of another case under a collation that ignores it');
 DROP COLLATION tc_ci;
+
+-- how the session reads literals does not reach them either
+SET escape_string_warning = off;
+SET standard_conforming_strings = off;
+DISCARD PLANS;
+SELECT throws_ok($$SELECT walwarden.append_audit('apple.pie', '{}', NULL, 'callers')$$, '22023', NULL, 'a kind that only looks like app.');
+SELECT throws_ok($$SELECT walwarden.create_org('control', chr(7))$$, '22023', NULL, 'a control character');
+SELECT throws_ok($$SELECT walwarden.create_org('newline', E'a\nb')$$, '22023', NULL, 'a newline');
+RESET standard_conforming_strings;
+RESET escape_string_warning;
+
+-- an org row that is gone, after a damaged restore: no crash
+BEGIN;
+SELECT token AS lost FROM walwarden.issue_token('callers', 'lost') \gset
+SET LOCAL session_replication_role = replica;
+DELETE FROM walwarden.org WHERE slug = 'callers';
+SELECT is(walwarden.introspect_token(:'lost') ->> 'state', 'inactive', 'a token without its org is inactive');
+SELECT throws_ok(format('SELECT walwarden.authenticate(%L)', :'lost'), '28000');
+SELECT isnt_empty('SELECT FROM walwarden.verify_audit_chain() WHERE NOT ok', 'and verification says so');
+ROLLBACK;
+
+-- internal functions called by hand by the owner: an error, no crash
+SELECT throws_ok('SELECT walwarden._verify_chain(NULL, NULL, NULL)', 'XX000');
+SELECT throws_ok($$SELECT walwarden._verify_chain(walwarden._system_org(), 1, 'short')$$, 'XX000');
+CREATE TABLE eight (a int, b int, c int, d int, e int, f int, g int, h int);
+CREATE TRIGGER t BEFORE INSERT ON eight FOR EACH ROW EXECUTE FUNCTION walwarden._audit_append();
+SELECT throws_ok('INSERT INTO eight VALUES (1, NULL, NULL, 4, NULL, 6, NULL, NULL)', '39P01', NULL, 'the trigger on another table');
+DROP TABLE eight;
 
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'all chains verify');
 DROP SCHEMA tc_evil CASCADE;

@@ -79,6 +79,14 @@ PREPARE TRANSACTION 'walwarden_appended';
 \set VERBOSITY default
 SELECT is(:'LAST_ERROR_SQLSTATE'::text, '0A000', 'PREPARE TRANSACTION after an append is refused');
 BEGIN;
+SELECT walwarden.set_plan('idtx', 'team') AS changed \g /dev/null
+\set ON_ERROR_STOP off
+\set VERBOSITY sqlstate
+PREPARE TRANSACTION 'walwarden_unchanged';
+\set ON_ERROR_STOP on
+\set VERBOSITY default
+SELECT is(:'LAST_ERROR_SQLSTATE'::text, '0A000', 'nor after a call that changed nothing but holds a lock');
+BEGIN;
 SAVEPOINT s;
 SELECT walwarden.append_audit('app.x', '{}', NULL, 'idtx') \g /dev/null
 ROLLBACK TO s;

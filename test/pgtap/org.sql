@@ -21,6 +21,12 @@ SELECT ok(walwarden.set_plan('acme', 'team'), 'and back');
 SELECT ok(walwarden.set_org_retention('acme', '1 month'), 'retention of a month');
 SELECT is(retention, '30 days'::interval, 'is 30 days') FROM walwarden.list_orgs() WHERE slug = 'acme';
 SELECT ok(NOT walwarden.set_org_retention('acme', '720 hours'), '720 hours are the same');
+SELECT ok(walwarden.set_org_retention('acme', '1 year 1 month 1 day 25 hours 1.9 seconds'), 'units together');
+SELECT is(retention, '397 days 01:00:01'::interval, 'in days and whole seconds') FROM walwarden.list_orgs() WHERE slug = 'acme';
+SELECT ok(walwarden.set_org_retention('acme', '10 years'), 'ten years');
+SELECT is(retention, '3650 days'::interval, 'are 3650 days') FROM walwarden.list_orgs() WHERE slug = 'acme';
+SELECT throws_ok($$SELECT walwarden.set_org_retention('acme', '10 years 1 second')$$, '22023', 'bad retention');
+SELECT throws_ok($$SELECT walwarden.set_org_retention('acme', '100000 years')$$, '22023', 'bad retention');
 SELECT ok(walwarden.set_org_retention('acme', '0'), 'no retention at all');
 
 -- members
@@ -87,7 +93,7 @@ SELECT results_eq($$SELECT name COLLATE "default", cardinality(walwarden._role_s
 SELECT results_eq(
     $$SELECT kind COLLATE "default", count(*) FROM walwarden.list_audit('acme', 0, 1000) GROUP BY kind ORDER BY kind$$,
     $$VALUES ('member.added', 4::bigint), ('member.disabled', 2), ('member.enabled', 1), ('member.removed', 1),
-             ('member.role_changed', 5), ('member.sso_changed', 1), ('org.created', 1), ('org.plan_changed', 2), ('org.settings_changed', 2)$$,
+             ('member.role_changed', 5), ('member.sso_changed', 1), ('org.created', 1), ('org.plan_changed', 2), ('org.settings_changed', 4)$$,
     'entries by kind');
 SELECT results_eq(
     format($$SELECT kind COLLATE "default" FROM walwarden.list_audit('_system', %s, 1000) ORDER BY seq$$, :before),

@@ -142,7 +142,7 @@ sql('postgres', 'CREATE DATABASE dataonly');
 sql('dataonly', q{CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE EXTENSION walwarden});
 command_ok([ 'pg_restore', '--data-only', '--disable-triggers', '-d', $node->connstr('dataonly'), $file ], 'pg_restore --data-only --disable-triggers');
 is(contents('dataonly'), $before, 'the same rows');
-like(verdict('dataonly'), qr/^trigger append on walwarden\.audit_entry is not ENABLE ALWAYS \/ trigger append/, 'verification reports that the triggers were left weak');
+like(verdict('dataonly'), qr/^trigger append on walwarden\.audit_entry is missing, altered or not ENABLE ALWAYS \/ trigger append/, 'verification reports that the triggers were left weak');
 
 $node->stop;
 done_testing();

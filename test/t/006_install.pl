@@ -42,6 +42,29 @@ is($node->safe_psql('planted', q{
 $node->safe_psql('planted', q{SELECT walwarden.create_org('acme'); SELECT walwarden.issue_token('acme', 'x')});
 is($node->safe_psql('planted', q{SELECT bool_and(ok) FROM walwarden.verify_audit_chain_sql(NULL)}), 't', 'and the SQL verifier works');
 
+# default privileges of whoever installs open nothing
+$node->safe_psql('planted', q{DROP EXTENSION walwarden; CREATE ROLE reader;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO reader;
+	ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO reader;
+	CREATE EXTENSION walwarden});
+is($node->safe_psql('planted', q{
+	SELECT count(*) FROM pg_class WHERE relnamespace = 'walwarden'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('reader', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')}),
+	'1', 'default privileges open no table: one view is for everyone');
+is($node->safe_psql('planted', q{
+	SELECT count(*) FROM pg_proc WHERE pronamespace = 'walwarden'::regnamespace AND proname ~ '^_' AND has_function_privilege('reader', oid, 'execute')}), '0', 'and no inner function');
+is($node->safe_psql('planted', q{SELECT has_schema_privilege('reader', 'walwarden', 'create') OR has_schema_privilege('reader', 'walwarden_rest', 'usage')}), 'f', 'and no schema');
+$node->safe_psql('planted', q{ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM reader; ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM reader;
+	ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM reader; ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM reader});
+
+# who owns pgcrypto could drop this extension with it
+$node->safe_psql('postgres', q{CREATE DATABASE owned; GRANT CREATE ON DATABASE owned TO mallory});
+$node->safe_psql('owned', q{SET SESSION AUTHORIZATION mallory; CREATE SCHEMA mine; CREATE EXTENSION pgcrypto SCHEMA mine});
+is(state_of('owned', 'CREATE EXTENSION walwarden'), '55000', 'a pgcrypto that is not a superuser\'s is refused');
+$node->safe_psql('owned', q{DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto SCHEMA mine});
+is(state_of('owned', 'CREATE EXTENSION walwarden'), '55000', 'so is a schema that is not');
+is(state_of('owned', 'CREATE SCHEMA crypto; ALTER EXTENSION pgcrypto SET SCHEMA crypto; CREATE EXTENSION walwarden'), 'ok', 'the hint helps');
+isnt(state_of('owned', 'SET SESSION AUTHORIZATION mallory; DROP EXTENSION pgcrypto CASCADE'), 'ok', 'then nobody else drops it');
+
 # no superuser
 is(state_of('planted', 'DROP EXTENSION walwarden; SET SESSION AUTHORIZATION mallory; CREATE EXTENSION walwarden'), '42501', 'only a superuser installs it');
 
