@@ -8,8 +8,8 @@
  * closes. Equal values give equal bytes, and every canonical text renders to
  * itself.
  *
- * Invariants: no byte is read at or after the end; nothing is written beyond
- * the limit; recursion is bounded by CANONICAL_MAX_DEPTH; there is no error
+ * Invariants: no byte is read at or after the end; the output's room never
+ * exceeds the limit; recursion is bounded by CANONICAL_MAX_DEPTH; there is no error
  * exit but the return value.
  */
 #ifdef CANONICAL_STANDALONE
@@ -60,20 +60,26 @@ fail(Parser *p, const char *why)
 	return false;
 }
 
+/* Room for n more bytes of output; never more than the limit in all. */
 static bool
-emit(Parser *p, const char *bytes, size_t n)
+make_room(Parser *p, size_t n)
 {
+	size_t		room = p->out_room;
+
 	if (n > p->limit - p->out_len)
 		return fail(p, "too long");
-	if (n > p->out_room - p->out_len)
-	{
-		size_t		room = p->out_room * 2;
+	while (room - p->out_len < n)
+		room = room > p->limit / 2 ? p->limit : room * 2;
+	p->out = repalloc(p->out, room);
+	p->out_room = room;
+	return true;
+}
 
-		while (room - p->out_len < n)
-			room *= 2;
-		p->out = repalloc(p->out, room);
-		p->out_room = room;
-	}
+static inline bool
+emit(Parser *p, const char *bytes, size_t n)
+{
+	if (n > p->out_room - p->out_len && !make_room(p, n))
+		return false;
 	memcpy(p->out + p->out_len, bytes, n);
 	p->out_len += n;
 	return true;
@@ -283,37 +289,62 @@ emit_code_point(Parser *p, uint32_t cp)
 	return emit(p, bytes, 4);
 }
 
+/*
+ * Past the bytes from at on that stand in a string as they are: all but quotes,
+ * backslashes and control characters. False for bad UTF-8.
+ */
+static bool
+skip_verbatim(Parser *p)
+{
+	while (p->at < p->len)
+	{
+		unsigned char c = p->in[p->at];
+
+		if (c < 0x80)
+		{
+			if (c < 0x20 || c == '"' || c == '\\')
+				return true;
+			p->at++;
+		}
+		else
+		{
+			uint32_t	cp;
+			size_t		n = decode_utf8(p->in + p->at, p->len - p->at, &cp);
+
+			if (n == 0)
+				return fail(p, "bad UTF-8");
+			p->at += n;
+		}
+	}
+	return true;
+}
+
 /* A string with its quotes; the opening one is next in the input. */
 static bool
 parse_string(Parser *p)
 {
+	size_t		begin = p->at;
+
 	if (!accept(p, '"'))
 		return fail(p, "a string was expected");
-	if (!emit(p, "\"", 1))
-		return false;
 	for (;;)
 	{
 		uint32_t	cp;
-		size_t		n;
 
+		/* in one piece, with the quotes, as long as nothing is escaped */
+		if (!skip_verbatim(p))
+			return false;
+		if (accept(p, '"'))
+			return emit(p, (const char *) p->in + begin, p->at - begin);
+		if (!emit(p, (const char *) p->in + begin, p->at - begin))
+			return false;
 		if (p->at >= p->len)
 			return fail(p, "unfinished string");
-		if (accept(p, '"'))
-			return emit(p, "\"", 1);
-		if (p->in[p->at] < 0x20)
+		if (!accept(p, '\\'))
 			return fail(p, "control character in a string");
-		if (accept(p, '\\'))
-		{
-			if (!parse_escape(p, &cp) || !emit_code_point(p, cp))
-				return false;
-			continue;
-		}
-		n = decode_utf8(p->in + p->at, p->len - p->at, &cp);
-		if (n == 0)
-			return fail(p, "bad UTF-8");
-		if (!emit(p, (const char *) p->in + p->at, n))
+		if (!parse_escape(p, &cp) || !emit_code_point(p, cp))
 			return false;
-		p->at += n;
+		begin = p->at;
 	}
 }
 
@@ -595,7 +626,9 @@ canonical_render(const char *input, size_t len, size_t limit, CanonicalText *res
 	p.in = (const unsigned char *) input;
 	p.len = len;
 	p.limit = limit;
-	p.out_room = (len < limit ? len : limit) + 16;
+	p.out_room = len < limit ? len : limit; /* canonical text is seldom longer */
+	if (p.out_room == 0)
+		p.out_room = limit;
 	p.out = palloc(p.out_room);
 	p.members_room = 16;
 	p.members = palloc(p.members_room * sizeof(Member));

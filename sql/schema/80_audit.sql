@@ -107,26 +107,47 @@ AS $$
       FROM (SELECT n, ascii(substr(key, n, 1)) FROM generate_series(1, length(key)) AS n) AS u(n, cp)
 $$;
 
--- Canonical JSON without the C code, for the SQL verifier; not equal to any
--- body that is not canonical.
-CREATE FUNCTION walwarden._canonical(value jsonb, depth integer DEFAULT 1) RETURNS text
+-- An integer within +-(2^53-1), or NULL.
+CREATE FUNCTION walwarden._canonical_number(value jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+        SELECT CASE WHEN value::text ~ '^(0|-?[1-9][0-9]{0,15})$' AND abs(value::text::numeric) <= 9007199254740991
+                    THEN value::text END;
+    END;
+
+-- Canonical JSON without the C code, for the SQL verifier; NULL, or not equal to
+-- the body, for what is not canonical. Calls itself for arrays and objects only.
+-- astral: there are characters beyond U+FFFF, without which the order of bytes is
+-- that of UTF-16 units.
+CREATE FUNCTION walwarden._canonical(value jsonb, astral boolean, depth integer DEFAULT 1) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan    -- planning takes longer than the rest
 AS $$
 BEGIN
-    RETURN CASE jsonb_typeof(value)
-        WHEN 'object' THEN
-            CASE WHEN depth <= 64 THEN '{' || coalesce((
-                SELECT string_agg(to_jsonb(m.key)::text || ':' || walwarden._canonical(m.value, depth + 1), ',' ORDER BY walwarden._utf16(m.key))
-                  FROM jsonb_each(value) AS m), '') || '}' END
-        WHEN 'array' THEN
-            CASE WHEN depth <= 64 THEN '[' || coalesce((
-                SELECT string_agg(walwarden._canonical(e.value, depth + 1), ',' ORDER BY e.n)
-                  FROM jsonb_array_elements(value) WITH ORDINALITY AS e(value, n)), '') || ']' END
-        WHEN 'number' THEN
-            CASE WHEN value::text ~ '^(0|-?[1-9][0-9]{0,15})$' AND abs(value::numeric) <= 9007199254740991 THEN value::text END
-        ELSE value::text
-    END;
+    IF depth > 64 THEN
+        RETURN NULL;
+    ELSIF jsonb_typeof(value) = 'object' THEN
+        RETURN '{' || coalesce((
+            SELECT string_agg(to_jsonb(m.key)::text || ':'
+                              || CASE jsonb_typeof(m.value)
+                                     WHEN 'object' THEN walwarden._canonical(m.value, astral, depth + 1)
+                                     WHEN 'array' THEN walwarden._canonical(m.value, astral, depth + 1)
+                                     WHEN 'number' THEN walwarden._canonical_number(m.value)
+                                     ELSE m.value::text END,
+                              ',' ORDER BY CASE WHEN astral THEN walwarden._utf16(m.key) END, m.key COLLATE "C")
+              FROM jsonb_each(value) AS m), '') || '}';
+    ELSIF jsonb_typeof(value) = 'array' THEN
+        RETURN '[' || coalesce((
+            SELECT string_agg(CASE jsonb_typeof(e.value)
+                                  WHEN 'object' THEN walwarden._canonical(e.value, astral, depth + 1)
+                                  WHEN 'array' THEN walwarden._canonical(e.value, astral, depth + 1)
+                                  WHEN 'number' THEN walwarden._canonical_number(e.value)
+                                  ELSE e.value::text END,
+                              ',' ORDER BY e.n)
+              FROM jsonb_array_elements(value) WITH ORDINALITY AS e(value, n)), '') || ']';
+    END IF;
+    RETURN NULL;    -- no entry is a scalar
 END
 $$;
 
@@ -304,7 +325,7 @@ AS $$
                    WHEN l.seq <> l.n THEN 'entry is missing'
                    WHEN l.hash <> walwarden._digest_sha256(convert_to(encode(l.prev_hash, 'hex') || l.body, 'UTF8'))
                        THEN 'hash does not match the body'
-                   WHEN octet_length(l.body) > 65536 OR walwarden._canonical(l.json) IS DISTINCT FROM l.body
+                   WHEN octet_length(l.body) > 65536 OR walwarden._canonical(l.json, l.body ~ E'[\U00010000-\U0010FFFF]') IS DISTINCT FROM l.body
                        THEN 'body is not canonical JSON'
                    WHEN starts_with(l.body,
                             '{"at":"' || walwarden._iso(l.at) || '","jobId":' || coalesce('"' || l.job_id::text || '"', 'null')
