@@ -209,11 +209,32 @@ BEGIN
 END
 $$;
 
--- What listings show of a token. Each row is resolved as authenticate() would.
+-- What listings show of a token.
+CREATE TYPE walwarden.listed_token AS (
+    token_id           uuid,
+    name               text,
+    fingerprint_handle text,
+    kind               text,
+    visibility         text,
+    owner              text,
+    role               text,
+    scopes             text[],
+    effective_scopes   text[],
+    state              text,
+    created_at         timestamptz,
+    created_by         text,
+    expires_at         timestamptz,
+    last_used_at       timestamptz,
+    disabled_at        timestamptz,
+    disabled_reason    text,
+    revoked_at         timestamptz,
+    revoked_by         text,
+    overlap_until      timestamptz
+);
+
+-- The same of every token, each resolved as authenticate() would.
 CREATE VIEW walwarden._token_overview AS
-    SELECT t.org_id,
-           t.owner_id,
-           t.id AS token_id,
+    SELECT t.id AS token_id,
            t.name,
            (SELECT left(encode(cr.fingerprint, 'hex'), 12)
               FROM walwarden.credential AS cr
@@ -244,14 +265,10 @@ CREATE VIEW walwarden._token_overview AS
      WHERE t.removed_at IS NULL;
 
 CREATE FUNCTION walwarden._list_tokens(org text, after uuid, max_rows integer)
-    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
-                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
-                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
-                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    RETURNS SETOF walwarden.listed_token
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
     c walwarden.caller := walwarden._caller();
     o walwarden.org := walwarden._org(c, org, 'token.list', 'own');
@@ -288,9 +305,7 @@ BEGIN
                        ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows);
     END IF;
     RETURN QUERY
-        SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
-               v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
-               v.revoked_at, v.revoked_by, v.overlap_until
+        SELECT v.*
           FROM walwarden._token_overview AS v
          WHERE v.token_id = ANY (page)
          ORDER BY v.created_at DESC, v.token_id DESC;
@@ -298,40 +313,32 @@ END
 $$;
 
 CREATE FUNCTION walwarden._visible_tokens()
-    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
-                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
-                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
-                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    RETURNS SETOF walwarden.listed_token
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
     c walwarden.caller := walwarden._caller();
+    ids uuid[];
 BEGIN
     IF walwarden._may(c, NULL, 'token.list', 'all') THEN
         RETURN QUERY
-            SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
-                   v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
-                   v.revoked_at, v.revoked_by, v.overlap_until
+            SELECT v.*
               FROM walwarden._token_overview AS v
              ORDER BY v.created_at DESC, v.token_id DESC;
     ELSE
-        RETURN QUERY
+        ids := ARRAY(
             WITH mine AS MATERIALIZED (
                 SELECT m.id, m.org_id, walwarden._may(c, m.org_id, 'token.list', 'all') AS every
                   FROM walwarden._memberships(c) AS m
-                 WHERE walwarden._may(c, m.org_id, 'token.list', 'own')
-            ), visible AS MATERIALIZED (
-                SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.org_id = i.org_id AND t.removed_at IS NULL WHERE i.every
-                UNION ALL
-                SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.owner_id = i.id AND t.removed_at IS NULL WHERE NOT i.every
-            )
-            SELECT v.token_id, v.name, v.fingerprint_handle, v.kind, v.visibility, v.owner, v.role, v.scopes, v.effective_scopes,
-                   v.state, v.created_at, v.created_by, v.expires_at, v.last_used_at, v.disabled_at, v.disabled_reason,
-                   v.revoked_at, v.revoked_by, v.overlap_until
-              FROM visible AS i
-              JOIN walwarden._token_overview AS v ON v.token_id = i.id
+                 WHERE walwarden._may(c, m.org_id, 'token.list', 'own'))
+            SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.org_id = i.org_id WHERE i.every
+            UNION ALL
+            SELECT t.id FROM mine AS i JOIN walwarden.token AS t ON t.owner_id = i.id WHERE NOT i.every);
+        RETURN QUERY
+            SELECT v.*
+              FROM walwarden._token_overview AS v
+             WHERE v.token_id = ANY (ids)
              ORDER BY v.created_at DESC, v.token_id DESC;
     END IF;
 END
@@ -452,27 +459,19 @@ COMMENT ON FUNCTION walwarden.issue_token(text, text, text[], timestamptz, text,
 'Issues a token and returns its plaintext, wal_ and 64 hex digits, once: only its SHA-256 fingerprint is stored. name: 1 to 100 characters. scopes: names of the catalogue, each once. expires_at: NULL or infinity for none. owner: NULL for a shared token, else the subject whose private token it is. role: take the permissions from this role instead of scopes. kind: api or node. Shared, role and node tokens for operators, owners and admins; a private one for its owner, and for operators, audited as revealed. Errors: 42501 no right or scopes wider than the owner''s, 42704 unknown organisation, owner or role, 22023 bad value, 55000 wrong plan or disabled owner, 53400 too many tokens. Example: SELECT * FROM walwarden.issue_token(''acme'', ''ci'', ARRAY[''databases:read''], now() + interval ''90 days'');';
 
 CREATE FUNCTION walwarden.list_tokens(org text, after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
-    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
-                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
-                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
-                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    RETURNS SETOF walwarden.listed_token
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.list_tokens(text, uuid, integer) IS
 'Lists the tokens of an organisation, newest first, revoked ones too; a page of max_rows (1 to 1000) after the token_id that ended the page before. All tokens for operators, owners and admins; their own for other members. Errors: 42501 no member, 42704 unknown organisation, 22023 bad page. Example: SELECT name, state, last_used_at FROM walwarden.list_tokens(''acme'');';
 
 CREATE FUNCTION walwarden.visible_tokens()
-    RETURNS TABLE (token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
-                   scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
-                   expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
-                   revoked_at timestamptz, revoked_by text, overlap_until timestamptz)
+    RETURNS SETOF walwarden.listed_token
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.visible_tokens() IS
 'The door behind the view token_list: every token that the caller may see, of all organisations. Example: SELECT name FROM walwarden.token_list;';
 
 CREATE VIEW walwarden.token_list WITH (security_barrier) AS
-    SELECT token_id, name, fingerprint_handle, kind, visibility, owner, role, scopes, effective_scopes, state,
-           created_at, created_by, expires_at, last_used_at, disabled_at, disabled_reason, revoked_at, revoked_by, overlap_until
-      FROM walwarden.visible_tokens();
+    SELECT * FROM walwarden.visible_tokens();
 
 CREATE FUNCTION walwarden.revoke_token(token_id uuid, reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
