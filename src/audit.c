@@ -13,7 +13,8 @@
  * and everything of this transaction, so that no head is stored anywhere and
  * none can differ from the entries. The lock goes after the commit is visible:
  * whoever gets it next reads the new head. The lock lives in the advisory space
- * under a class that no SQL function can reach.
+ * under a class that no SQL function can reach. Another class is for whatever
+ * changes an organisation; it is taken first.
  *
  * Invariants: one entry follows another in exactly one way, in every isolation
  * level, or the statement fails with 40001; an entry that came with a hash is
@@ -45,6 +46,7 @@
 
 /* Fourth field of an advisory lock's tag; SQL functions use 1 and 2. */
 #define CHAIN_LOCK_CLASS 0x5741
+#define ORG_LOCK_CLASS 0x5742	/* taken before the other one */
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
 
@@ -315,11 +317,11 @@ blocking_pids(const LOCKTAG *tag)
 }
 
 /*
- * Lock a chain to the end of the transaction. Waits no longer than
- * walwarden.audit_lock_timeout, or lock_timeout where that is shorter.
+ * Take a lock of an organisation, named by what and told apart by class, to the
+ * end of the transaction. Waits no longer than walwarden_lock_timeout().
  */
 static void
-lock_chain(const pg_uuid_t *org_id)
+lock_org(const pg_uuid_t *org_id, uint16 class, const char *what)
 {
 	LOCKTAG		tag;
 	uint64		halves[2];
@@ -327,10 +329,10 @@ lock_chain(const pg_uuid_t *org_id)
 	int			save_timeout = LockTimeout;
 	MemoryContext save_context = CurrentMemoryContext;
 
-	/* two chains may share a key: they then wait for each other, no more */
+	/* two organisations may share a key: they then wait for each other, no more */
 	memcpy(halves, org_id->data, sizeof(halves));
 	key = halves[0] ^ halves[1];
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, CHAIN_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, class);
 
 	PG_TRY();
 	{
@@ -353,11 +355,24 @@ lock_chain(const pg_uuid_t *org_id)
 		pids = blocking_pids(&tag);
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock the audit chain of %s within %d ms", uuid, waited),
+				 errmsg("could not lock the %s %s within %d ms", what, uuid, waited),
 				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
-				 errhint("Try again; a transaction that appended to this chain must end first.")));
+				 errhint("Try again; a transaction that changes something of the same organisation must end first.")));
 	}
 	PG_END_TRY();
+}
+
+/*
+ * walwarden._take_org_lock(org_id uuid)
+ *
+ * For walwarden._hold_org(), which says what the lock is for.
+ */
+PG_FUNCTION_INFO_V1(walwarden_take_org_lock);
+Datum
+walwarden_take_org_lock(PG_FUNCTION_ARGS)
+{
+	lock_org(PG_GETARG_UUID_P(0), ORG_LOCK_CLASS, "organisation");
+	PG_RETURN_VOID();
 }
 
 /*
@@ -538,7 +553,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
 
-	lock_chain(columns.org_id);
+	lock_org(columns.org_id, CHAIN_LOCK_CLASS, "audit chain of");
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = GetCurrentTimestamp();

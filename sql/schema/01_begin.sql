@@ -29,6 +29,8 @@ BEGIN
       JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) e.extowner OR r.oid OPERATOR(pg_catalog.=) n.nspowner
      WHERE e.extname OPERATOR(pg_catalog.=) 'pgcrypto' AND NOT r.rolsuper
        AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
+       AND r.oid OPERATOR(pg_catalog.<>) (SELECT d.datdba FROM pg_catalog.pg_database AS d
+                                           WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING

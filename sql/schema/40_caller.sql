@@ -142,36 +142,36 @@ BEGIN
 END
 $$;
 
--- The org, locked. Changes to the members and issues of tokens in one org go one
--- after the other: what is counted or compared under this lock still holds at
--- commit. Taken before the locks of tokens and of the chain, always in this order.
--- The right is asked for twice: before, so that a stranger makes nobody wait, and
--- after, because it may have been lost while waiting.
-CREATE FUNCTION walwarden._lock_org(c walwarden.caller, slug text, action text, target text) RETURNS walwarden.org
+-- Waits for the lock of an org, no longer than walwarden.audit_lock_timeout, and
+-- holds it to the end of the transaction. 55P03 names the processes in the way.
+CREATE FUNCTION walwarden._take_org_lock(org_id uuid) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'walwarden_take_org_lock';
+
+-- The org, locked. What changes something of one org goes one after the other:
+-- what is counted, compared or allowed under this lock still holds at commit.
+-- Taken before the locks of tokens and of the chain, always in this order. The
+-- right was asked for before, so that a stranger makes nobody wait, and is asked
+-- for again here, of whoever the caller is now: it may have been lost meanwhile.
+CREATE FUNCTION walwarden._hold_org(org_id uuid, action text, target text) RETURNS walwarden.org
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    o walwarden.org := walwarden._org(c, slug, action, target);
+    o walwarden.org;
 BEGIN
-    SELECT * INTO STRICT o FROM walwarden.org AS l WHERE l.id = o.id FOR NO KEY UPDATE;
-    PERFORM walwarden._require(walwarden._caller(), o.id, action, target);
+    PERFORM walwarden._take_org_lock(org_id);
+    SELECT * INTO o FROM walwarden.org AS l WHERE l.id = org_id;
+    PERFORM walwarden._require(walwarden._caller(), org_id, action, target);
     RETURN o;
 END
 $$;
 
--- The right of a member, held to the end of the transaction, for what needs no
--- lock of the org otherwise: roles change under _lock_org() only. Before the
--- locks of tokens and of the chain. An operator's right is not the org's.
-CREATE FUNCTION walwarden._hold_right(c walwarden.caller, org_id uuid, action text, target text) RETURNS void
+CREATE FUNCTION walwarden._lock_org(c walwarden.caller, slug text, action text, target text) RETURNS walwarden.org
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT c.operator THEN
-        PERFORM FROM walwarden.org AS o WHERE o.id = _hold_right.org_id FOR SHARE;
-        PERFORM walwarden._require(c, _hold_right.org_id, action, target);
-    END IF;
+    RETURN walwarden._hold_org((walwarden._org(c, slug, action, target)).id, action, target);
 END
 $$;
 

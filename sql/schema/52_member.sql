@@ -11,6 +11,7 @@ DECLARE
     o walwarden.org := walwarden._lock_org(c, org, 'member.change', 'any');
     m walwarden.member;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = subject AND f.removed_at IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
@@ -75,6 +76,7 @@ DECLARE
     o walwarden.org := walwarden._lock_org(c, org, 'member.change', 'any');
     m walwarden.member;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_text('subject', subject, 255);
     PERFORM walwarden._check_role(role);
     IF role = 'owner' THEN
@@ -125,6 +127,7 @@ DECLARE
     was walwarden.member := walwarden._member_for_change(c, org, subject);
     m walwarden.member := was;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_role(role);
     IF role = 'owner' THEN
         PERFORM walwarden._require(c, m.org_id, 'member.change', 'owner');

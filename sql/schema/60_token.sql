@@ -116,6 +116,7 @@ DECLARE
     cred walwarden.credential;
     carried text[];
 BEGIN
+    c := walwarden._caller();       -- after the wait
     IF from_role IS NOT NULL THEN
         PERFORM walwarden._require(c, o.id, 'token.issue', 'role');
     END IF;
@@ -401,7 +402,7 @@ BEGIN
                    WHEN t.owner_id = (walwarden._caller_member(c, t.org_id)).id THEN 'own'
                    ELSE 'private' END;
     PERFORM walwarden._require(c, t.org_id, action, target);
-    PERFORM walwarden._hold_right(c, t.org_id, action, target);
+    PERFORM walwarden._hold_org(t.org_id, action, target);
     SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING

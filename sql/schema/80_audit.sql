@@ -59,7 +59,7 @@ BEGIN
             HINT = 'Name the organisation, or authenticate a token first.';
     ELSE
         chain := (walwarden._org(c, coalesce(org, walwarden.current_org()), 'audit.append', 'org')).id;
-        PERFORM walwarden._hold_right(c, chain, 'audit.append', 'org');
+        PERFORM walwarden._hold_org(chain, 'audit.append', 'org');
         actor := walwarden._actor(c, chain);
     END IF;
     IF kind IS NULL OR kind !~ '^app([.][a-z0-9_]+)+$' OR length(kind) > 100 THEN
@@ -158,6 +158,7 @@ $$;
 CREATE FUNCTION walwarden._cross_check(chain uuid, OUT bad_seq bigint, OUT reason text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off     -- definitions are compared as text
 AS $$
     WITH entry AS MATERIALIZED (
         SELECT e.seq, walwarden._json(e.body) -> 'payload' AS payload

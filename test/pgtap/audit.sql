@@ -71,6 +71,7 @@ SET LOCAL bytea_output = 'escape';
 SET LOCAL lc_time = 'C';
 SET LOCAL search_path = public;
 SET LOCAL standard_conforming_strings = off;
+SET LOCAL quote_all_identifiers = on;
 SELECT token_id AS odd FROM walwarden.issue_token('acme', 'odd', '{databases:read}', now() + interval '1 day') \gset
 SELECT walwarden.set_org_retention('acme', 'P3DT4H') \g /dev/null
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'verifies under odd settings');
@@ -82,6 +83,7 @@ RESET extra_float_digits;
 RESET bytea_output;
 RESET search_path;
 RESET standard_conforming_strings;
+RESET quote_all_identifiers;
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'and under the usual ones');
 SELECT matches(body::text, '"expiresAt":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"', 'times are UTC with microseconds')
   FROM walwarden.list_audit('acme', 0, 1000) WHERE kind = 'token.issued' AND body::jsonb #>> '{payload,after,id}' = :'odd';

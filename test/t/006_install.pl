@@ -64,6 +64,9 @@ $node->safe_psql('owned', q{DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto S
 is(state_of('owned', 'CREATE EXTENSION walwarden'), '55000', 'so is a schema that is not');
 is(state_of('owned', 'CREATE SCHEMA crypto; ALTER EXTENSION pgcrypto SET SCHEMA crypto; CREATE EXTENSION walwarden'), 'ok', 'the hint helps');
 isnt(state_of('owned', 'SET SESSION AUTHORIZATION mallory; DROP EXTENSION pgcrypto CASCADE'), 'ok', 'then nobody else drops it');
+$node->safe_psql('postgres', q{CREATE DATABASE theirs OWNER mallory});
+$node->safe_psql('theirs', q{SET SESSION AUTHORIZATION mallory; CREATE EXTENSION pgcrypto});
+is(state_of('theirs', 'CREATE EXTENSION walwarden'), 'ok', 'the owner of the database may own pgcrypto');
 
 # no superuser
 is(state_of('planted', 'DROP EXTENSION walwarden; SET SESSION AUTHORIZATION mallory; CREATE EXTENSION walwarden'), '42501', 'only a superuser installs it');
