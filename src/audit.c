@@ -7,14 +7,12 @@
  * with the org and the seq inside the payload; its hash is
  * SHA-256(hex(prev_hash) || body). docs/audit-chain.md is the specification.
  *
- * Locking: a chain is extended under a heavyweight lock of its own, taken here,
+ * Locking: a chain is extended under a lock of its own (lock.c), taken here,
  * at the moment of appending, and held to the end of the transaction. The head
  * is then read from the entries by index, seeing everything that is committed
  * and everything of this transaction, so that no head is stored anywhere and
  * none can differ from the entries. The lock goes after the commit is visible:
- * whoever gets it next reads the new head. The lock lives in the advisory space
- * under a class that no SQL function can reach. Another class is for whatever
- * changes an organisation; it is taken first.
+ * whoever gets it next reads the new head.
  *
  * Invariants: one entry follows another in exactly one way, in every isolation
  * level, or the statement fails with 40001; an entry that came with a hash is
@@ -25,15 +23,11 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -41,12 +35,7 @@
 #include "utils/snapmgr.h"
 
 #include "canonical.h"
-#include "compat.h"
 #include "tables.h"
-
-/* Fourth field of an advisory lock's tag; SQL functions use 1 and 2. */
-#define CHAIN_LOCK_CLASS 0x5741
-#define ORG_LOCK_CLASS 0x5742	/* taken before the other one */
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
 
@@ -55,53 +44,6 @@ typedef struct Head
 	int64		seq;			/* 0 for an empty chain */
 	uint8		hash[DIGEST_LEN];
 } Head;
-
-/* Outermost subtransaction level that changed something and still may commit; 0: none. */
-static int	changed_level = 0;
-
-static void
-audit_xact_callback(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_PRE_PREPARE && changed_level != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot PREPARE a transaction in which walwarden changed something"),
-				 errdetail("A prepared transaction would keep an organisation and its chain locked for an unbounded time."),
-				 errhint("Commit it directly.")));
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		changed_level = 0;
-}
-
-static void
-audit_subxact_callback(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid, void *arg)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	if (changed_level < level)
-		return;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		changed_level = 0;
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		changed_level = level - 1;
-}
-
-/*
- * From now on the transaction cannot be prepared, unless its present
- * subtransaction rolls back. For whatever may take a lock of an organisation.
- */
-void
-audit_note_change(void)
-{
-	if (changed_level == 0 || changed_level > GetCurrentTransactionNestLevel())
-		changed_level = GetCurrentTransactionNestLevel();
-}
-
-void
-audit_init(void)
-{
-	RegisterXactCallback(audit_xact_callback, NULL);
-	RegisterSubXactCallback(audit_subxact_callback, NULL);
-}
 
 /* What the first entry of a chain has as its prev_hash. */
 void
@@ -297,84 +239,6 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
 }
 
-/* The holders of a lock, as "12, 34"; empty when they have gone meanwhile. */
-static char *
-blocking_pids(const LOCKTAG *tag)
-{
-	StringInfoData pids;
-	int			count;
-	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
-
-	initStringInfo(&pids);
-	for (int i = 0; i < count; i++)
-	{
-		PGPROC	   *proc = compat_vxid_proc(holders[i]);
-
-		if (proc != NULL && proc->pid != 0)
-			appendStringInfo(&pids, "%s%d", pids.len > 0 ? ", " : "", proc->pid);
-	}
-	return pids.data;
-}
-
-/*
- * Take a lock of an organisation, named by what and told apart by class, to the
- * end of the transaction. Waits no longer than walwarden_lock_timeout().
- */
-static void
-lock_org(const pg_uuid_t *org_id, uint16 class, const char *what)
-{
-	LOCKTAG		tag;
-	uint64		halves[2];
-	uint64		key;
-	int			save_timeout = LockTimeout;
-	MemoryContext save_context = CurrentMemoryContext;
-
-	/* two organisations may share a key: they then wait for each other, no more */
-	memcpy(halves, org_id->data, sizeof(halves));
-	key = halves[0] ^ halves[1];
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, class);
-
-	PG_TRY();
-	{
-		LockTimeout = walwarden_lock_timeout();
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-		LockTimeout = save_timeout;
-	}
-	PG_CATCH();
-	{
-		int			waited = LockTimeout;
-		char		uuid[UUID_TEXT_LEN + 1];
-		char	   *pids;
-
-		LockTimeout = save_timeout;
-		MemoryContextSwitchTo(save_context);
-		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
-			PG_RE_THROW();
-		FlushErrorState();
-		render_uuid(org_id, uuid);
-		pids = blocking_pids(&tag);
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock the %s %s within %d ms", what, uuid, waited),
-				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
-				 errhint("Try again; a transaction that changes something of the same organisation must end first.")));
-	}
-	PG_END_TRY();
-}
-
-/*
- * walwarden._take_org_lock(org_id uuid)
- *
- * For walwarden._hold_org(), which says what the lock is for.
- */
-PG_FUNCTION_INFO_V1(walwarden_take_org_lock);
-Datum
-walwarden_take_org_lock(PG_FUNCTION_ARGS)
-{
-	lock_org(PG_GETARG_UUID_P(0), ORG_LOCK_CLASS, "organisation");
-	PG_RETURN_VOID();
-}
-
 /*
  * The last entry of a chain. The caller holds the chain's lock, so that nobody
  * else can commit another one. SnapshotSelf sees what is committed now and all
@@ -553,7 +417,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
 
-	lock_org(columns.org_id, CHAIN_LOCK_CLASS, "audit chain of");
+	lock_org(columns.org_id, LOCK_CHAIN);
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = GetCurrentTimestamp();
@@ -574,7 +438,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 
 	/* an acknowledged entry survives a crash whatever synchronous_commit says */
 	ForceSyncCommit();
-	audit_note_change();
+	lock_forbid_prepare();
 
 	return PointerGetDatum(heap_modify_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation),
 											 values, nulls, replace));

@@ -148,9 +148,9 @@ walwarden_door(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		current_door = &frame;
-		LockTimeout = walwarden_lock_timeout();
+		LockTimeout = lock_timeout_effective();
 		if (inner->changes)
-			audit_note_change();
+			lock_forbid_prepare();
 		SetUserIdAndSecContext(inner->owner, save_sec_context | SECURITY_LOCAL_USERID_CHANGE);
 		result = FunctionCallInvoke(inner_fcinfo);
 	}

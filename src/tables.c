@@ -1,17 +1,24 @@
 /*
  * tables.c
- *		Opening the extension's tables and indexes by name, from C.
+ *		Reading the extension's tables from C: by name, by index, without SQL.
  *
- * The schema belongs to the extension and to nobody else, so a name in it is as
- * good as an OID, and survives DROP and CREATE EXTENSION.
+ * No search_path, operator or policy of the session has a part in it, and no
+ * right to read is checked. The schema belongs to the extension and to nobody
+ * else, so a name in it is as good as an OID, and survives DROP and CREATE
+ * EXTENSION.
  */
 #include "walwarden.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+
+#include "tables.h"
 
 static Oid
 relation_oid(const char *name)
@@ -38,4 +45,86 @@ Relation
 walwarden_index_open(const char *name)
 {
 	return index_open(relation_oid(name), AccessShareLock);
+}
+
+/*
+ * Find the row of a table for the keys of one of its unique indexes. The caller
+ * fills in keys by ScanKeyInit with column numbers of the table, and calls
+ * row_close().
+ */
+bool
+row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot)
+{
+	Relation	index_rel = walwarden_index_open(index);
+	SysScanDesc scan;
+
+	row->heap = walwarden_table_open(table);
+	scan = systable_beginscan(row->heap, RelationGetRelid(index_rel), true, snapshot, nkeys, keys);
+	row->tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(row->tuple))
+		row->tuple = heap_copytuple(row->tuple);
+	systable_endscan(scan);
+	index_close(index_rel, AccessShareLock);
+	return row->tuple != NULL;
+}
+
+bool
+row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot)
+{
+	ScanKeyData scankey;
+
+	ScanKeyInit(&scankey, column, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(key));
+	return row_find(row, table, index, 1, &scankey, snapshot);
+}
+
+bool
+row_find_uuid(Row *row, const char *table, const char *index, AttrNumber column, const pg_uuid_t *key, Snapshot snapshot)
+{
+	ScanKeyData scankey;
+
+	ScanKeyInit(&scankey, column, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(key));
+	return row_find(row, table, index, 1, &scankey, snapshot);
+}
+
+void
+row_close(Row *row)
+{
+	if (row->tuple != NULL)
+		heap_freetuple(row->tuple);
+	table_close(row->heap, AccessShareLock);
+}
+
+Datum
+row_get(const Row *row, AttrNumber column, bool *isnull)
+{
+	return heap_getattr(row->tuple, column, RelationGetDescr(row->heap), isnull);
+}
+
+bool
+row_has(const Row *row, AttrNumber column)
+{
+	bool		isnull;
+
+	(void) row_get(row, column, &isnull);
+	return !isnull;
+}
+
+pg_uuid_t
+row_uuid(const Row *row, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "unexpected null in walwarden.%s", RelationGetRelationName(row->heap));
+	return *DatumGetUUIDP(value);
+}
+
+text *
+row_text(const Row *row, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = row_get(row, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
 }

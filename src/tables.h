@@ -1,10 +1,35 @@
 /*
  * tables.h
- *		Column numbers of the tables that C code reads. Equal to the tables in
- *		sql/schema; test/pgtap/usage.sql compares them.
+ *		Reading the extension's tables from C (tables.c), and the numbers of their
+ *		columns: equal to the tables in sql/schema, test/pgtap/usage.sql compares.
  */
 #ifndef WALWARDEN_TABLES_H
 #define WALWARDEN_TABLES_H
+
+#include "access/htup.h"
+#include "access/skey.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+/* One row of a table, which stays open until row_close(). */
+typedef struct Row
+{
+	Relation	heap;
+	HeapTuple	tuple;			/* a copy, NULL when there is none */
+} Row;
+
+extern Relation walwarden_table_open(const char *name);
+extern Relation walwarden_index_open(const char *name);
+
+extern bool row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot);
+extern bool row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot);
+extern bool row_find_uuid(Row *row, const char *table, const char *index, AttrNumber column, const pg_uuid_t *key, Snapshot snapshot);
+extern void row_close(Row *row);
+extern Datum row_get(const Row *row, AttrNumber column, bool *isnull);
+extern bool row_has(const Row *row, AttrNumber column);
+extern pg_uuid_t row_uuid(const Row *row, AttrNumber column);
+extern text *row_text(const Row *row, AttrNumber column);
 
 #define Anum_plan_name					1
 #define Anum_plan_api_tokens			2

@@ -9,45 +9,37 @@
  */
 #include "walwarden.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
 
 #include "tables.h"
 
 #define USAGE_PRECISION (60 * USECS_PER_SEC)
 
-/* Whether the stored time is too old; false where the row is missing. */
+/*
+ * Whether the stored time is too old; false where the row is missing. owner is
+ * the table's.
+ */
 static bool
-usage_is_due(Relation usage, const pg_uuid_t *token_id, Snapshot snapshot)
+usage_is_due(const pg_uuid_t *token_id, Snapshot snapshot, Oid *owner)
 {
-	Relation	index = walwarden_index_open("token_usage_pkey");
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	Row			usage;
 	bool		due = false;
 
-	ScanKeyInit(&key, Anum_token_usage_token_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(token_id));
-	scan = systable_beginscan(usage, RelationGetRelid(index), true, snapshot, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	if (row_find_uuid(&usage, "token_usage", "token_usage_pkey", Anum_token_usage_token_id, token_id, snapshot))
 	{
 		bool		isnull;
-		Datum		last = heap_getattr(tuple, Anum_token_usage_last_used_at, RelationGetDescr(usage), &isnull);
+		Datum		last = row_get(&usage, Anum_token_usage_last_used_at, &isnull);
 
 		due = isnull || DatumGetTimestampTz(last) <= GetCurrentTimestamp() - USAGE_PRECISION;
 	}
-	systable_endscan(scan);
-	index_close(index, AccessShareLock);
+	*owner = usage.heap->rd_rel->relowner;
+	row_close(&usage);
 	return due;
 }
 
@@ -58,8 +50,6 @@ usage_is_due(Relation usage, const pg_uuid_t *token_id, Snapshot snapshot)
 void
 usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
 {
-	Relation	usage;
-	bool		due;
 	Oid			owner;
 	Oid			note;
 	Oid			argtypes[1] = {UUIDOID};
@@ -69,11 +59,7 @@ usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
 	if (XactReadOnly || IsolationUsesXactSnapshot() || RecoveryInProgress())
 		return;
 
-	usage = walwarden_table_open("token_usage");
-	due = usage_is_due(usage, token_id, snapshot);
-	owner = usage->rd_rel->relowner;
-	table_close(usage, AccessShareLock);
-	if (!due)
+	if (!usage_is_due(token_id, snapshot, &owner))
 		return;
 
 	note = LookupFuncName(list_make2(makeString("walwarden"), makeString("_note_usage")), 1, argtypes, false);

@@ -9,7 +9,6 @@
 
 #include <limits.h>
 
-#include "storage/proc.h"
 #include "utils/guc.h"
 
 PG_MODULE_MAGIC;
@@ -18,17 +17,6 @@ int			walwarden_audit_lock_timeout = 10000;
 int			walwarden_max_tokens_per_org = 10000;
 
 PGDLLEXPORT void _PG_init(void);
-
-/* The shorter of walwarden.audit_lock_timeout and lock_timeout; 0: neither. */
-int
-walwarden_lock_timeout(void)
-{
-	if (walwarden_audit_lock_timeout == 0)
-		return LockTimeout;
-	if (LockTimeout == 0)
-		return walwarden_audit_lock_timeout;
-	return Min(LockTimeout, walwarden_audit_lock_timeout);
-}
 
 void
 _PG_init(void)
@@ -49,6 +37,6 @@ _PG_init(void)
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("walwarden");
 
-	audit_init();
+	lock_init();
 	identity_init();
 }

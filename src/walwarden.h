@@ -10,14 +10,12 @@
 
 #include "fmgr.h"
 #include "utils/memutils.h"
-#include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* walwarden.c */
 extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
-extern int	walwarden_lock_timeout(void);
 extern int	walwarden_max_tokens_per_org;
 
 /* digest.c */
@@ -32,10 +30,6 @@ typedef struct DigestPart
 
 extern void digest_sha256(const DigestPart *parts, int nparts, uint8 *digest);
 extern void hex_lower(const uint8 *bytes, size_t len, char *out);
-
-/* tables.c */
-extern Relation walwarden_table_open(const char *name);
-extern Relation walwarden_index_open(const char *name);
 
 /* token.c */
 #define TOKEN_TEXT_LEN 68		/* "wal_" and 64 hex digits */
@@ -112,6 +106,18 @@ extern void identity_init(void);
 extern bool render_time(TimestampTz at, char *out);
 extern void render_uuid(const pg_uuid_t *uuid, char *out);
 
+/* lock.c */
+typedef enum OrgLock
+{
+	LOCK_ORGANISATION,			/* for whatever changes one; taken first */
+	LOCK_CHAIN					/* for appending to its chain */
+} OrgLock;
+
+extern void lock_init(void);
+extern int	lock_timeout_effective(void);
+extern void lock_forbid_prepare(void);
+extern void lock_org(const pg_uuid_t *org_id, OrgLock which);
+
 /* audit.c */
 #define AUDIT_BODY_MAX 65536
 
@@ -125,8 +131,6 @@ typedef struct AuditColumns
 	const pg_uuid_t *job_id;	/* or NULL */
 } AuditColumns;
 
-extern void audit_init(void);
-extern void audit_note_change(void);
 extern void audit_genesis(const pg_uuid_t *org_id, uint8 *digest);
 extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash);
 extern const char *audit_entry_fault(const AuditColumns *columns, const text *body,

@@ -1,0 +1,163 @@
+/*
+ * lock.c
+ *		The locks of an organisation: of what changes it, and of its chain.
+ *
+ * They are heavyweight locks in the advisory space, under classes that no SQL
+ * function can reach, so that pg_locks shows them and nobody else takes them.
+ *
+ * Invariants: the organisation's is taken before its chain's; no wait is longer
+ * than the shorter of the two timeouts, and the error names who is in the way; a
+ * transaction that may hold one is never prepared.
+ */
+#include "walwarden.h"
+
+#include "access/xact.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+
+#include "compat.h"
+
+static const struct
+{
+	uint16		class;			/* fourth field of the tag; SQL functions use 1 and 2 */
+	const char *what;			/* for the error */
+}			org_locks[] = {
+	[LOCK_ORGANISATION] = {0x5742, "organisation"},
+	[LOCK_CHAIN] = {0x5741, "audit chain of"},
+};
+
+/* Outermost subtransaction level that changed something and still may commit; 0: none. */
+static int	changed_level = 0;
+
+static void
+lock_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && changed_level != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction in which walwarden changed something"),
+				 errdetail("A prepared transaction would keep an organisation and its chain locked for an unbounded time."),
+				 errhint("Commit it directly.")));
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		changed_level = 0;
+}
+
+static void
+lock_subxact_callback(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (changed_level < level)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		changed_level = 0;
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		changed_level = level - 1;
+}
+
+/*
+ * From now on the transaction cannot be prepared, unless its present
+ * subtransaction rolls back. For whatever may take a lock of an organisation.
+ */
+void
+lock_forbid_prepare(void)
+{
+	if (changed_level == 0 || changed_level > GetCurrentTransactionNestLevel())
+		changed_level = GetCurrentTransactionNestLevel();
+}
+
+void
+lock_init(void)
+{
+	RegisterXactCallback(lock_xact_callback, NULL);
+	RegisterSubXactCallback(lock_subxact_callback, NULL);
+}
+
+/* The holders of a lock, as "12, 34"; empty when they have gone meanwhile. */
+static char *
+blocking_pids(const LOCKTAG *tag)
+{
+	StringInfoData pids;
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(tag, ExclusiveLock, &count);
+
+	initStringInfo(&pids);
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC	   *proc = compat_vxid_proc(holders[i]);
+
+		if (proc != NULL && proc->pid != 0)
+			appendStringInfo(&pids, "%s%d", pids.len > 0 ? ", " : "", proc->pid);
+	}
+	return pids.data;
+}
+
+/* The shorter of walwarden.audit_lock_timeout and lock_timeout; 0: neither. */
+int
+lock_timeout_effective(void)
+{
+	if (walwarden_audit_lock_timeout == 0)
+		return LockTimeout;
+	if (LockTimeout == 0)
+		return walwarden_audit_lock_timeout;
+	return Min(LockTimeout, walwarden_audit_lock_timeout);
+}
+
+/*
+ * Take a lock of an organisation, to the end of the transaction. Waits no longer
+ * than lock_timeout_effective().
+ */
+void
+lock_org(const pg_uuid_t *org_id, OrgLock which)
+{
+	LOCKTAG		tag;
+	uint64		halves[2];
+	uint64		key;
+	int			save_timeout = LockTimeout;
+	MemoryContext save_context = CurrentMemoryContext;
+
+	/* two organisations may share a key: they then wait for each other, no more */
+	memcpy(halves, org_id->data, sizeof(halves));
+	key = halves[0] ^ halves[1];
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, org_locks[which].class);
+
+	PG_TRY();
+	{
+		LockTimeout = lock_timeout_effective();
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		LockTimeout = save_timeout;
+	}
+	PG_CATCH();
+	{
+		int			waited = LockTimeout;
+		char		uuid[UUID_TEXT_LEN + 1];
+		char	   *pids;
+
+		LockTimeout = save_timeout;
+		MemoryContextSwitchTo(save_context);
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		render_uuid(org_id, uuid);
+		pids = blocking_pids(&tag);
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock the %s %s within %d ms", org_locks[which].what, uuid, waited),
+				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
+				 errhint("Try again; a transaction that changes something of the same organisation must end first.")));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * walwarden._take_org_lock(org_id uuid)
+ *
+ * For walwarden._hold_org(), which says what the lock is for.
+ */
+PG_FUNCTION_INFO_V1(walwarden_take_org_lock);
+Datum
+walwarden_take_org_lock(PG_FUNCTION_ARGS)
+{
+	lock_org(PG_GETARG_UUID_P(0), LOCK_ORGANISATION);
+	PG_RETURN_VOID();
+}
