@@ -417,7 +417,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
 
-	lock_org(columns.org_id, LOCK_CHAIN);
+	lock_take(columns.org_id, LOCK_CHAIN);
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = GetCurrentTimestamp();

@@ -13,10 +13,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
-#define CLAIMS_LIMIT 65536
+#define JSON_SETTING_LIMIT 65536
 
 static bool claims_noted = false;
 static char *claims = NULL;		/* in TopTransactionContext, or NULL */
@@ -46,22 +45,19 @@ caller_forget_claims(void)
 }
 
 /*
- * The claim sub, when it is a string; NULL otherwise. Claims that are no JSON
- * are an error that does not quote them.
+ * The JSON object that a gateway put into a setting. What is no JSON is an error
+ * that does not quote it.
  */
-static char *
-claimed_subject(void)
+Jsonb *
+caller_json_setting(const char *name, const char *value)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb	   *volatile jsonb = NULL;
-	JsonbValue	found;
 
-	if (claims == NULL)
-		return NULL;
 	PG_TRY();
 	{
-		if (strlen(claims) <= CLAIMS_LIMIT)
-			jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(claims)));
+		if (strlen(value) <= JSON_SETTING_LIMIT)
+			jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
 	}
 	PG_CATCH();
 	{
@@ -71,17 +67,34 @@ claimed_subject(void)
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	if (jsonb == NULL)
+	if (jsonb == NULL || !JB_ROOT_IS_OBJECT(jsonb))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("request.jwt.claims is not JSON, or longer than %d bytes", CLAIMS_LIMIT),
-				 errhint("The gateway sets it to the claims of the token that it verified.")));
+				 errmsg("%s is not a JSON object, or longer than %d bytes", name, JSON_SETTING_LIMIT),
+				 errhint("The gateway sets it for each request."),
+				 errhidestmt(true), errhidecontext(true)));
+	return jsonb;
+}
 
-	if (!JB_ROOT_IS_OBJECT(jsonb) ||
-		getKeyJsonValueFromContainer(&jsonb->root, "sub", 3, &found) == NULL ||
+/* The string under key, or NULL when there is none or it is empty. */
+char *
+caller_json_string(Jsonb *object, const char *key)
+{
+	JsonbValue	found;
+
+	if (getKeyJsonValueFromContainer(&object->root, key, strlen(key), &found) == NULL ||
 		found.type != jbvString || found.val.string.len == 0)
 		return NULL;
 	return pnstrdup(found.val.string.val, found.val.string.len);
+}
+
+/* The claim sub, when it is a string; NULL otherwise. */
+static char *
+claimed_subject(void)
+{
+	if (claims == NULL)
+		return NULL;
+	return caller_json_string(caller_json_setting("request.jwt.claims", claims), "sub");
 }
 
 /* What the caller's role is, as of now: it may have changed since the call. */

@@ -5,8 +5,8 @@
  *
  * Every public function that manages something is walwarden_door(), SECURITY
  * INVOKER. It resolves the caller, becomes the extension's owner and calls the
- * inner function, which has the same name behind an underscore, the same
- * argument types and the same schema. The inner function asks walwarden._caller()
+ * inner function, which has the same name behind an underscore and the same
+ * argument types, in schema walwarden. The inner function asks walwarden._caller()
  * and decides by the rows of walwarden.permission.
  *
  * Invariants: the caller is taken before the switch; the user, lock_timeout and
@@ -16,6 +16,7 @@
 #include "walwarden.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "funcapi.h"
@@ -111,7 +112,7 @@ get_inner(FmgrInfo *flinfo)
 
 	inner_tuple = SearchSysCache3(PROCNAMEARGSNSP, NameGetDatum(&name),
 								  PointerGetDatum(&door->proargtypes),
-								  ObjectIdGetDatum(door->pronamespace));
+								  ObjectIdGetDatum(get_namespace_oid("walwarden", false)));
 	if (!HeapTupleIsValid(inner_tuple))
 		elog(ERROR, "function %s has no inner function", NameStr(door->proname));
 	inner->owner = ((Form_pg_proc) GETSTRUCT(inner_tuple))->proowner;

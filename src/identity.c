@@ -3,8 +3,8 @@
  *		The identity of a transaction: authenticate() sets it, has_scope() and
  *		the current_*() functions read it.
  *
- * Invariants: only authenticate() and authorize() set an identity, after a
- * check against the latest committed state; it is fixed until the next call;
+ * Invariants: only identity_take() sets an identity, after a check against the
+ * latest committed state; it is fixed until the next call;
  * it ends with the transaction, and a subtransaction that rolls back takes its
  * own along; a parallel worker has none and says so instead of answering no.
  * Every failure to authenticate looks the same, and no error of this file
@@ -120,8 +120,12 @@ refuse_token(void)
 			 errhidecontext(true)));
 }
 
-static const Identity *
-authenticate(const text *token)
+/*
+ * Make a token's value the identity of the transaction, in place of an earlier
+ * one; false, and nothing changed, when the value is not good.
+ */
+bool
+identity_take(const char *value, size_t len)
 {
 	MemoryContext memory;
 	MemoryContext save;
@@ -129,8 +133,6 @@ authenticate(const text *token)
 	Snapshot	snapshot;
 
 	caller_note_claims();
-	if (token == NULL)
-		refuse_token();
 
 	/* owned by the transaction only once the token has proved good */
 	memory = AllocSetContextCreate(CurrentMemoryContext, "walwarden identity", ALLOCSET_SMALL_SIZES);
@@ -138,16 +140,37 @@ authenticate(const text *token)
 	identity = palloc0(sizeof(Identity));
 	identity->memory = memory;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	standing_of_value(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), snapshot, &identity->standing);
+	standing_of_value(value, len, snapshot, &identity->standing);
 	MemoryContextSwitchTo(save);
 	if (identity->standing.state == TOKEN_ACTIVE)
 		usage_note(&identity->standing.token_id, snapshot);
 	UnregisterSnapshot(snapshot);
 
 	if (identity->standing.state != TOKEN_ACTIVE)
-		refuse_token();
+	{
+		MemoryContextDelete(memory);
+		return false;
+	}
 	identity_push(identity);
-	return identity;
+	return true;
+}
+
+/* What the identity of the transaction is and may do; NULL without one. */
+const Standing *
+identity_standing(void)
+{
+	return current_identity == NULL ? NULL : &current_identity->standing;
+}
+
+static const Identity *
+authenticate(const text *token)
+{
+	if (token == NULL || !identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token)))
+	{
+		caller_note_claims();
+		refuse_token();
+	}
+	return current_identity;
 }
 
 /* The identity, or NULL. A worker does not have the leader's. */

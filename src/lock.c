@@ -1,11 +1,12 @@
 /*
  * lock.c
- *		The locks of an organisation: of what changes it, and of its chain.
+ *		The locks of an organisation, of its chain, and of a request under an
+ *		idempotency key.
  *
  * They are heavyweight locks in the advisory space, under classes that no SQL
  * function can reach, so that pg_locks shows them and nobody else takes them.
  *
- * Invariants: the organisation's is taken before its chain's; no wait is longer
+ * Invariants: they are taken in the order of LockClass; no wait is longer
  * than the shorter of the two timeouts, and the error names who is in the way; a
  * transaction that may hold one is never prepared.
  */
@@ -21,9 +22,11 @@ static const struct
 {
 	uint16		class;			/* fourth field of the tag; SQL functions use 1 and 2 */
 	const char *what;			/* for the error */
-}			org_locks[] = {
-	[LOCK_ORGANISATION] = {0x5742, "organisation"},
-	[LOCK_CHAIN] = {0x5741, "audit chain of"},
+	int			longest;		/* wait in milliseconds; 0: the timeouts alone decide */
+}			lock_classes[] = {
+	[LOCK_REQUEST] = {0x5743, "request", 10000},
+	[LOCK_ORGANISATION] = {0x5742, "organisation", 0},
+	[LOCK_CHAIN] = {0x5741, "audit chain of", 0},
 };
 
 /* Outermost subtransaction level that changed something and still may commit; 0: none. */
@@ -104,32 +107,35 @@ lock_timeout_effective(void)
 }
 
 /*
- * Take a lock of an organisation, to the end of the transaction. Waits no longer
- * than lock_timeout_effective().
+ * Take a lock, to the end of the transaction. Waits no longer than
+ * lock_timeout_effective().
  */
 void
-lock_org(const pg_uuid_t *org_id, OrgLock which)
+lock_take(const pg_uuid_t *id, LockClass which)
 {
 	LOCKTAG		tag;
 	uint64		halves[2];
 	uint64		key;
 	int			save_timeout = LockTimeout;
+	int			timeout = lock_timeout_effective();
 	MemoryContext save_context = CurrentMemoryContext;
 
-	/* two organisations may share a key: they then wait for each other, no more */
-	memcpy(halves, org_id->data, sizeof(halves));
+	if (lock_classes[which].longest != 0 && (timeout == 0 || timeout > lock_classes[which].longest))
+		timeout = lock_classes[which].longest;
+
+	/* two ids may share a key: they then wait for each other, no more */
+	memcpy(halves, id->data, sizeof(halves));
 	key = halves[0] ^ halves[1];
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, org_locks[which].class);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, lock_classes[which].class);
 
 	PG_TRY();
 	{
-		LockTimeout = lock_timeout_effective();
+		LockTimeout = timeout;
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		LockTimeout = save_timeout;
 	}
 	PG_CATCH();
 	{
-		int			waited = LockTimeout;
 		char		uuid[UUID_TEXT_LEN + 1];
 		char	   *pids;
 
@@ -138,11 +144,11 @@ lock_org(const pg_uuid_t *org_id, OrgLock which)
 		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
 			PG_RE_THROW();
 		FlushErrorState();
-		render_uuid(org_id, uuid);
+		render_uuid(id, uuid);
 		pids = blocking_pids(&tag);
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock the %s %s within %d ms", org_locks[which].what, uuid, waited),
+				 errmsg("could not lock the %s %s within %d ms", lock_classes[which].what, uuid, timeout),
 				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
 				 errhint("Try again; a transaction that changes something of the same organisation must end first.")));
 	}
@@ -158,6 +164,19 @@ PG_FUNCTION_INFO_V1(walwarden_take_org_lock);
 Datum
 walwarden_take_org_lock(PG_FUNCTION_ARGS)
 {
-	lock_org(PG_GETARG_UUID_P(0), LOCK_ORGANISATION);
+	lock_take(PG_GETARG_UUID_P(0), LOCK_ORGANISATION);
+	PG_RETURN_VOID();
+}
+
+/*
+ * walwarden._take_request_lock(id uuid)
+ *
+ * id: of the token and its idempotency key. Equal requests go one after the other.
+ */
+PG_FUNCTION_INFO_V1(walwarden_take_request_lock);
+Datum
+walwarden_take_request_lock(PG_FUNCTION_ARGS)
+{
+	lock_take(PG_GETARG_UUID_P(0), LOCK_REQUEST);
 	PG_RETURN_VOID();
 }

@@ -15,6 +15,7 @@ PG_MODULE_MAGIC;
 
 int			walwarden_audit_lock_timeout = 10000;
 int			walwarden_max_tokens_per_org = 10000;
+int			walwarden_idempotency_retention = 86400;
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -27,6 +28,13 @@ _PG_init(void)
 							&walwarden_audit_lock_timeout,
 							10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.idempotency_retention",
+							"How long REST v1 gives the answer of a mutation again under the same Idempotency-Key.",
+							NULL,
+							&walwarden_idempotency_retention,
+							86400, 60, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.max_tokens_per_org",
 							"Most tokens, revoked ones not counted, that an organisation can have.",

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapshot.h"
 #include "utils/timestamp.h"
@@ -17,6 +18,7 @@
 /* walwarden.c */
 extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
 extern int	walwarden_max_tokens_per_org;
+extern int	walwarden_idempotency_retention;	/* seconds */
 
 /* digest.c */
 #define DIGEST_LEN 32
@@ -95,9 +97,13 @@ extern void caller_note_claims(void);
 extern void caller_forget_claims(void);
 extern void caller_resolve(Caller *caller);
 extern void caller_refresh(Caller *caller);
+extern Jsonb *caller_json_setting(const char *name, const char *value);
+extern char *caller_json_string(Jsonb *object, const char *key);
 
 /* identity.c */
 extern void identity_init(void);
+extern bool identity_take(const char *value, size_t len);
+extern const Standing *identity_standing(void);
 
 /* render.c */
 #define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
@@ -107,16 +113,17 @@ extern bool render_time(TimestampTz at, char *out);
 extern void render_uuid(const pg_uuid_t *uuid, char *out);
 
 /* lock.c */
-typedef enum OrgLock
+typedef enum LockClass
 {
-	LOCK_ORGANISATION,			/* for whatever changes one; taken first */
-	LOCK_CHAIN					/* for appending to its chain */
-} OrgLock;
+	LOCK_REQUEST,				/* of a token under one idempotency key; taken first */
+	LOCK_ORGANISATION,			/* for whatever changes one */
+	LOCK_CHAIN					/* for appending to its chain; taken last */
+} LockClass;
 
 extern void lock_init(void);
 extern int	lock_timeout_effective(void);
 extern void lock_forbid_prepare(void);
-extern void lock_org(const pg_uuid_t *org_id, OrgLock which);
+extern void lock_take(const pg_uuid_t *id, LockClass which);
 
 /* audit.c */
 #define AUDIT_BODY_MAX 65536

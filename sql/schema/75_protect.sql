@@ -24,7 +24,17 @@ CREATE VIEW walwarden._protecting_trigger AS
         ('capability',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('capability',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('permission',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
-        ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change')
+        ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('job_state',       'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('job_state',       'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('job_transition',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('job_transition',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('rest_error',      'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('rest_error',      'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('rest_schema',     'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('rest_schema',     'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('rest_operation',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('rest_operation',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change')
       ) AS t(relation, trigger, events, level, function);
 
 DO $$
@@ -53,7 +63,17 @@ AS $$
             UNION ALL
             SELECT jsonb_build_array('role', r.name, r.scopes, r.capabilities, r.description)::text FROM walwarden.role AS r
             UNION ALL
-            SELECT jsonb_build_array('scope', s.name, s.label, s.description)::text FROM walwarden.scope AS s WHERE s.builtin) AS c(line)
+            SELECT jsonb_build_array('scope', s.name, s.label, s.description)::text FROM walwarden.scope AS s WHERE s.builtin
+            UNION ALL
+            SELECT jsonb_build_array('job_state', s.*)::text FROM walwarden.job_state AS s
+            UNION ALL
+            SELECT jsonb_build_array('job_transition', t.*)::text FROM walwarden.job_transition AS t
+            UNION ALL
+            SELECT jsonb_build_array('rest_error', e.*)::text FROM walwarden.rest_error AS e
+            UNION ALL
+            SELECT jsonb_build_array('rest_schema', s.*)::text FROM walwarden.rest_schema AS s
+            UNION ALL
+            SELECT jsonb_build_array('rest_operation', o.*)::text FROM walwarden.rest_operation AS o) AS c(line)
 $$;
 
 DO $$

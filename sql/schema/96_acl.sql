@@ -4,8 +4,8 @@
 
 REVOKE ALL ON SCHEMA walwarden, walwarden_rest FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA walwarden FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA walwarden FROM PUBLIC;
-REVOKE ALL ON TYPE walwarden.caller FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA walwarden, walwarden_rest FROM PUBLIC;
+REVOKE ALL ON TYPE walwarden.caller, walwarden.rest_request, walwarden.rest_item FROM PUBLIC;
 
 -- Default privileges of the installing role may have opened them to others too.
 DO $$
@@ -73,7 +73,13 @@ GRANT EXECUTE ON FUNCTION
     walwarden.list_tokens(text, uuid, integer),
     walwarden.visible_tokens(),
     walwarden.revoke_token(uuid, text),
+    -- nodes, in roles given grant_runner
+    walwarden.claim_job(text[], interval),
+    walwarden.heartbeat_job(uuid, bigint, jsonb),
+    walwarden.report_job(uuid, bigint, text, jsonb),
+    walwarden.record_evidence(uuid, bigint, jsonb),
     -- everyone
+    walwarden.pre_request(),
     walwarden.introspect_token(text),
     walwarden.authenticate(text),
     walwarden.authorize(text, text),

@@ -1,0 +1,160 @@
+-- The OpenAPI 3.1 document, made of rest_operation, rest_schema, rest_error and
+-- scope.
+
+-- An example of what a schema describes, from the examples of its properties.
+CREATE FUNCTION walwarden._schema_example(schema json) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kind text := CASE json_typeof(schema -> 'type') WHEN 'array' THEN schema #>> '{type,0}' ELSE schema ->> 'type' END;
+BEGIN
+    IF schema ->> '$ref' IS NOT NULL THEN
+        RETURN walwarden._schema_example(walwarden._schema(schema ->> '$ref'));
+    ELSIF schema #> '{examples,0}' IS NOT NULL THEN
+        RETURN schema #> '{examples,0}';
+    ELSIF kind = 'object' THEN
+        RETURN coalesce((SELECT json_object_agg(p.key, walwarden._schema_example(p.value)) FROM json_each(schema -> 'properties') AS p), '{}');
+    ELSIF kind = 'array' THEN
+        RETURN json_build_array(walwarden._schema_example(schema -> 'items'));
+    END IF;
+    RETURN to_json(CASE schema ->> 'format'
+        WHEN 'uuid' THEN '0b6f5a3e-8c1d-4e2f-9a7b-3c4d5e6f7081'
+        WHEN 'date-time' THEN '2026-11-21T17:33:20.123456Z'
+        ELSE 'text' END);
+END
+$$;
+
+-- An object of the members that there are, in this order.
+CREATE FUNCTION walwarden._members(keys text[], items json[]) RETURNS json
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_object_agg(m.key, m.item ORDER BY m.n)
+      FROM unnest(keys, items) WITH ORDINALITY AS m(key, item, n)
+     WHERE m.item IS NOT NULL
+$$;
+
+CREATE FUNCTION walwarden._schema_ref(name text) RETURNS json
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object('$ref', '#/components/schemas/' || name)
+$$;
+
+-- What a success answers: the schema, or a page of it.
+CREATE FUNCTION walwarden._answer_schema(op walwarden.rest_operation) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN op.list_field IS NULL THEN walwarden._schema_ref(op.response)
+                ELSE json_build_object(
+                    'type', 'object', 'additionalProperties', false,
+                    'required', json_build_array(op.list_field, 'pageInfo'),
+                    'properties', json_build_object(
+                        op.list_field, json_build_object('type', 'array', 'items', walwarden._schema_ref(op.response)),
+                        'pageInfo', walwarden._schema_ref('PageInfo'))) END
+$$;
+
+-- The statuses of 400 and more that an operation can answer. Proxy limits and
+-- faults come to every one.
+CREATE FUNCTION walwarden._operation_errors(op walwarden.rest_operation) RETURNS SETOF walwarden.rest_error
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT e.*
+      FROM walwarden.rest_error AS e
+     WHERE e.status IN (400, 405, 414, 429, 431, 500, 503)
+        OR (e.status IN (401, 403, 404) AND op.stage <> 'public')
+        OR (e.status IN (409, 413, 415) AND op.request IS NOT NULL)
+     ORDER BY e.status
+$$;
+
+CREATE FUNCTION walwarden._openapi_operation(op walwarden.rest_operation) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH parameter(n, item) AS (
+        SELECT 1, json_build_object('name', op.parameter, 'in', 'path', 'required', true,
+                                    'schema', json_build_object('type', 'string', 'format', 'uuid'))
+         WHERE op.parameter IS NOT NULL
+        UNION ALL
+        SELECT 2, json_build_object('$ref', '#/components/parameters/' || p)
+          FROM unnest(CASE WHEN op.list_field IS NOT NULL THEN '{Limit,Cursor}'::text[]
+                           WHEN op.request IS NOT NULL THEN '{IdempotencyKey}' END) AS p
+    ), request AS (
+        SELECT walwarden._schema(op.request) AS schema WHERE op.request IS NOT NULL
+    ), answer AS (
+        SELECT walwarden._members(
+            '{description,headers,content}',
+            ARRAY[to_json(op.summary),
+                  CASE WHEN op.location IS NOT NULL THEN json_build_object('Location', json_build_object(
+                      'description', '/api/v1' || op.location, 'schema', json_build_object('type', 'string'))) END,
+                  CASE WHEN op.response IS NOT NULL THEN json_build_object('application/json', json_build_object(
+                      'schema', walwarden._answer_schema(op),
+                      'example', walwarden._schema_example(walwarden._answer_schema(op)))) END]) AS item
+    )
+    SELECT walwarden._members(
+        '{operationId,summary,tags,x-stage,x-required-scope,security,parameters,requestBody,responses}',
+        ARRAY[to_json(op.operation), to_json(op.summary), json_build_array(split_part(split_part(op.path, '/', 2), '.', 1)), to_json(op.stage),
+              to_json(op.required_scope),
+              CASE WHEN op.stage = 'public' THEN '[]'::json ELSE '[{"bearer": []}]'::json END,
+              (SELECT json_agg(p.item ORDER BY p.n) FROM parameter AS p),
+              (SELECT json_build_object(
+                          'required', q.schema -> 'required' IS NOT NULL OR q.schema -> 'minProperties' IS NOT NULL,
+                          'content', json_build_object('application/json', json_build_object(
+                              'schema', walwarden._schema_ref(op.request), 'example', walwarden._schema_example(q.schema))))
+                 FROM request AS q),
+              (SELECT json_object_agg(a.status, a.item ORDER BY a.status)
+                 FROM (SELECT op.success_status, n.item FROM answer AS n
+                       UNION ALL
+                       SELECT e.status, json_build_object('$ref', '#/components/responses/' || e.code)
+                         FROM walwarden._operation_errors(op) AS e) AS a(status, item))])
+$$;
+
+CREATE FUNCTION walwarden._openapi() RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH path AS (
+        SELECT o.path, min(CASE o.stage WHEN 'alpha' THEN 1 WHEN 'beta' THEN 2 ELSE 3 END) AS place,
+               json_object_agg(lower(o.method), walwarden._openapi_operation(o)
+                               ORDER BY array_position('{GET,POST,PATCH,DELETE}', o.method)) AS item
+          FROM walwarden.rest_operation AS o
+         GROUP BY o.path
+    )
+    SELECT json_build_object(
+        'openapi', '3.1.0',
+        'info', json_build_object(
+            'title', 'walwarden REST API', 'version', 'v1',
+            'summary', 'Protected databases, backups, evidence, restores and recovery.',
+            'license', json_build_object('name', 'PostgreSQL', 'identifier', 'PostgreSQL')),
+        'servers', '[{"url": "/api/v1"}]'::json,
+        'security', '[{"bearer": []}]'::json,
+        'tags', (SELECT json_agg(json_build_object('name', t.name) ORDER BY t.name)
+                   FROM (SELECT DISTINCT split_part(split_part(o.path, '/', 2), '.', 1) AS name FROM walwarden.rest_operation AS o) AS t),
+        'paths', (SELECT json_object_agg(p.path, p.item ORDER BY p.place, p.path) FROM path AS p),
+        'components', json_build_object(
+            'securitySchemes', json_build_object('bearer', json_build_object(
+                'type', 'http', 'scheme', 'bearer',
+                'description', 'A token of walwarden. Its scopes: '
+                    || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden.scope AS s WHERE s.builtin) || '.')),
+            'parameters', json_build_object(
+                'Limit', '{"name": "limit", "in": "query", "description": "Items a page.", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 25}}'::json,
+                'Cursor', '{"name": "cursor", "in": "query", "description": "pageInfo.nextCursor of the page before.", "schema": {"type": "string"}}'::json,
+                'IdempotencyKey', '{"name": "Idempotency-Key", "in": "header", "required": true, "description": "A new random value with each request, the same one when it is repeated: within 24 hours the stored answer comes again, with Idempotency-Replayed: true.", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}'::json),
+            'responses', (SELECT json_object_agg(e.code, json_build_object(
+                                     'description', e.meaning,
+                                     'content', json_build_object('application/json', json_build_object('schema', walwarden._schema_ref('Error'))))
+                                     ORDER BY e.status)
+                            FROM walwarden.rest_error AS e),
+            'schemas', (SELECT json_object_agg(s.name, s.schema ORDER BY s.name) FROM walwarden.rest_schema AS s WHERE s.name NOT IN ('JobReport', 'EvidenceReport'))))
+$$;
+
+-- As it is at install time: nothing that it is made of can change afterwards.
+DO $$
+BEGIN
+    EXECUTE format('CREATE FUNCTION walwarden._rest_get_open_api(r walwarden.rest_request) RETURNS json '
+                   'LANGUAGE sql IMMUTABLE AS %L', format('SELECT %L::json', walwarden._openapi()));
+END
+$$;

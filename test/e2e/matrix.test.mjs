@@ -1,0 +1,141 @@
+// Every operation against every kind of token, made from the rows of
+// walwarden.rest_operation. What is written here is only what each operation
+// needs to succeed.
+import assert from 'node:assert/strict'
+import { test, before } from 'node:test'
+import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
+
+const operations = sqlJson('SELECT * FROM walwarden.rest_operation ORDER BY stage, path, method')
+const tokens = {}
+const results = {}
+let all, node, ids
+
+before(async () => {
+  createOrg('matrix')
+  createOrg('matrix-other')
+  createOrg('matrix-lapsed')
+  all = issue('matrix', allScopes)
+  node = new Node('matrix')
+
+  const database = await createDatabase(all)
+  const started = await call('POST', `/databases/${database.id}/backups`, { token: all })
+  await node.completeBackup(passed('2026-11-19T00:00:00Z', '2026-11-20T00:00:00Z'))
+  const summary = await call('GET', `/databases/${database.id}/recovery/summary`, { token: all })
+  const restore = await call('POST', '/restores', { token: all, body: { databaseId: database.id, backupJobId: started.json.backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host' } })
+  ids = {
+    databaseId: database.id,
+    destinationId: database.destinationId,
+    backupJobId: started.json.backupJobId,
+    restoreJobId: restore.json.restoreJobId,
+    windowId: summary.json.windows[0].windowId
+  }
+
+  tokens.none = undefined
+  tokens.malformed = 'wal_NOTHEX'
+  tokens.unknown = 'wal_' + 'ab'.repeat(32)
+  tokens.revoked = issue('matrix', allScopes)
+  sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${tokens.revoked}') ->> 'tokenId')::uuid)`)
+  tokens.expired = issue('matrix', allScopes, ", now() + interval '1 second'")
+  tokens.inactive = issue('matrix-lapsed', allScopes)
+  sql("SELECT walwarden.set_plan('matrix-lapsed', 'free')")
+  tokens.node = node.token
+  tokens.deploy = issue('matrix', [], ", role => 'deploy'")
+  tokens['no scope'] = issue('matrix')
+  tokens['wrong scope'] = Object.fromEntries(allScopes.map((scope) => [scope, issue('matrix', allScopes.filter((s) => s !== scope))]))
+  tokens['right scope'] = Object.fromEntries(allScopes.map((scope) => [scope, issue('matrix', [scope])]))
+  tokens['other org'] = issue('matrix-other', allScopes)
+  await sleep(1100)
+})
+
+// The path and body that succeed, made anew for each call of a change.
+async function prepare (op) {
+  const own = { ...ids }
+  let body
+  switch (op.operation) {
+    case 'triggerBackup': case 'updateDatabase': case 'deleteDatabase': case 'updateDestination':
+      own.databaseId = (await createDatabase(all)).id
+      if (op.operation === 'updateDatabase') body = { schedule: '0 4 * * *' }
+      if (op.operation === 'updateDestination') body = { retentionFloorDays: 7 }
+      break
+    case 'deleteDestination':
+      own.destinationId = (await call('POST', '/destinations', { token: all, body: { name: crypto.randomUUID(), provider: 'local', uri: 'file:///srv/backups' } })).json.id
+      break
+    case 'cancelBackup': case 'dismissBackup':
+      own.backupJobId = (await call('POST', `/databases/${(await createDatabase(all)).id}/backups`, { token: all })).json.backupJobId
+      if (op.operation === 'dismissBackup') {
+        // the oldest job is claimed first: let none be older
+        for (let job; (job = await node.claim('{backup}'));) {
+          await node.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: true } })
+          if (job.job_id === own.backupJobId) break
+        }
+      }
+      break
+    case 'createDatabase': body = { name: crypto.randomUUID(), connectionRef: 'primary' }; break
+    case 'createDestination': body = { name: crypto.randomUUID(), provider: 's3', uri: 's3://bucket' }; break
+    case 'createRestore': body = { databaseId: ids.databaseId, backupJobId: ids.backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host' }; break
+    case 'exportEvidence': body = { backupJobIds: [ids.backupJobId] }
+  }
+  return { path: op.path.replace(/\{(\w+)\}/, (_, name) => own[name]), body }
+}
+
+function expected (op, kind) {
+  if (op.stage === 'public') return op.success_status
+  switch (kind) {
+    case 'none': case 'malformed': case 'unknown': case 'revoked': case 'expired': case 'inactive': return 401
+    case 'node': case 'deploy': return 403
+    case 'no scope': case 'wrong scope': return op.required_scope ? 403 : op.success_status
+    case 'right scope': return op.success_status
+    case 'other org': return op.parameter || ['createRestore', 'exportEvidence'].includes(op.operation) ? 404 : op.success_status
+  }
+}
+
+for (const op of operations) {
+  for (const kind of ['none', 'malformed', 'unknown', 'revoked', 'expired', 'inactive', 'node', 'deploy', 'no scope', 'wrong scope', 'right scope', 'other org']) {
+    test(`${op.operation}, ${kind}`, async () => {
+      const { path, body } = await prepare(op)
+      let token = tokens[kind]
+      if (typeof token === 'object') token = op.required_scope ? token[op.required_scope] : tokens['no scope']
+      const before = sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'matrix')")
+      const answer = await call(op.method, path, { token, body })
+      ;(results[op.operation] ??= {})[kind] = answer.status
+      assert.equal(answer.status, expected(op, kind), answer.text)
+      if (answer.status >= 400) {
+        const after = sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'matrix')")
+        assert.equal(after, before, 'a refused request left an entry')
+      }
+      if (answer.status === 401) {
+        assert.equal(answer.headers['www-authenticate'], kind === 'none' ? 'Bearer' : 'Bearer error="invalid_token"')
+      }
+      if (answer.status === 403) {
+        const wanted = ['node', 'deploy'].includes(kind) ? null : op.required_scope
+        assert.equal(answer.json.error.requiredScope, wanted)
+        assert.ok(answer.json.error.nextAction)
+        assert.equal(answer.headers['www-authenticate'], 'Bearer error="insufficient_scope"' + (wanted ? `, scope="${wanted}"` : ''))
+      }
+      if (kind === 'other org' && answer.status === 404) {
+        const missing = await call(op.method, path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, crypto.randomUUID()), { token: all, body: body && JSON.parse(JSON.stringify(body).replaceAll(ids.backupJobId, crypto.randomUUID())) })
+        assert.equal(missing.text.replaceAll(missing.json.error.requestId, ''), answer.text.replaceAll(answer.json.error.requestId, ''), 'differs from a missing resource')
+      }
+      if (kind === 'other org' && op.list_field && answer.status === 200 && op.list_field !== 'entries') {
+        for (const item of answer.json[op.list_field]) assert.ok(!JSON.stringify(item).includes(ids.databaseId))
+      }
+      if (kind === 'right scope' && op.method === 'GET') {
+        const head = await call('HEAD', path, { token })
+        assert.equal(head.status, 200)
+      }
+      if (kind === 'right scope' && op.location) {
+        const read = await call('GET', answer.headers.location.replace('/api/v1', ''), { token: all })
+        assert.equal(read.status, 200, answer.headers.location)
+      }
+    })
+  }
+}
+
+test('the matrix is the whole document', () => {
+  const kinds = Object.keys(results[operations[0].operation])
+  console.log(`# ${'operation'.padEnd(24)}${kinds.map((kind) => kind.padEnd(12)).join('')}`)
+  for (const [operation, row] of Object.entries(results)) {
+    console.log(`# ${operation.padEnd(24)}${kinds.map((kind) => String(row[kind]).padEnd(12)).join('')}`)
+  }
+  assert.equal(Object.keys(results).length, operations.length)
+})
