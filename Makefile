@@ -41,5 +41,7 @@ demo:
 test:
 	test/run test
 docs:
-	test/run docs > docs/sql-reference.md.new
+	test/run docs sql-reference > docs/sql-reference.md.new
 	mv docs/sql-reference.md.new docs/sql-reference.md
+	test/run docs rest-v1 > docs/rest-v1.md.new
+	mv docs/rest-v1.md.new docs/rest-v1.md

@@ -190,7 +190,7 @@ AS $$
 DECLARE
     key json;
 BEGIN
-    IF cursor !~ '^[A-Za-z0-9_-]{1,400}$' THEN
+    IF length(cursor) > 400 OR cursor !~ '^[A-Za-z0-9_-]+$' THEN
         RETURN NULL;
     END IF;
     key := convert_from(decode(translate(cursor, '-_', '+/') || repeat('=', -length(cursor) & 3), 'base64'), 'UTF8')::json;
@@ -373,10 +373,13 @@ BEGIN
             'Bearer error="insufficient_scope"' || coalesce(', scope="' || (extra ->> 'requiredScope') || '"', ''))]
         WHEN 405 THEN ARRAY[json_build_object('Allow', extra ->> 'allow')]
         WHEN 503 THEN ARRAY[json_build_object('Retry-After', '1')]
-        ELSE '{}' END;
-    SELECT json_build_object('error', jsonb_build_object('code', e.code, 'message', message, 'requestId', r.request_id) || (extra - 'allow'))
+        ELSE '{}' END::json[];
+    -- ASCII and in one line: nginx takes it from a header field
+    SELECT regexp_replace(json_build_object('error', jsonb_build_object('code', e.code, 'message', message, 'requestId', r.request_id)
+                                                     || (extra - 'allow'))::text, '[^ -~]', '?', 'g')::json
       INTO STRICT answer
       FROM walwarden.rest_error AS e WHERE e.status = _rest_error.status;
+    headers := headers || json_build_object('X-Walwarden-Error', answer::text);
 END
 $$;
 
@@ -414,7 +417,8 @@ BEGIN
         IF replayed THEN
             headers := headers || json_build_object('Idempotency-Replayed', 'true');
         END IF;
-    EXCEPTION WHEN OTHERS THEN
+    -- query_canceled is statement_timeout, which deserves an answer as well
+    EXCEPTION WHEN OTHERS OR query_canceled THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                                 context = PG_EXCEPTION_CONTEXT;
         SELECT * INTO status, headers, answer FROM walwarden._rest_error(r, state, message, detail, context);

@@ -72,7 +72,9 @@ export function sendRaw (bytes, port = base.port) {
     socket.on('close', () => {
       const text = Buffer.concat(parts).toString('utf8')
       const status = Number(/^HTTP\/1\.[01] (\d+)/.exec(text)?.[1])
-      const content = text.slice(text.indexOf('\r\n\r\n') + 4)
+      const begin = text.indexOf('\r\n\r\n') + 4
+      const length = /\r\ncontent-length: (\d+)/i.exec(text.slice(0, begin))?.[1]
+      const content = length === undefined ? text.slice(begin) : text.slice(begin, begin + Number(length))
       let json
       try { json = JSON.parse(content) } catch { }
       resolve({ status, text, json })

@@ -1,0 +1,145 @@
+// The shipped configuration at its limits: variants of the running nginx and
+// PostgREST, a hot standby, and the document.
+import assert from 'node:assert/strict'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { test, before, after } from 'node:test'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, freePort, issue, send, sendRaw, sleep, sql, startProgram } from './lib.mjs'
+
+const work = process.env.WORK
+const children = []
+let token, database
+before(async () => {
+  createOrg('config')
+  token = issue('config', allScopes)
+  database = await createDatabase(token)
+})
+after(() => children.forEach((child) => child.kill()))
+
+async function nginx (name, ...changes) {
+  const port = await freePort()
+  let config = readFileSync(`${work}/rest/nginx.conf`, 'utf8')
+    .replace(/listen .*;/, `listen 127.0.0.1:${port};`)
+    .replaceAll(`${work}/rest/nginx.pid`, `${work}/rest/${name}.pid`)
+  for (const [from, to] of changes) {
+    assert.ok(config.includes(from), `nginx.conf has no ${from}`)
+    config = config.replaceAll(from, to)
+  }
+  writeFileSync(`${work}/rest/${name}.conf`, config)
+  const url = new URL(`http://127.0.0.1:${port}/api/v1`)
+  children.push(await startProgram(process.env.NGINX_BIN, ['-e', `${work}/rest/${name}-error.log`, '-c', `${work}/rest/${name}.conf`],
+    () => send('GET', '/no/such', { url, prefix: '' }).then(() => true, () => false)))
+  return url
+}
+
+async function postgrest (name, ...changes) {
+  let config = readFileSync(`${work}/rest/postgrest.conf`, 'utf8').replaceAll('postgrest.sock', `${name}.sock`)
+  for (const [from, to] of changes) config = config.replace(from, to)
+  writeFileSync(`${work}/rest/${name}-postgrest.conf`, config)
+  const url = await nginx(name, ['postgrest.sock', `${name}.sock`])
+  children.push(await startProgram(process.env.POSTGREST_BIN, [`${work}/rest/${name}-postgrest.conf`],
+    () => send('GET', '/openapi.json', { url }).then((answer) => answer.status === 200, () => false)))
+  return url
+}
+
+test('the document passes the linter', () => {
+  writeFileSync(`${work}/openapi.json`, JSON.stringify(document))
+  const lint = spawnSync('node_modules/.bin/redocly', ['lint', '--config', 'redocly.yaml', `${work}/openapi.json`], { encoding: 'utf8', env: { ...process.env, REDOCLY_TELEMETRY: 'off' } })
+  assert.equal(lint.status, 0, lint.stdout + lint.stderr)
+  assert.match(lint.stderr + lint.stdout, /valid/)
+})
+
+test('too many requests are told when to come again', async () => {
+  const url = await nginx('rate', ['rate=100000r/s', 'rate=1r/s'], ['burst=100', 'burst=5'])
+  const answers = await Promise.all(Array.from({ length: 30 }, () => send('GET', '/profile', { url, token })))
+  const refused = answers.filter((answer) => answer.status === 429)
+  assert.ok(refused.length >= 20, `${refused.length} of 30`)
+  assert.ok(answers.some((answer) => answer.status === 200))
+  for (const answer of refused) {
+    checkAnswer('GET', '/profile', answer)
+    assert.equal(answer.json.error.code, 'rate_limited')
+    assert.ok(Number(answer.headers['retry-after']) > 0)
+  }
+})
+
+test('slow clients are cut off, and do not stop others', async () => {
+  const url = await nginx('slow', ['client_header_timeout 10s', 'client_header_timeout 1s'], ['client_body_timeout 10s', 'client_body_timeout 1s'])
+  const slow = ['GET /api/v1/profile HTTP/1.1\r\nHost: x\r\n', `POST /api/v1/databases HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Length: 100\r\n\r\n{`]
+    .flatMap((bytes) => Array.from({ length: 20 }, () => sendRaw(bytes, url.port)))
+  assert.equal((await send('GET', '/profile', { url, token })).status, 200)
+  for (const answer of await Promise.all(slow)) assert.ok(answer.text === '' || answer.json?.error, answer.text)
+})
+
+test('nobody behind nginx is 503 in the right form', async () => {
+  const url = await nginx('gone', ['/postgrest.sock', '/gone.sock'])
+  for (const method of ['GET', 'POST', 'HEAD']) {
+    const answer = await send(method, '/databases', { url, token, body: method === 'POST' ? {} : undefined })
+    assert.equal(answer.status, 503)
+    assert.equal(answer.headers['retry-after'], '1')
+    checkAnswer(method, '/databases', answer)
+  }
+})
+
+test('a database that takes too long is 503', async () => {
+  sql('ALTER ROLE web_anon SET statement_timeout = 1000')
+  const url = await postgrest('timeout')
+  const holder = sql('SELECT 1')
+  assert.equal(holder, '1')
+  const { sqlAsync } = await import('./lib.mjs')
+  const long = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('config', '8 days'); SELECT pg_sleep(3); ROLLBACK;")
+  await sleep(500)
+  const answer = await send('POST', `/databases/${database.id}/backups`, { url, token })
+  assert.equal(answer.status, 503, answer.text)
+  checkAnswer('POST', `/databases/${database.id}/backups`, answer)
+  await long
+  sql('ALTER ROLE web_anon RESET statement_timeout')
+})
+
+test('a hot standby reads, and refuses changes', async () => {
+  const data = `${work}/standby`
+  execFileSync('pg_basebackup', ['-D', data, '-R', '-X', 'stream', '-c', 'fast'], { stdio: 'ignore' })
+  mkdirSync(`${work}/standby-socket`)
+  execFileSync('pg_ctl', ['-s', '-w', '-D', data, '-l', `${work}/standby.log`, '-o', `-c unix_socket_directories=${work}/standby-socket`, 'start'], { stdio: 'ignore' })
+  try {
+    const url = await postgrest('standby', [/host=[^&]*&/, `host=${work}/standby-socket&`], ['db-channel-enabled = true', 'db-channel-enabled = false'])
+    const read = await send('GET', `/databases/${database.id}`, { url, token })
+    assert.equal(read.status, 200, read.text)
+    checkAnswer('GET', `/databases/${database.id}`, read)
+    assert.equal((await send('GET', '/readiness', { url, token })).json.server.standby, true)
+    assert.equal((await send('GET', '/profile', { url })).status, 401)
+    const refusing = await nginx('refusing', ['map $host $walwarden_standby { default 0; }', 'map $host $walwarden_standby { default 1; }'], ['postgrest.sock', 'standby.sock'])
+    for (const method of ['POST', 'PATCH', 'DELETE', 'PUT']) {
+      const answer = await send(method, '/databases', { url: refusing, token, body: {} })
+      assert.equal(answer.status, 503, answer.text)
+      assert.equal(answer.json.error.code, 'unavailable')
+    }
+    assert.equal((await send('GET', '/databases', { url: refusing, token })).status, 200)
+    assert.equal((await send('HEAD', '/databases', { url: refusing, token })).status, 200)
+    // a token that was revoked on the primary is refused once that is replayed
+    const revoked = issue('config', allScopes)
+    sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${revoked}') ->> 'tokenId')::uuid)`)
+    execFileSync('psql', ['-XqAt', '-h', `${work}/standby-socket`, '-c', `SELECT pg_sleep(0.1) FROM generate_series(1, 100) WHERE pg_last_wal_replay_lsn() < '${sql('SELECT pg_current_wal_lsn()')}'`])
+    assert.equal((await send('GET', '/profile', { url, token: revoked })).status, 401)
+  } finally {
+    execFileSync('pg_ctl', ['-s', '-D', data, '-m', 'immediate', 'stop'], { stdio: 'ignore' })
+  }
+})
+
+test('the answers that nginx makes have the codes of the document', () => {
+  const config = readFileSync(`${work}/src/postgrest/nginx.conf`, 'utf8')
+  const made = [...config.matchAll(/(\d+|default) +'\{"error":\{"code":"(\w+)"/g)].map(([, status, code]) => `${status === 'default' ? 503 : status} ${code}`)
+  const known = sql("SELECT status || ' ' || code FROM walwarden.rest_error").split('\n')
+  assert.ok(made.length >= 10)
+  for (const one of made) assert.ok(known.includes(one), one)
+})
+
+test('security headers are on each answer', async () => {
+  for (const path of ['/openapi.json', '/profile', '/no/such']) {
+    const answer = await send('GET', path, { token })
+    assert.equal(answer.headers['cache-control'], 'no-store')
+    assert.equal(answer.headers['x-content-type-options'], 'nosniff')
+    assert.equal(answer.headers.server, 'nginx')
+    for (const name of ['content-range', 'content-profile', 'content-location', 'preference-applied']) assert.equal(answer.headers[name], undefined)
+  }
+  assert.ok(base)
+})

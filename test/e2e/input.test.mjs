@@ -1,0 +1,283 @@
+// Bad input: a clear answer in the API's form, never a 500, nothing left behind.
+import assert from 'node:assert/strict'
+import { test, before } from 'node:test'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, issue, send, sendRaw, sql, sqlJson } from './lib.mjs'
+
+let token, database
+before(async () => {
+  createOrg('input')
+  token = issue('input', allScopes)
+  database = await createDatabase(token, 'taken')
+})
+
+const entries = () => sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'input')")
+
+// [what, body or bytes, status, reason]
+const good = { name: 'x', connectionRef: 'primary' }
+const bodies = [
+  ['malformed JSON', '{"name":', 400, 'malformed_json'],
+  ['no JSON', 'hello', 400, 'malformed_json'],
+  ['two values', '{} {}', 400, 'malformed_json'],
+  ['duplicate key', '{"name":"x","name":"y","connectionRef":"primary"}', 400, 'malformed_json'],
+  ['duplicate key, escaped', '{"name":"x","n\\u0061me":"y","connectionRef":"primary"}', 400, 'malformed_json'],
+  ['deep nesting', '['.repeat(3000) + ']'.repeat(3000), 400, 'malformed_json'],
+  ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400, 'malformed_json'],
+  ['overlong UTF-8', Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xc0, 0xaf]), Buffer.from('"}')]), 400, 'malformed_json'],
+  ['NUL byte', Buffer.from('{"name":"a\0b"}'), 400, 'malformed_json'],
+  ['escaped NUL', '{"name":"a\\u0000b","connectionRef":"primary"}', 400, 'malformed_json'],
+  ['lone surrogate', '{"name":"\\ud800","connectionRef":"primary"}', 400, 'malformed_json'],
+  ['a fraction', '{"name":"x","connectionRef":"primary","objectives":{"rpoSeconds":1.5}}', 400, 'malformed_json'],
+  ['too large a number', '{"name":"x","connectionRef":"primary","objectives":{"rpoSeconds":1e400}}', 400, 'malformed_json'],
+  ['an array', '[]', 400, 'wrong_type'],
+  ['null', 'null', 400, 'wrong_type'],
+  ['a string', '"x"', 400, 'wrong_type'],
+  ['empty body', '', 400, 'missing'],
+  ['missing field', { name: 'x' }, 400, 'missing', 'connectionRef'],
+  ['unknown field', { ...good, password: 'x' }, 400, 'unknown_field'],
+  ['unknown nested field', { ...good, objectives: { rpo: 1 } }, 400, 'unknown_field'],
+  ['wrong type', { ...good, name: 7 }, 400, 'wrong_type', 'name'],
+  ['wrong nested type', { ...good, objectives: { rpoSeconds: '60' } }, 400, 'wrong_type', 'objectives.rpoSeconds'],
+  ['null where none may be', { ...good, name: null }, 400, 'wrong_type', 'name'],
+  ['empty name', { ...good, name: '' }, 400, 'out_of_range', 'name'],
+  ['blank name', { ...good, name: '   ' }, 400, 'out_of_range', 'name'],
+  ['long name', { ...good, name: 'x'.repeat(101) }, 400, 'out_of_range', 'name'],
+  ['control character', { ...good, name: 'a\nb' }, 400, 'malformed', 'name'],
+  ['a DSN with a password', { ...good, connectionRef: 'postgres://u:secret@h/db' }, 400, 'malformed', 'connectionRef'],
+  ['a keyword DSN', { ...good, connectionRef: 'host=h password=secret' }, 400, 'malformed', 'connectionRef'],
+  ['a token in a field', { ...good, name: 'wal_' + 'a'.repeat(64) }, 400, 'secret', 'name'],
+  ['unknown engine', { ...good, engine: 'mysql' }, 400, 'unknown_value', 'engine'],
+  ['no uuid', { ...good, destinationId: 'x' }, 400, 'malformed', 'destinationId'],
+  ['a uuid of nobody', { ...good, destinationId: '00000000-0000-4000-8000-000000000000' }, 404],
+  ['negative objective', { ...good, objectives: { rpoSeconds: -1 } }, 400, 'out_of_range', 'objectives.rpoSeconds'],
+  ['huge objective', '{"name":"x","connectionRef":"primary","objectives":{"rpoSeconds":9007199254740991}}', 400, 'out_of_range', 'objectives.rpoSeconds'],
+  ['cron of four fields', { ...good, schedule: '* * * *' }, 400, 'malformed', 'schedule'],
+  ['cron out of range', { ...good, schedule: '60 * * * *' }, 400, 'malformed', 'schedule'],
+  ['cron backwards', { ...good, schedule: '5-1 * * * *' }, 400, 'malformed', 'schedule'],
+  ['cron month 0', { ...good, schedule: '0 0 1 0 *' }, 400, 'malformed', 'schedule'],
+  ['taken name', { ...good, name: 'taken' }, 409, 'name_taken', 'name'],
+  ['65537 bytes', JSON.stringify({ ...good, name: 'x'.repeat(65537) }), 413],
+  ['10 MiB', Buffer.alloc(10 << 20, 0x20), 413]
+]
+for (const [what, body, status, reason, field] of bodies) {
+  test(`body: ${what}`, async () => {
+    const before = entries()
+    const answer = await call('POST', '/databases', { token, body })
+    assert.equal(answer.status, status, answer.text)
+    if (reason) assert.equal(answer.json.error.reason, reason, answer.text)
+    if (field) assert.equal(answer.json.error.field, field, answer.text)
+    assert.equal(entries(), before)
+    assert.ok(!answer.text.includes('secret') || reason === 'secret')
+  })
+}
+
+test('cron expressions that are taken', async () => {
+  for (const schedule of ['* * * * *', '*/5 0-23/2 1,15 1-12 0-7', '0 3 * * 7', '59 23 31 12 0', null]) {
+    const answer = await call('PATCH', `/databases/${database.id}`, { token, body: { schedule } })
+    assert.equal(answer.status, 200, `${schedule}: ${answer.text}`)
+    assert.equal(answer.json.schedule, schedule)
+  }
+})
+
+test('SQL in every string comes back as it was, or is refused', async () => {
+  for (const evil of ["'; DROP TABLE walwarden.token; --", "x' OR '1'='1", '$$ SELECT 1 $$', '%s%n', '\\x00', '{{7*7}}', '"><script>', '\u202e']) {
+    const answer = await call('POST', '/databases', { token, body: { name: evil, connectionRef: 'primary' } })
+    assert.equal(answer.status, 201, answer.text)
+    assert.equal(answer.json.name, evil)
+    for (const field of ['connectionRef', 'engine', 'schedule', 'postgresVersion', 'destinationId']) {
+      assert.equal((await call('POST', '/databases', { token, body: { name: 'y', connectionRef: 'primary', [field]: evil } })).status, 400)
+    }
+    for (const path of [`/databases/${encodeURIComponent(evil)}`, `/databases?limit=${encodeURIComponent(evil)}`, `/databases?cursor=${encodeURIComponent(evil)}`, `/databases?${encodeURIComponent(evil)}=1`]) {
+      const refused = await send('GET', path, { token })
+      assert.ok([400, 404].includes(refused.status), `${path}: ${refused.text}`)
+      checkAnswer('GET', '/databases/x', refused)
+    }
+    const keyed = await send('POST', '/databases', { token, key: Buffer.from(evil, 'latin1').toString('ascii').replace(/[^ -~]/g, '?'), body: { name: 'taken', connectionRef: 'primary' } })
+    assert.ok([400, 409].includes(keyed.status), keyed.text)
+  }
+})
+
+test('content types', async () => {
+  for (const [type, status] of [['application/json', 201], ['application/json; charset=utf-8', 201], ['Application/JSON;charset=UTF-8', 201], ['application/json;charset=latin1', 415], ['text/plain', 415], ['application/x-www-form-urlencoded', 415], ['application/jsonx', 415], [null, 415], ['multipart/form-data; boundary=x', 415]]) {
+    const answer = await call('POST', '/databases', { token, headers: { 'Content-Type': type }, body: JSON.stringify({ name: crypto.randomUUID(), connectionRef: 'primary' }) })
+    assert.equal(answer.status, status, `${type}: ${answer.text}`)
+  }
+})
+
+test('idempotency keys', async () => {
+  for (const [key, reason] of [[null, 'missing'], ['', 'missing'], ['x'.repeat(256), 'malformed'], ['a b', 'malformed'], ['""', 'malformed'], ['"a b"', 'malformed'], ['a\tb', undefined]]) {
+    const answer = await call('POST', '/databases', { token, key, body: { name: crypto.randomUUID(), connectionRef: 'primary' } })
+    assert.equal(answer.status, 400, `${key}: ${answer.text}`)
+    if (reason) assert.equal(answer.json.error.reason, reason)
+  }
+  const body = { name: crypto.randomUUID(), connectionRef: 'primary' }
+  for (const [key, status] of [['x'.repeat(255), 201], ['!~#', 201], ['"quoted"', 201]]) {
+    assert.equal((await call('POST', '/databases', { token, key, body: { ...body, name: crypto.randomUUID() } })).status, status)
+  }
+})
+
+test('queries', async () => {
+  for (const query of ['limit=0', 'limit=101', 'limit=-1', 'limit=x', 'limit=1e1', 'limit=', 'limit', 'limit=5&limit=5', 'cursor=', 'cursor=%00', 'cursor=AAAA', 'cursor=e30', 'offset=1', 'Limit=5', '=', '&', 'a[]=1', 'limit=5&', 'id=eq.7', 'select=*']) {
+    const answer = await call('GET', `/databases?${query}`, { token })
+    assert.equal(answer.status, 400, `${query}: ${answer.text}`)
+  }
+  assert.equal((await call('GET', '/databases?', { token })).status, 200)
+  assert.equal((await call('GET', '/profile?x=1', { token })).status, 400)
+  assert.equal((await call('POST', '/databases?id=7', { token, body: good })).status, 400)
+  // the cursor of one list is none of another
+  await call('POST', '/databases', { token, body: { name: crypto.randomUUID(), connectionRef: 'primary' } })
+  const { nextCursor } = (await call('GET', '/databases?limit=1', { token })).json.pageInfo
+  assert.ok(nextCursor)
+  assert.equal((await call('GET', `/destinations?cursor=${nextCursor}`, { token })).status, 400)
+  assert.equal((await call('GET', `/databases?cursor=${nextCursor.slice(0, -3)}`, { token })).status, 400)
+})
+
+test('paths that are none', async () => {
+  for (const path of ['', '/', '/databases/', '//databases', '/databases//', '/Databases', '/DATABASES', '/databases/x/y', '/databases/../profile', '/./profile', '/%70rofile', '/databases%2fx', '/profile;x', '/databases/%2e%2e/profile', '/../../etc/passwd', '/rpc/v1_get', '/profile%20', '/%', '/%zz', '/*', '/databases/{databaseId}/backups/x']) {
+    const answer = await send('GET', path, { token })
+    assert.ok([400, 404].includes(answer.status), `${path}: ${answer.status} ${answer.text}`)
+    checkAnswer('GET', '/no/such/path', answer)
+  }
+  for (const [path, prefix] of [['/api/v1/%00', ''], ['/api/v1/databases/%00', ''], ['/api/v1/../../x', ''], ['/../x', ''], ['/api', ''], ['/', ''], ['/rpc/v1_get', ''], ['/rest/rpc/v1_get', ''], ['/rest//rpc/v1_post', ''], ['/rest/rpc/v1%5Fget', ''], ['/api/v2/profile', ''], ['/apiv1', ''], ['/api/v10/profile', '']]) {
+    const answer = await send('GET', path, { token, prefix })
+    assert.ok([400, 404].includes(answer.status), `${path}: ${answer.status} ${answer.text}`)
+    checkAnswer('GET', '/no/such/path', answer)
+  }
+})
+
+test('ids that are no uuid are missing resources', async () => {
+  for (const [template, methods] of Object.entries(document.paths)) {
+    if (!template.includes('{')) continue
+    for (const method of Object.keys(methods)) {
+      for (const id of ['x', '1', 'null', '00000000-0000-0000-0000-00000000000', '{00000000-0000-0000-0000-000000000000}', '00000000000000000000000000000000']) {
+        const path = template.replace(/\{\w+\}/, encodeURIComponent(id))
+        const answer = await call(method.toUpperCase(), path, { token, body: method === 'patch' ? { name: 'x' } : undefined })
+        assert.equal(answer.status, 404, `${method} ${path}: ${answer.text}`)
+        assert.equal(answer.json.error.message, 'no such resource')
+      }
+    }
+  }
+})
+
+test('methods that a path has not', async () => {
+  for (const [template, methods] of Object.entries(document.paths)) {
+    if (template === '/openapi.json') continue
+    const path = template.replace(/\{\w+\}/, crypto.randomUUID())
+    const allow = Object.keys(methods).map((method) => method.toUpperCase()).flatMap((method) => method === 'GET' ? ['GET', 'HEAD'] : [method]).sort()
+    for (const method of ['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'OPTIONS', 'PROPFIND']) {
+      if (allow.includes(method)) continue
+      const answer = await call(method, path, { token })
+      assert.equal(answer.status, 405, `${method} ${path}: ${answer.text}`)
+      assert.deepEqual(answer.headers.allow.split(', ').sort(), allow)
+      assert.equal((await call(method, path, {})).status, 401, 'the token is asked for first')
+    }
+  }
+})
+
+test('the order of checks', async () => {
+  const none = issue('input')
+  assert.equal((await call('POST', '/no/such', {})).status, 401)
+  assert.equal((await call('PUT', '/no/such', { token: none })).status, 404)
+  assert.equal((await call('PUT', '/databases', { token: none })).status, 405)
+  assert.equal((await call('POST', '/databases', { token: none, key: null, headers: { 'Content-Type': 'text/plain' }, body: 'x' })).status, 403)
+  const untyped = await call('POST', '/databases', { token, key: null, headers: { 'Content-Type': 'text/plain' }, body: 'x' })
+  assert.equal(untyped.status, 415)
+  assert.equal((await call('POST', '/databases', { token, key: null, body: 'x' })).json.error.field, 'Idempotency-Key')
+  const key = crypto.randomUUID()
+  assert.equal((await call('POST', '/databases', { token, key, body: { name: crypto.randomUUID(), connectionRef: 'primary' } })).status, 201)
+  assert.equal((await call('POST', '/databases', { token, key, body: 'x' })).status, 400, 'the body is read before the key')
+  const missing = await call('DELETE', `/databases/${crypto.randomUUID()}`, { token, key })
+  assert.equal(missing.status, 409, 'the key comes before the resource')
+  assert.equal(missing.json.error.reason, 'idempotency_key_reused')
+})
+
+test('a destination in the body needs its scope as well', async () => {
+  const narrow = issue('input', ['databases:write', 'databases:read'])
+  for (const [method, path, body] of [['POST', '/databases', { name: crypto.randomUUID(), connectionRef: 'primary', destinationId: database.destinationId }], ['PATCH', `/databases/${database.id}`, { destinationId: null }]]) {
+    const answer = await call(method, path, { token: narrow, body })
+    assert.equal(answer.status, 403, answer.text)
+    assert.equal(answer.json.error.requiredScope, 'destinations:write')
+  }
+  assert.equal((await call('PATCH', `/databases/${database.id}`, { token: narrow, body: { postgresVersion: '16.3' } })).status, 200)
+})
+
+test('credentials', async () => {
+  const other = issue('input', allScopes)
+  const cases = [
+    [{ Authorization: `Bearer ${token}` }, 200],
+    [{ Authorization: `bearer ${token}` }, 200],
+    [{ Authorization: `Bearer   ${token}  ` }, 200],
+    [{ 'X-WallarmApi-Token': token }, 200],
+    [{ Authorization: `Bearer ${token}`, 'X-WallarmApi-Token': token }, 200],
+    [{ Authorization: `Bearer ${token}`, 'X-WallarmApi-Token': other }, 401],
+    [{ Authorization: `Bearer ${token}`, 'X-WallarmAPI-UUID': crypto.randomUUID() }, 401],
+    [{ 'X-WallarmAPI-UUID': crypto.randomUUID() }, 401],
+    [{ 'X-WallarmAPI-Secret': 'x'.repeat(32) }, 401],
+    [{ 'X-WallarmAPI-UUID': crypto.randomUUID(), 'X-WallarmAPI-Secret': 'x'.repeat(32) }, 401],
+    [{ Authorization: token }, 401],
+    [{ Authorization: `Basic ${Buffer.from('a:b').toString('base64')}` }, 401],
+    [{ Authorization: 'Bearer' }, 401],
+    [{ Authorization: 'Bearer ' + token.toUpperCase() }, 401],
+    [{ Authorization: `Bearer ${token} x` }, 401],
+    [{ Authorization: 'Bearer eyJhbGciOiJIUzI1NiJ9.e30.x' }, 401],
+    [{ Cookie: `token=${token}` }, 401],
+    // smuggled past nginx, which sets these itself
+    [{ 'X-Walwarden-Token': token }, 401],
+    [{ X_Walwarden_Token: token }, 401],
+    [{ Authorization: `Bearer ${token}`, 'X-Walwarden-Path': '/api/v1/databases', 'X-Walwarden-Method': 'DELETE', 'X-Walwarden-Query': 'limit=0', 'Accept-Profile': 'walwarden', Prefer: 'tx=rollback', Range: '0-1' }, 200],
+    [{ Authorization: `Bearer ${token}`, Connection: 'close, X-Walwarden-Token, Authorization' }, 200],
+    [{ Authorization: `Bearer ${token}`, Accept: 'text/html' }, 200]
+  ]
+  for (const [headers, status] of cases) {
+    const answer = await call('GET', '/profile', { headers })
+    assert.equal(answer.status, status, `${JSON.stringify(headers)}: ${answer.text}`)
+    if (status === 401 && !('Cookie' in headers) && !Object.keys(headers).some((name) => /^x.walwarden/i.test(name))) {
+      assert.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"', JSON.stringify(headers))
+    }
+  }
+})
+
+test('a token in the address is refused', async () => {
+  for (const path of [`/profile?token=${token}`, `/databases/${token}`, `/profile?t=${token.replace('_', '%5F')}`]) {
+    const answer = await send('GET', path, { token })
+    assert.equal(answer.status, 400)
+    checkAnswer('GET', '/no/such/path', answer)
+  }
+})
+
+const head = `Host: x\r\nConnection: close\r\nAuthorization: Bearer TOKEN\r\n`
+const raw = [
+  ['garbage', 'GARBAGE\r\n\r\n', 400],
+  ['no version', 'GET /api/v1/profile\r\n\r\n', null],
+  ['lower-case method', `get /api/v1/profile HTTP/1.1\r\n${head}\r\n`, 400],
+  ['HTTP/3.0', `GET /api/v1/profile HTTP/3.0\r\n${head}\r\n`, 400],
+  ['no Host', 'GET /api/v1/profile HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+  ['repeated Authorization', `GET /api/v1/profile HTTP/1.1\r\n${head}Authorization: Bearer x\r\n\r\n`, 400],
+  ['a byte above 127 in Authorization', Buffer.concat([Buffer.from('GET /api/v1/profile HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer '), Buffer.from([0xe9]), Buffer.from('\r\n\r\n')]), 400],
+  ['a byte above 127 in the path', Buffer.concat([Buffer.from('GET /api/v1/'), Buffer.from([0xe9]), Buffer.from(` HTTP/1.1\r\n${head}\r\n`)]), 400],
+  ['a byte above 127 in a header that is not forwarded', Buffer.concat([Buffer.from(`GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Other: `), Buffer.from([0xe9]), Buffer.from('\r\n\r\n')]), 200],
+  ['a long path', `GET /api/v1/${'x'.repeat(9000)} HTTP/1.1\r\n${head}\r\n`, 414],
+  ['a large header', `GET /api/v1/profile HTTP/1.1\r\n${head}X-Large: ${'x'.repeat(9000)}\r\n\r\n`, 431],
+  ['many headers', `GET /api/v1/profile HTTP/1.1\r\n${head}${'X-Many: xxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n'.repeat(2000)}\r\n`, 431],
+  ['chunks', `POST /api/v1/databases HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\n\r\nzzz\r\n\r\n`, 400],
+  ['chunks and a length', `POST /api/v1/databases HTTP/1.1\r\n${head}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n`, 400],
+  ['an unknown coding', `POST /api/v1/databases HTTP/1.1\r\n${head}Transfer-Encoding: gzip\r\n\r\n`, 400],
+  ['two lengths', `POST /api/v1/databases HTTP/1.1\r\n${head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} `, 400],
+  ['a negative length', `POST /api/v1/databases HTTP/1.1\r\n${head}Content-Length: -1\r\n\r\n`, 400],
+  ['TRACE', `TRACE /api/v1/profile HTTP/1.1\r\n${head}\r\n`, 405],
+  ['CONNECT', `CONNECT /api/v1/profile HTTP/1.1\r\n${head}\r\n`, null],
+  ['a NUL', `GET /api/v1/\0 HTTP/1.1\r\n${head}\r\n`, 400],
+  ['an absolute address', `GET http://x/api/v1/profile HTTP/1.1\r\n${head}\r\n`, null],
+  ['a folded header', `GET /api/v1/profile HTTP/1.1\r\n${head} folded\r\n\r\n`, null],
+  ['a bare CR', `GET /api/v1/profile HTTP/1.1\r\n${head}X: a\rb\r\n\r\n`, null]
+]
+for (const [what, bytes, status] of raw) {
+  test(`bytes: ${what}`, async () => {
+    const answer = await sendRaw(Buffer.isBuffer(bytes) ? bytes : bytes.replace('TOKEN', token))
+    // HTTP/0.9 has no status line
+    if (what === 'no version') return assert.ok(JSON.parse(answer.text).error.code, answer.text)
+    assert.ok(answer.status, answer.text)
+    if (status) assert.equal(answer.status, status, answer.text)
+    if (answer.status >= 400) assert.ok(answer.json?.error?.requestId, answer.text)
+    assert.ok(answer.status < 500, answer.text)
+  })
+}

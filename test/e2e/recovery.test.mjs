@@ -1,0 +1,213 @@
+// Recovery: what is said is what the tables hold, and nothing more.
+import assert from 'node:assert/strict'
+import { test, before } from 'node:test'
+import { createHash } from 'node:crypto'
+import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sql } from './lib.mjs'
+
+let token, node
+before(() => {
+  createOrg('recovery')
+  token = issue('recovery', allScopes)
+  node = new Node('recovery')
+})
+
+const get = async (path) => {
+  const answer = await call('GET', path, { token })
+  assert.equal(answer.status, 200, answer.text)
+  return answer.json
+}
+const backup = async (database, evidence) => {
+  const { backupJobId } = (await call('POST', `/databases/${database.id}/backups`, { token })).json
+  const job = await node.completeBackup(evidence)
+  assert.equal(job.job_id, backupJobId)
+  return job
+}
+const day = (n) => `2026-11-${String(n).padStart(2, '0')}T00:00:00Z`
+const iso = (n) => `2026-11-${String(n).padStart(2, '0')}T00:00:00.000000Z`
+
+test('nothing is 200 and honest', async () => {
+  const database = await createDatabase(token)
+  assert.deepEqual(await get(`/databases/${database.id}/recovery/summary`), {
+    databaseId: database.id, verdict: 'unproven', windows: [], lastVerifiedAt: null,
+    backups: { completed: 0, verified: 0, failedVerification: 0, withoutEvidence: 0 }
+  })
+  assert.deepEqual(await get(`/databases/${database.id}/recovery/candidate`), { databaseId: database.id, candidate: null })
+  assert.deepEqual(database.readiness, { verdict: 'unproven', recoverableTo: null, rpoMet: null })
+  assert.equal(database.state, 'unprotected')
+  assert.equal(database.lastBackup, null)
+  assert.deepEqual(await get('/evidence'), { evidence: [], pageInfo: { nextCursor: null, hasMore: false } })
+  assert.deepEqual(await get('/audit/verification'), { lastRun: null, ageSeconds: null })
+})
+
+test('a completed backup without evidence proves nothing', async () => {
+  const database = await createDatabase(token)
+  await backup(database)
+  const summary = await get(`/databases/${database.id}/recovery/summary`)
+  assert.equal(summary.verdict, 'unproven')
+  assert.deepEqual(summary.windows, [])
+  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 1 })
+  assert.equal((await get(`/databases/${database.id}/recovery/candidate`)).candidate, null)
+  const shown = await get(`/databases/${database.id}`)
+  assert.equal(shown.state, 'protected')
+  assert.equal(shown.readiness.verdict, 'unproven')
+})
+
+test('windows join where spans meet, and keep their ids', async () => {
+  const database = await createDatabase(token, undefined, { objectives: { rpoSeconds: 86400 * 3650 } })
+  const first = await backup(database, passed(day(1), day(3)))
+  const summary = () => get(`/databases/${database.id}/recovery/summary`)
+  const one = (await summary()).windows
+  assert.deepEqual(one.map(({ from, to }) => [from, to]), [[iso(1), iso(3)]])
+
+  await backup(database, passed(day(3), day(5)))          // meets
+  await backup(database, passed(day(2), day(4)))          // within
+  const last = await backup(database, passed(day(7), day(9)))          // apart
+  const two = await summary()
+  assert.equal(two.verdict, 'proven')
+  assert.deepEqual(two.windows.map(({ from, to }) => [from, to]), [[iso(7), iso(9)], [iso(1), iso(5)]])
+  assert.equal(two.windows[1].windowId, one[0].windowId)
+  assert.equal(two.lastVerifiedAt, '2026-11-20T12:00:00.000000Z')
+  const { candidate } = await get(`/databases/${database.id}/recovery/candidate`)
+  assert.equal(candidate.backupJobId, last.job_id)
+  assert.equal(candidate.recoverableTo, iso(9))
+  assert.equal((await get(`/databases/${database.id}`)).readiness.rpoMet, true)
+
+  const proof = await get(`/recovery/windows/${one[0].windowId}/proof`)
+  assert.equal(proof.verdict, 'proven')
+  assert.deepEqual([proof.from, proof.to], [iso(1), iso(5)])
+  assert.equal(proof.basis.length, 3)
+  assert.ok(proof.notClaimed.some((claim) => claim.includes('restore was tried')))
+
+  // an earlier backup is recorded later: the old id still finds its window
+  await backup(database, passed('2026-10-30T00:00:00Z', day(2)))
+  const moved = (await summary()).windows[1]
+  assert.equal(moved.to, iso(5))
+  assert.notEqual(moved.windowId, one[0].windowId)
+  assert.equal((await get(`/recovery/windows/${one[0].windowId}/proof`)).windowId, moved.windowId)
+
+  // the gap is closed by one that spans both
+  await backup(database, passed(day(4), day(8)))
+  assert.equal((await summary()).windows.length, 1)
+  assert.equal(first.kind, 'backup')
+})
+
+test('drills strengthen a proof, failed ones refute it', async () => {
+  const database = await createDatabase(token)
+  const job = await backup(database, passed(day(1), day(2)))
+  const { windowId } = (await get(`/databases/${database.id}/recovery/summary`)).windows[0]
+  const proof = () => get(`/recovery/windows/${windowId}/proof`)
+  const drill = async (...states) => {
+    const started = await call('POST', '/restores', { token, body: { databaseId: database.id, backupJobId: job.job_id, kind: 'drill', mode: 'new_database', target: 'drill-host' } })
+    assert.equal(started.status, 202, started.text)
+    const claimed = await node.claim('{drill}')
+    assert.equal(claimed.job.backup.id, job.job_id)
+    for (const state of states) {
+      await node.report(claimed, state, state === 'failed' ? { error: { class: 'checksum', message: 'mismatch', retryable: false } } : state === 'completed' ? { validation: { result: 'passed', checks: [{ name: 'row_counts', result: 'passed' }] } } : {})
+    }
+    return get(`/restores/${started.json.restoreJobId}`)
+  }
+  const good = await drill('downloading', 'verifying', 'manifest_verified', 'restoring', 'finalizing', 'completed')
+  assert.equal(good.state, 'completed')
+  assert.equal(good.validation.result, 'passed')
+  assert.ok(good.timings.finishedAt)
+  let shown = await proof()
+  assert.equal(shown.verdict, 'proven')
+  assert.equal(shown.basis[0].lastRestore.restoreJobId, good.id)
+  assert.ok(!shown.notClaimed.some((claim) => claim.includes('restore was tried')))
+  const bad = await drill('downloading', 'verifying', 'failed')
+  assert.equal(bad.state, 'failed')
+  assert.equal(bad.done, true)
+  shown = await proof()
+  assert.equal(shown.verdict, 'refuted')
+  assert.equal(shown.basis[0].lastRestore.state, 'failed')
+  // what a drill found out says nothing of the summary's evidence
+  assert.equal((await get(`/databases/${database.id}/recovery/summary`)).windows.length, 1)
+})
+
+test('evidence recorded again: a verification that fails closes the window', async () => {
+  const database = await createDatabase(token)
+  const job = await backup(database, passed(day(1), day(2)))
+  const { windowId } = (await get(`/databases/${database.id}/recovery/summary`)).windows[0]
+  const evidence = passed(day(1), day(2))
+  assert.equal(await node.evidence(job, evidence).then((row) => row.record_evidence), false, 'the same again changes nothing')
+  evidence.integrityVerification.result = 'failed'
+  assert.equal((await node.evidence(job, evidence)).record_evidence, true)
+  const summary = await get(`/databases/${database.id}/recovery/summary`)
+  assert.equal(summary.verdict, 'unproven')
+  assert.equal(summary.backups.failedVerification, 1)
+  assert.equal((await get(`/recovery/windows/${windowId}/proof`)).verdict, 'refuted')
+  assert.equal((await get(`/evidence/${job.job_id}`)).state, 'failed')
+  assert.equal((await get(`/destinations/${database.destinationId}`)).state, 'failing')
+  evidence.integrityVerification = { result: 'not_run', checkedAt: null, tool: null }
+  await node.evidence(job, evidence)
+  assert.equal((await get(`/recovery/windows/${windowId}/proof`)).verdict, 'unproven')
+})
+
+test('evidence names its place in the chain', async () => {
+  const database = await createDatabase(token)
+  const job = await backup(database, passed(day(1), day(2)))
+  const evidence = await get(`/evidence/${job.job_id}`)
+  const [seqs, head] = sql(`SELECT json_build_array(min(seq), max(seq)), (array_agg(encode(hash, 'hex') ORDER BY seq DESC))[1] FROM walwarden.audit_entry WHERE job_id = '${job.job_id}'`).split('|')
+  assert.deepEqual([evidence.audit.firstSeq, evidence.audit.lastSeq], JSON.parse(seqs))
+  assert.equal(evidence.audit.headHash, head)
+  assert.equal((await get(`/destinations/${database.destinationId}`)).state, 'verified')
+})
+
+test('an export is in the chain by its digest', async () => {
+  const database = await createDatabase(token)
+  const job = await backup(database, passed(day(1), day(2)))
+  const answer = await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id] } })
+  assert.equal(answer.status, 202)
+  const sorted = (value) => Array.isArray(value) ? value.map(sorted) : value && typeof value === 'object' ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value
+  assert.equal(createHash('sha256').update(JSON.stringify(sorted(answer.json.evidence))).digest('hex'), answer.json.packageSha256)
+  const entry = (await get(`/audit/entries?limit=100`)).entries
+  assert.ok(entry.length > 0)
+  const body = JSON.parse(sql(`SELECT body FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery') AND seq = ${answer.json.auditSeq}`))
+  assert.equal(body.kind, 'evidence.exported')
+  assert.equal(body.payload.packageSha256, answer.json.packageSha256)
+  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, crypto.randomUUID()] } })).status, 404)
+  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, job.job_id] } })).status, 400)
+  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [] } })).status, 400)
+})
+
+test('restores: what is refused', async () => {
+  const database = await createDatabase(token)
+  const other = await createDatabase(token)
+  const job = await backup(database, passed(day(1), day(2)))
+  const body = { databaseId: database.id, backupJobId: job.job_id, kind: 'restore', mode: 'in_place', target: 'orders' }
+  const refused = async (change, status, reason) => {
+    const answer = await call('POST', '/restores', { token, body: { ...body, ...change } })
+    assert.equal(answer.status, status, answer.text)
+    if (reason) assert.equal(answer.json.error.reason, reason)
+  }
+  await refused({}, 400, 'confirmation_required')
+  await refused({ confirmDestructive: false }, 400, 'confirmation_required')
+  await refused({ kind: 'drill', confirmDestructive: true }, 400, 'drill_in_place')
+  await refused({ target: 'postgres://u:p@h/db', mode: 'new_database' }, 400, 'malformed')
+  await refused({ target: undefined, mode: 'new_database' }, 400, 'missing')
+  await refused({ databaseId: other.id, mode: 'new_database' }, 404)
+  await refused({ backupJobId: crypto.randomUUID(), mode: 'new_database' }, 404)
+  const { backupJobId } = (await call('POST', `/databases/${other.id}/backups`, { token })).json
+  await refused({ databaseId: other.id, backupJobId, mode: 'new_database' }, 409, 'backup_not_completed')
+  const taken = await call('POST', '/restores', { token, body: { ...body, confirmDestructive: true } })
+  assert.equal(taken.status, 202)
+  assert.equal(taken.json.job.state, 'queued')
+})
+
+test('recoverability, for auditors', async () => {
+  const { databases } = await get('/audit/recoverability?limit=100')
+  assert.ok(databases.some((row) => row.verdict === 'proven' && row.recoverableTo !== null))
+  assert.ok(databases.some((row) => row.verdict === 'unproven' && row.recoverableTo === null))
+})
+
+test('a stored verification is shown with its age', async () => {
+  sql(`INSERT INTO walwarden.verification SELECT o.id, clock_timestamp() - interval '90 s', v.entries, v.head_hash, v.ok, v.first_bad_seq, v.reason
+         FROM walwarden.org AS o, walwarden.verify_audit_chain('recovery') AS v WHERE o.slug = 'recovery'`)
+  const shown = await get('/audit/verification')
+  assert.equal(shown.lastRun.ok, true)
+  assert.ok(shown.ageSeconds >= 90)
+  assert.equal((await get('/readiness')).checks.find((check) => check.name === 'audit_verified').status, 'pass')
+  sql("UPDATE walwarden.verification SET ok = false, reason = 'tampered' WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery')")
+  assert.equal((await get('/readiness')).status, 'degraded')
+  sql("DELETE FROM walwarden.verification WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery')")
+})

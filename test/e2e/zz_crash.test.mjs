@@ -1,0 +1,74 @@
+// Last of all: a backend is killed under load, and nothing acknowledged is lost;
+// then no log has seen a token.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { allScopes, call, createOrg, issue, send, sleep, sql } from './lib.mjs'
+
+test('kill -9 of a backend under load', async () => {
+  createOrg('crash')
+  const token = issue('crash', allScopes)
+  const requests = []     // { key, name, answers }
+  let stop = false
+  const clients = Array.from({ length: 16 }, async () => {
+    while (!stop) {
+      const request = { key: crypto.randomUUID(), name: crypto.randomUUID(), answers: [] }
+      requests.push(request)
+      try {
+        request.answers.push(await send('POST', '/databases', { token, key: request.key, body: { name: request.name, connectionRef: 'primary' } }))
+      } catch { }
+    }
+  })
+  for (let i = 0; i < 3; i++) {
+    await sleep(1500)
+    const pid = sql("SELECT pid FROM pg_stat_activity WHERE usename = 'authenticator' AND state <> 'idle' AND query LIKE '%v1_post%' ORDER BY random() LIMIT 1") ||
+      sql("SELECT pid FROM pg_stat_activity WHERE usename = 'authenticator' LIMIT 1")
+    process.kill(Number(pid), 'SIGKILL')
+    await sleep(1500)
+  }
+  stop = true
+  await Promise.all(clients)
+  for (let i = 0; (await send('GET', '/profile', { token })).status !== 200; i++) {
+    assert.ok(i < 300, 'the service did not come back')
+    await sleep(100)
+  }
+
+  const acknowledged = requests.filter((request) => request.answers[0]?.status === 201)
+  const failed = requests.filter((request) => request.answers[0]?.status !== 201)
+  assert.ok(acknowledged.length > 20, `${acknowledged.length}`)
+  assert.ok(failed.length > 0, 'the crash was felt by nobody')
+  for (const { answers } of failed) {
+    if (answers.length) assert.equal(answers[0].status, 503, answers[0].text)
+  }
+  // every acknowledged one is there, and is answered again word by word
+  for (const { key, name, answers } of acknowledged) {
+    const again = await call('POST', '/databases', { token, key, body: { name, connectionRef: 'primary' } })
+    assert.equal(again.status, 201)
+    assert.equal(again.text, answers[0].text)
+    assert.equal(again.headers['idempotency-replayed'], 'true')
+  }
+  // of the others each happened once or not at all; repeating it makes it once
+  let done = 0
+  for (const { key, name } of failed) {
+    const again = await call('POST', '/databases', { token, key, body: { name, connectionRef: 'primary' } })
+    assert.equal(again.status, 201, again.text)
+    if (again.headers['idempotency-replayed']) done++
+  }
+  assert.equal(Number(sql("SELECT count(*) FROM walwarden.database WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'crash')")), requests.length)
+  assert.equal(sql(`SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'database.created' AND org_id = (SELECT id FROM walwarden.org WHERE slug = 'crash')`), String(requests.length))
+  assert.equal(sql("SELECT bool_and(ok) FROM walwarden.verify_audit_chain('crash')"), 't')
+  console.log(`# ${acknowledged.length} acknowledged, ${failed.length} not, of which ${done} had been committed; ${requests.length} databases after all were repeated`)
+})
+
+test('no log has seen a token', () => {
+  const work = process.env.WORK
+  const logs = [`${work}/server.log`, ...readdirSync(`${work}/rest`).filter((name) => /\.(log|out)$/.test(name)).map((name) => `${work}/rest/${name}`)]
+  assert.ok(logs.length >= 4)
+  for (const log of logs) {
+    const text = readFileSync(log, 'latin1')
+    const found = /wal(_|%5F)[0-9a-f]{16,}/i.exec(text)
+    assert.equal(found, null, found && `${log}: ${text.slice(Math.max(0, found.index - 300), found.index + 20)}`)
+  }
+  // the server did log every statement, so that there was something to find
+  assert.match(readFileSync(`${work}/server.log`, 'latin1'), /duration: .* execute .*v1_post/)
+})
