@@ -12,6 +12,7 @@ CREATE ROLE regress_walwarden_other;
 CREATE ROLE regress_walwarden_nobody;
 CREATE ROLE regress_walwarden_auth LOGIN;
 CREATE ROLE regress_walwarden_super SUPERUSER;
+CREATE ROLE regress_walwarden_runner;
 
 -- Runs a statement as a role; what it is refused with. A statement that is not
 -- refused says so, and is undone.
@@ -36,6 +37,9 @@ BEGIN
     RAISE SQLSTATE 'WW000' USING MESSAGE = 'NOT REFUSED';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    FOR place, id IN SELECT i.place, i.id FROM ids AS i LOOP
+        message := replace(message, id::text, place);
+    END LOOP;
     RETURN format(E'%s: %s\n  -> %s %s%s%s', who, left(statement, 150), state, message,
                   CASE WHEN detail <> '' THEN E'\n     detail: ' || detail ELSE '' END,
                   CASE WHEN hint <> '' THEN E'\n     hint: ' || hint ELSE E'\n     NO HINT' END);
@@ -52,6 +56,29 @@ CREATE FUNCTION everything() RETURNS bigint
          + (SELECT count(*) FROM walwarden.credential) + (SELECT count(*) FROM walwarden.token_usage)
          + (SELECT count(*) FROM walwarden.role_override) + (SELECT count(*) FROM walwarden.role_grant)
          + (SELECT count(*) FROM walwarden.scope) + (SELECT count(*) FROM walwarden.audit_entry)
+         + (SELECT count(*) FROM walwarden.database) + (SELECT count(*) FROM walwarden.destination) + (SELECT count(*) FROM walwarden.job)
+         + (SELECT count(*) FROM walwarden.evidence) + (SELECT count(*) FROM walwarden.idempotency_key)
+$$;
+
+-- Tokens by name, for statements that authenticate first.
+CREATE TEMP TABLE tokens (name text, token text);
+GRANT SELECT ON tokens TO PUBLIC;
+CREATE FUNCTION as_token(name text) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM walwarden.authenticate((SELECT t.token FROM tokens AS t WHERE t.name = as_token.name));
+END
+$$;
+
+-- A request as PostgREST makes it.
+CREATE FUNCTION request(token_name text, method text, path text, body text) RETURNS json
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('request.headers', json_build_object(
+        'x-walwarden-token', (SELECT t.token FROM tokens AS t WHERE t.name = token_name), 'x-walwarden-method', method,
+        'x-walwarden-path', '/api/v1' || path, 'x-walwarden-content-type', 'application/json', 'idempotency-key', gen_random_uuid())::text, true);
+    RETURN walwarden_rest.v1_post(convert_to(body, 'UTF8'));
+END
 $$;
 
 SELECT walwarden.create_org('acme', 'Acme Ltd') IS NULL, walwarden.create_org('other') IS NULL, walwarden.create_org('poor', plan => 'free') IS NULL
@@ -69,6 +96,17 @@ SELECT walwarden.grant_operator('regress_walwarden_op'),
 \g /dev/null
 INSERT INTO ids SELECT '<shared>', token_id FROM walwarden.issue_token('acme', 'shared', ARRAY['databases:read']);
 INSERT INTO ids SELECT '<private>', token_id FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'admin@acme.example');
+INSERT INTO tokens SELECT k, (walwarden.issue_token(o, k, kind => 'node')).token FROM (VALUES ('acme', 'node'), ('acme', 'second node'), ('other', 'elsewhere')) AS v(o, k);
+INSERT INTO tokens SELECT 'api', (walwarden.issue_token('acme', 'api', ARRAY['databases:write', 'destinations:write', 'backups:trigger'])).token;
+SELECT walwarden.grant_runner('regress_walwarden_runner') \g /dev/null
+SELECT request('api', 'POST', '/destinations', '{"name":"d","provider":"local","uri":"file:///srv"}') ->> 'id' AS destination \gset
+SELECT request('api', 'POST', '/databases', format('{"name":"d","connectionRef":"d","destinationId":"%s"}', :'destination')) ->> 'id' AS database \gset
+INSERT INTO ids SELECT 'JOB', (request('api', 'POST', format('/databases/%s/backups', :'database'), '') ->> 'backupJobId')::uuid;
+BEGIN;
+SET LOCAL ROLE regress_walwarden_runner;
+SELECT as_token('node') \g /dev/null
+SELECT kind, fence, job ->> 'state' AS state, job #>> '{database,name}' AS database FROM walwarden.claim_job('{backup}');
+COMMIT;
 SELECT everything() AS before
 \gset
 \set ECHO queries
@@ -301,7 +339,7 @@ SELECT refused('super', $$TRUNCATE walwarden.audit_entry$$);
 SELECT refused('super', $$SET LOCAL session_replication_role = replica; DELETE FROM walwarden.audit_entry$$);
 SELECT refused('super', $$UPDATE walwarden.scope SET label = 'x'$$);
 SELECT refused('super', $$DELETE FROM walwarden.scope$$);
-SELECT refused('super', $$TRUNCATE walwarden.scope$$);
+SELECT refused('super', $$TRUNCATE walwarden.scope CASCADE$$);
 SELECT refused('super', $$UPDATE walwarden.role SET scopes = NULL$$);
 SELECT refused('super', $$INSERT INTO walwarden.role VALUES ('king', NULL, '{}', 'x')$$);
 SELECT refused('super', $$UPDATE walwarden.permission SET any_of = '{member}'$$);
@@ -319,14 +357,67 @@ SELECT refused('super', $$SET LOCAL walwarden.max_tokens_per_org = 1000000$$);
 SELECT refused('op', $$SET LOCAL walwarden.audit_lock_timeout = 0$$);
 SELECT refused('op', $$SET LOCAL walwarden.unknown = 0$$);
 
+\echo
+\echo == the runner protocol
+SELECT refused('nobody', $$SELECT * FROM walwarden.claim_job('{backup}')$$);
+SELECT refused('super', $$SELECT * FROM walwarden.claim_job('{backup}')$$);
+SELECT refused('runner', $$SELECT * FROM walwarden.claim_job('{backup}')$$);
+SELECT refused('runner', $$SELECT as_token('api'); SELECT * FROM walwarden.claim_job('{backup}')$$);
+SELECT refused('nobody', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{backup}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job(NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{backup,NULL}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{dump}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{backup}', NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{backup}', '0')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT * FROM walwarden.claim_job('{backup}', '2 h')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job(NULL, 1)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job('00000000-0000-0000-0000-000000000000', 1)$$);
+SELECT refused('runner', $$SELECT as_token('elsewhere'); SELECT walwarden.heartbeat_job(JOB, 1)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job(JOB, 0)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job(JOB, NULL)$$);
+SELECT refused('runner', $$SELECT as_token('second node'); SELECT walwarden.heartbeat_job(JOB, 1)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job(JOB, 1, '{"percent":101}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.heartbeat_job(JOB, 1, '{"speed":1}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'verifying')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'completed')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'finalizing')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'cancelled')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed', '{"error":{"class":"Bad Class","message":"x","retryable":true}}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running', '{"secret":1}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed', jsonb_build_object('error', jsonb_build_object('class', 'x', 'retryable', true, 'message', 'wal_' || repeat('a', 64))))$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, '[]')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"2026-11-21T17:00:00Z"}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"passed","checkedAt":null,"tool":null},"recoverableTo":"2026-11-20T17:00:00Z"}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"2026-11-20T17:00:00Z","recoverableFrom":"2026-11-21T17:00:00Z"}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"9999-11-20T17:00:00Z"}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"yesterday"}')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, jsonb_build_object('manifest', jsonb_build_object('x', repeat('y', 20000))))$$);
+
+\echo
+\echo == the entry points of REST v1, and requests made up in SQL
+SELECT refused('nobody', $$SELECT walwarden_rest.v1_get()$$);
+SELECT refused('op', $$SELECT walwarden_rest.v1_post('')$$);
+SELECT refused('nobody', $$SELECT set_config('request.headers', 'no JSON', true); SELECT walwarden.pre_request()$$);
+SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-walwarden-token":"wal_x"}', true); SELECT walwarden.pre_request()$$);
+SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-wallarmapi-uuid":"x"}', true); SELECT walwarden.pre_request()$$);
+SELECT refused('super', $$UPDATE walwarden.rest_operation SET required_scope = NULL$$);
+SELECT refused('super', $$DELETE FROM walwarden.rest_schema$$);
+SELECT refused('super', $$UPDATE walwarden.rest_error SET code = 'x'$$);
+SELECT refused('super', $$INSERT INTO walwarden.job_transition VALUES ('backup', 'completed', 'queued', 'api', 'a.b')$$);
+SELECT refused('super', $$TRUNCATE walwarden.job_state CASCADE$$);
+
 -- nothing of all that left anything behind
 SELECT everything() = :before AS nothing_left;
 
 \set ECHO none
 SELECT walwarden.revoke_operator('regress_walwarden_op') AND walwarden.untrust_authenticator('regress_walwarden_auth')
 \g /dev/null
-DROP EXTENSION walwarden;
-DROP ROLE regress_walwarden_op, regress_walwarden_admin, regress_walwarden_member, regress_walwarden_dev,
+DROP EXTENSION walwarden CASCADE;
+DROP ROLE regress_walwarden_runner, regress_walwarden_op, regress_walwarden_admin, regress_walwarden_member, regress_walwarden_dev,
     regress_walwarden_other, regress_walwarden_nobody, regress_walwarden_auth, regress_walwarden_super;
 
 -- another encoding

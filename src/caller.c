@@ -45,8 +45,8 @@ caller_forget_claims(void)
 }
 
 /*
- * The JSON object that a gateway put into a setting. What is no JSON is an error
- * that does not quote it.
+ * The JSON that a gateway put into a setting. What is no JSON is an error that
+ * does not quote it.
  */
 Jsonb *
 caller_json_setting(const char *name, const char *value)
@@ -67,22 +67,23 @@ caller_json_setting(const char *name, const char *value)
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	if (jsonb == NULL || !JB_ROOT_IS_OBJECT(jsonb))
+	if (jsonb == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is not a JSON object, or longer than %d bytes", name, JSON_SETTING_LIMIT),
+				 errmsg("%s is not JSON, or longer than %d bytes", name, JSON_SETTING_LIMIT),
 				 errhint("The gateway sets it for each request."),
 				 errhidestmt(true), errhidecontext(true)));
 	return jsonb;
 }
 
-/* The string under key, or NULL when there is none or it is empty. */
+/* The string under key, or NULL when there is none, or it is empty, or value is no object. */
 char *
-caller_json_string(Jsonb *object, const char *key)
+caller_json_string(Jsonb *value, const char *key)
 {
 	JsonbValue	found;
 
-	if (getKeyJsonValueFromContainer(&object->root, key, strlen(key), &found) == NULL ||
+	if (!JB_ROOT_IS_OBJECT(value) ||
+		getKeyJsonValueFromContainer(&value->root, key, strlen(key), &found) == NULL ||
 		found.type != jbvString || found.val.string.len == 0)
 		return NULL;
 	return pnstrdup(found.val.string.val, found.val.string.len);

@@ -98,7 +98,7 @@ extern void caller_forget_claims(void);
 extern void caller_resolve(Caller *caller);
 extern void caller_refresh(Caller *caller);
 extern Jsonb *caller_json_setting(const char *name, const char *value);
-extern char *caller_json_string(Jsonb *object, const char *key);
+extern char *caller_json_string(Jsonb *value, const char *key);
 
 /* identity.c */
 extern void identity_init(void);

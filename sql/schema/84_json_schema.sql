@@ -79,8 +79,8 @@ BEGIN
     WHEN 'object' THEN
         FOR member IN SELECT k.key FROM jsonb_object_keys(value) AS k(key) LOOP
             IF schema -> 'additionalProperties' IS NOT NULL AND schema -> 'properties' -> member.key IS NULL THEN
-                RETURN walwarden._schema_fault(left(walwarden._shown(concat_ws('.', nullif(field, ''), member.key)), 80), 'unknown_field',
-                                               'is not a field of this request');
+                RETURN walwarden._schema_fault(btrim(walwarden._shown(concat_ws('.', nullif(field, ''), member.key)), '"'), 'unknown_field',
+                                               'is not a known field');
             END IF;
         END LOOP;
         FOR member IN SELECT q.key FROM json_array_elements_text(coalesce(schema -> 'required', '[]')) AS q(key) LOOP

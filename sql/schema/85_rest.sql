@@ -150,7 +150,7 @@ BEGIN
         value := substr(pair, length(name) + 2);
         IF op.list_field IS NULL OR name NOT IN ('limit', 'cursor') THEN
             PERFORM walwarden._rest_fail(400, 'unknown query parameter', jsonb_build_object(
-                'field', left(walwarden._shown(name), 80), 'reason', 'unknown_parameter',
+                'field', btrim(walwarden._shown(name), '"'), 'reason', 'unknown_parameter',
                 'nextAction', CASE WHEN op.list_field IS NULL THEN 'This operation has no query parameters.' ELSE 'Lists have limit and cursor.' END));
         ELSIF name = ANY (seen) THEN
             PERFORM walwarden._rest_fail(400, 'a query parameter was given twice', jsonb_build_object('field', name, 'reason', 'duplicate'));

@@ -155,6 +155,6 @@ $$;
 DO $$
 BEGIN
     EXECUTE format('CREATE FUNCTION walwarden._rest_get_open_api(r walwarden.rest_request) RETURNS json '
-                   'LANGUAGE sql IMMUTABLE AS %L', format('SELECT %L::json', walwarden._openapi()));
+                   'LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS %L', format('SELECT %L::json', walwarden._openapi()));
 END
 $$;

@@ -1,0 +1,106 @@
+// docs/teams.md as it stands: its SQL, its settings, and what they do to requests.
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { test, before, after } from 'node:test'
+import { createOrg, freePort, issue, send, sql, startProgram } from './lib.mjs'
+
+const work = process.env.WORK
+const page = readFileSync(`${work}/src/docs/teams.md`, 'utf8')
+const children = []
+const secret = 'a secret of thirty-two characters'
+let url, reader, writer, other
+
+before(async () => {
+  createOrg('teams')
+  createOrg('teams-other')
+  for (const [, block] of page.matchAll(/```sql\n(.*?)```/gs)) sql(block)
+  reader = issue('teams', ['invoices:read'])
+  writer = issue('teams', ['invoices:read', 'invoices:write'])
+  other = issue('teams-other', ['invoices:read', 'invoices:write'])
+
+  const port = await freePort()
+  url = new URL(`http://127.0.0.1:${port}`)
+  let postgrest = readFileSync(`${work}/rest/postgrest.conf`, 'utf8').replaceAll('postgrest.sock', 'teams.sock')
+  const settings = [...page.matchAll(/^ {4}(db-[a-z-]+) = (".*")$/gm)]
+  assert.ok(settings.length >= 2)
+  for (const [line, name] of settings) postgrest = postgrest.replace(new RegExp(`^${name} = .*$`, 'm'), line.trim())
+  writeFileSync(`${work}/rest/teams-postgrest.conf`, postgrest + `\njwt-secret = "${secret}"\n`)
+  writeFileSync(`${work}/rest/teams.conf`, readFileSync(`${work}/rest/nginx.conf`, 'utf8')
+    .replace(/listen .*;/, `listen 127.0.0.1:${port};`).replaceAll('nginx.pid', 'teams.pid').replaceAll('postgrest.sock', 'teams.sock'))
+  children.push(await startProgram(process.env.NGINX_BIN, ['-e', `${work}/rest/teams-error.log`, '-c', `${work}/rest/teams.conf`],
+    () => send('GET', '/', { url, prefix: '' }).then(() => true, () => false)))
+  children.push(await startProgram(process.env.POSTGREST_BIN, [`${work}/rest/teams-postgrest.conf`],
+    () => send('GET', '/api/v1/openapi.json', { url, prefix: '' }).then((answer) => answer.status === 200, () => false)))
+})
+after(() => children.forEach((child) => child.kill()))
+
+const rest = (method, path, options) => send(method, '/rest' + path, { url, prefix: '', key: null, ...options })
+const jwt = (claims) => {
+  const parts = [{ alg: 'HS256', typ: 'JWT' }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${parts}.${createHmac('sha256', secret).update(parts).digest('base64url')}`
+}
+
+test('policies go by the scopes and the organisation of the token', async () => {
+  assert.equal((await rest('POST', '/invoices', { token: writer, body: { title: 'one', cents: 100 } })).status, 201)
+  assert.equal((await rest('POST', '/invoices', { token: other, body: { title: 'theirs', cents: 1 } })).status, 201)
+  const refused = await rest('POST', '/invoices', { token: reader, body: { title: 'two', cents: 100 } })
+  assert.equal(refused.json.code, '42501')
+  assert.deepEqual((await rest('GET', '/invoices?select=title', { token: reader })).json, [{ title: 'one' }])
+  assert.deepEqual((await rest('GET', '/invoices?select=title', { token: other })).json, [{ title: 'theirs' }])
+  assert.deepEqual((await rest('GET', '/invoices?select=title', { headers: { 'X-WallarmApi-Token': reader } })).json, [{ title: 'one' }])
+  assert.deepEqual((await rest('GET', '/invoices', {})).json, [], 'anonymous')
+  // nobody inserts for another organisation
+  const foreign = sql("SELECT id FROM walwarden.org WHERE slug = 'teams-other'")
+  assert.equal((await rest('POST', '/invoices', { token: writer, body: { title: 'x', cents: 1, org_id: foreign } })).json.code, '42501')
+})
+
+test('require_scope and append_audit in a function', async () => {
+  const sent = await rest('POST', '/rpc/send_invoice', { token: writer, body: { id: 1 } })
+  assert.equal(sent.status, 200, sent.text)
+  const entry = JSON.parse(sql(`SELECT body FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'teams') AND seq = ${sent.json}`))
+  assert.equal(entry.kind, 'app.invoice.sent')
+  assert.equal(entry.payload.actor.kind, 'token')
+  assert.deepEqual(entry.payload.data, { invoice: 1 })
+  assert.equal((await rest('POST', '/rpc/send_invoice', { token: reader, body: { id: 1 } })).status, 401)
+  assert.equal((await rest('POST', '/rpc/send_invoice', { body: { id: 1 } })).status, 403)
+  assert.equal((await rest('POST', '/rpc/send_invoice', { token: writer, body: { id: 2 } })).status, 404, "another organisation's")
+})
+
+test('bad credentials are 401, whatever was asked', async () => {
+  const revoked = issue('teams', ['invoices:read'])
+  sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${revoked}') ->> 'tokenId')::uuid)`)
+  for (const options of [{ token: revoked }, { token: 'wal_' + 'c'.repeat(64) }, { token: 'wal_x' }, { headers: { 'X-WallarmApi-Token': 'x' } }, { token: reader, headers: { 'X-WallarmApi-Token': writer } }, { headers: { 'X-WallarmAPI-UUID': crypto.randomUUID() } }]) {
+    for (const path of ['/invoices', '/nothing']) {
+      const answer = await rest('GET', path, options)
+      if (path === '/invoices') {
+        assert.equal(answer.status, 401, answer.text)
+        assert.equal(answer.json.code, 'unauthorized')
+        assert.equal(answer.headers['www-authenticate'], 'Bearer error="invalid_token"')
+      } else assert.ok([401, 404].includes(answer.status))
+    }
+  }
+})
+
+test('users with JWTs go on as before', async () => {
+  assert.equal((await rest('GET', '/invoices', { token: jwt({ role: 'web_anon' }) })).status, 200)
+  assert.equal((await rest('GET', '/invoices', { token: jwt({ role: 'web_anon' }) + 'x' })).status, 401)
+  assert.equal((await rest('GET', '/invoices', { token: 'eyJ.x.y' })).status, 401)
+})
+
+test('the entry points and other schemas are out of reach', async () => {
+  for (const path of ['/rpc/v1_get', '/rpc/v1_post', '/rpc/v1_get/', '/rpc//v1_get', '/rpc/v1%5fget']) {
+    assert.equal((await rest('GET', path, { token: writer })).status, 404, path)
+  }
+  const profile = await rest('GET', '/rpc/v1_get', { token: writer, headers: { 'Accept-Profile': 'walwarden_rest' } })
+  assert.equal(profile.status, 404)
+  assert.notEqual((await rest('GET', '/token', { token: writer, headers: { 'Accept-Profile': 'walwarden' } })).status, 200)
+  const smuggled = await rest('GET', '/invoices', { headers: { 'X-Walwarden-Token': writer } })
+  assert.deepEqual(smuggled.json, [], 'nginx sets it itself')
+})
+
+test('REST v1 is served beside it', async () => {
+  const answer = await send('GET', '/api/v1/profile', { url, prefix: '', token: reader })
+  assert.equal(answer.status, 200)
+  assert.equal(answer.json.org.slug, 'teams')
+})
