@@ -114,6 +114,8 @@ test(`fuzz for ${seconds} s`, async () => {
     const what = `seed ${seed}: ${JSON.stringify(request.toString('latin1'))}: ${answer.text}`
     if (Number.isNaN(answer.status)) return assert.ok(JSON.parse(answer.text).error || answer.text.includes('apiVersion') || answer.text.includes('pageInfo'), what)
     assert.ok(answer.status < 500, what)
+    // broken chunks behind a request that was refused before its body was read: nginx's own page
+    if (answer.status === 400 && request.includes('chunked') && answer.text.includes('<center>nginx</center>')) return
     if (answer.status >= 400) assert.ok(answer.json?.error?.requestId || answer.text.endsWith('\r\n\r\n'), what)
     requests++
     counts[answer.status] = (counts[answer.status] ?? 0) + 1

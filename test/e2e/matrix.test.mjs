@@ -119,9 +119,10 @@ for (const op of operations) {
       if (kind === 'other org' && op.list_field && answer.status === 200 && op.list_field !== 'entries') {
         for (const item of answer.json[op.list_field]) assert.ok(!JSON.stringify(item).includes(ids.databaseId))
       }
-      if (kind === 'right scope' && op.method === 'GET') {
+      if (op.method === 'GET') {
         const head = await call('HEAD', path, { token })
-        assert.equal(head.status, 200)
+        assert.equal(head.status, answer.status)
+        assert.equal(head.headers['www-authenticate'], answer.headers['www-authenticate'])
       }
       if (kind === 'right scope' && op.location) {
         const read = await call('GET', answer.headers.location.replace('/api/v1', ''), { token: all })
