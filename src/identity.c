@@ -165,11 +165,9 @@ identity_standing(void)
 static const Identity *
 authenticate(const text *token)
 {
+	caller_note_claims();
 	if (token == NULL || !identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token)))
-	{
-		caller_note_claims();
 		refuse_token();
-	}
 	return current_identity;
 }
 
@@ -212,7 +210,7 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("the transaction has no identity"),
-				 errhint("Call walwarden.authenticate() first, in the same transaction.")));
+				 errhint("Call walwarden.authenticate() first, in the same transaction; over HTTP, send a token.")));
 	if (scope == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -6,7 +6,9 @@
  * They are heavyweight locks in the advisory space, under classes that no SQL
  * function can reach, so that pg_locks shows them and nobody else takes them.
  *
- * Invariants: they are taken in the order of LockClass; no wait is longer
+ * Invariants: each call takes them in the order of LockClass, and what appends
+ * without changing the organisation takes the chain's alone, so that a transaction
+ * of several calls can deadlock with another (40P01); no wait is longer
  * than the shorter of the two timeouts, and the error names who is in the way; a
  * transaction that may hold one is never prepared.
  */
@@ -22,11 +24,15 @@ static const struct
 {
 	uint16		class;			/* fourth field of the tag; SQL functions use 1 and 2 */
 	const char *what;			/* for the error */
-	int			longest;		/* wait in milliseconds; 0: the timeouts alone decide */
+	int			wait;			/* in milliseconds; 0: lock_timeout_effective() */
+	const char *hint;
 }			lock_classes[] = {
-	[LOCK_REQUEST] = {0x5743, "request", 10000},
-	[LOCK_ORGANISATION] = {0x5742, "organisation", 0},
-	[LOCK_CHAIN] = {0x5741, "audit chain of", 0},
+	[LOCK_REQUEST] = {0x5743, "request", 10000,
+	"Try again; the same request is still being worked on."},
+	[LOCK_ORGANISATION] = {0x5742, "organisation", 0,
+	"Try again; a transaction that changes something of the same organisation must end first."},
+	[LOCK_CHAIN] = {0x5741, "audit chain of", 0,
+	"Try again; a transaction that changes something of the same organisation must end first."},
 };
 
 /* Outermost subtransaction level that changed something and still may commit; 0: none. */
@@ -107,8 +113,8 @@ lock_timeout_effective(void)
 }
 
 /*
- * Take a lock, to the end of the transaction. Waits no longer than
- * lock_timeout_effective().
+ * Take a lock, to the end of the transaction. Waits no longer than its class
+ * says.
  */
 void
 lock_take(const pg_uuid_t *id, LockClass which)
@@ -117,11 +123,8 @@ lock_take(const pg_uuid_t *id, LockClass which)
 	uint64		halves[2];
 	uint64		key;
 	int			save_timeout = LockTimeout;
-	int			timeout = lock_timeout_effective();
+	int			timeout = lock_classes[which].wait != 0 ? lock_classes[which].wait : lock_timeout_effective();
 	MemoryContext save_context = CurrentMemoryContext;
-
-	if (lock_classes[which].longest != 0 && (timeout == 0 || timeout > lock_classes[which].longest))
-		timeout = lock_classes[which].longest;
 
 	/* two ids may share a key: they then wait for each other, no more */
 	memcpy(halves, id->data, sizeof(halves));
@@ -150,7 +153,7 @@ lock_take(const pg_uuid_t *id, LockClass which)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not lock the %s %s within %d ms", lock_classes[which].what, uuid, timeout),
 				 pids[0] == '\0' ? 0 : errdetail("Blocked by process %s.", pids),
-				 errhint("Try again; a transaction that changes something of the same organisation must end first.")));
+				 errhint("%s", lock_classes[which].hint)));
 	}
 	PG_END_TRY();
 }

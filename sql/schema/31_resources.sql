@@ -1,5 +1,5 @@
 -- What REST v1 is about: destinations, protected databases, jobs, evidence.
--- Like the tables before: rows are never deleted but marked, and audit_seq is
+-- Like the tables before: rows are never deleted, only marked, and audit_seq is
 -- the entry that describes the present state.
 
 CREATE TABLE walwarden.destination (
@@ -138,7 +138,7 @@ CREATE TABLE walwarden.job (
     machine        text COLLATE "C" NOT NULL CHECK (machine = CASE kind WHEN 'backup' THEN 'backup' ELSE 'restore' END),
     database_id    uuid NOT NULL REFERENCES walwarden.database,
     destination_id uuid NOT NULL REFERENCES walwarden.destination,
-    backup_job_id  uuid REFERENCES walwarden.job,
+    backup_job_id  uuid,       -- of a restore; no foreign key to itself, which a dump could not order
     type           text,
     trigger        text NOT NULL,
     reason         text,
@@ -176,11 +176,13 @@ CREATE INDEX job_restores_by_backup ON walwarden.job (backup_job_id) WHERE kind 
 
 -- What a node found out about a backup. recoverable_from to recoverable_to: the
 -- span of time to each point of which this backup can be restored, with the WAL
--- that was archived for it.
+-- that was archived for it. fence: of the claim that recorded it; what an
+-- earlier claim found out says nothing of what a later one made.
 CREATE TABLE walwarden.evidence (
     backup_job_id    uuid PRIMARY KEY REFERENCES walwarden.job,
     org_id           uuid NOT NULL REFERENCES walwarden.org,
     database_id      uuid NOT NULL REFERENCES walwarden.database,
+    fence            bigint NOT NULL,
     window_id        uuid NOT NULL UNIQUE,      -- names the window that begins with it
     state            text COLLATE "C" NOT NULL CHECK (state IN ('verified', 'failed', 'unverified')),
     manifest         jsonb NOT NULL,
@@ -196,8 +198,8 @@ CREATE TABLE walwarden.evidence (
 CREATE INDEX evidence_by_org ON walwarden.evidence (org_id, recorded_at, backup_job_id);
 CREATE INDEX evidence_verified ON walwarden.evidence (database_id, recoverable_to) WHERE state = 'verified';
 
--- Answers of mutations, to be given again under the same key. Only hashes of key
--- and request.
+-- Answers of mutations, to be given again under the same key, and deleted when
+-- they are old. Only hashes of key and request.
 CREATE TABLE walwarden.idempotency_key (
     token_id     uuid NOT NULL REFERENCES walwarden.token,
     key_hash     bytea NOT NULL CHECK (octet_length(key_hash) = 32),
@@ -262,9 +264,32 @@ CREATE FUNCTION walwarden._evidence_state(e walwarden.evidence) RETURNS jsonb
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT jsonb_build_object(
-        'backupJobId', e.backup_job_id, 'databaseId', e.database_id, 'windowId', e.window_id,
+        'backupJobId', e.backup_job_id, 'databaseId', e.database_id, 'fence', e.fence, 'windowId', e.window_id,
         'state', e.state, 'manifest', e.manifest, 'result', e.result,
         'checkedAt', walwarden._iso(e.checked_at), 'tool', e.tool,
         'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
         'recordedAt', walwarden._iso(e.recorded_at), 'recordedBy', e.recorded_by)
 $$;
+
+-- The restores and drills that say something of their backup: one that completed
+-- and passed its validation, or one that failed for good, which is not the node's
+-- disk or network.
+CREATE VIEW walwarden._telling_restore AS
+    SELECT j.backup_job_id, j.id, j.finished_at, j.state = 'completed' AS restored
+      FROM walwarden.job AS j
+     WHERE j.kind <> 'backup'
+       AND ((j.state = 'completed' AND j.validation ->> 'result' = 'passed')
+            OR (j.state = 'failed' AND j.error -> 'retryable' = 'false'::jsonb));
+
+-- The evidence that claims of recovery rest on, here alone: verified, of the claim
+-- that completed the backup, at a destination that is still there, and not
+-- refuted by the last restore that says something.
+CREATE VIEW walwarden._standing_evidence AS
+    SELECT e.*, j.destination_id
+      FROM walwarden.evidence AS e
+      JOIN walwarden.job AS j ON j.id = e.backup_job_id AND j.state = 'completed' AND j.fence = e.fence
+      JOIN walwarden.destination AS d ON d.id = j.destination_id AND d.deleted_at IS NULL
+     WHERE e.state = 'verified'
+       AND (SELECT t.restored FROM walwarden._telling_restore AS t
+             WHERE t.backup_job_id = e.backup_job_id
+             ORDER BY t.finished_at DESC LIMIT 1) IS NOT FALSE;

@@ -22,8 +22,8 @@ INSERT INTO walwarden.rest_error (status, code, meaning) VALUES
     (500, 'internal',               'Something failed that is not the client''s doing; the server''s log has it under requestId.'),
     (503, 'unavailable',            'Not now: a lock was not had in time, the database is down, or it is a read-only standby.');
 
--- JSON Schemas (2020-12, the part of it that _rest_check() enforces for what
--- comes in) of all that requests and answers carry. json, not jsonb: properties
+-- JSON Schemas (2020-12, the part of it that _schema_problem() enforces
+-- for what comes in) of all that requests and answers carry. json, not jsonb: properties
 -- are shown in this order. x-required-scope: a scope that a request needs besides
 -- the operation's own when it names the property.
 CREATE TABLE walwarden.rest_schema (
@@ -33,31 +33,31 @@ CREATE TABLE walwarden.rest_schema (
 
 INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
--- answers
+-- answers; they may grow, so that only what is also taken in is closed
 
 ('Profile', '{
   "description": "Whose token this is and what it may do.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["org", "token", "apiVersion", "server"],
   "properties": {
-    "org": {"type": "object", "additionalProperties": false, "required": ["id", "slug", "plan"], "properties": {
+    "org": {"type": "object", "required": ["id", "slug", "plan"], "properties": {
       "id": {"type": "string", "format": "uuid"},
       "slug": {"type": "string", "examples": ["acme"]},
       "plan": {"type": "string", "enum": ["free", "pro", "team"], "examples": ["team"]}}},
-    "token": {"type": "object", "additionalProperties": false, "required": ["id", "kind", "scopes", "effectiveScopes", "expiresAt"], "properties": {
+    "token": {"type": "object", "required": ["id", "kind", "scopes", "effectiveScopes", "expiresAt"], "properties": {
       "id": {"type": "string", "format": "uuid"},
       "kind": {"type": "string", "enum": ["api", "legacy"], "examples": ["api"]},
       "scopes": {"description": "As issued; empty for a token with a role, null for a backward-compatible one.", "type": ["array", "null"], "items": {"type": "string"}, "examples": [["databases:read", "backups:trigger"]]},
       "effectiveScopes": {"description": "What it may do now; null for a backward-compatible token.", "type": ["array", "null"], "items": {"type": "string"}, "examples": [["databases:read", "backups:trigger"]]},
       "expiresAt": {"type": ["string", "null"], "format": "date-time"}}},
     "apiVersion": {"type": "string", "const": "v1", "examples": ["v1"]},
-    "server": {"type": "object", "additionalProperties": false, "required": ["walwarden", "postgresql"], "properties": {
+    "server": {"type": "object", "required": ["walwarden", "postgresql"], "properties": {
       "walwarden": {"type": "string", "examples": ["0.1.0"]},
       "postgresql": {"type": "string", "examples": ["15.10"]}}}
   }}'),
 
 ('PageInfo', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["nextCursor", "hasMore"],
   "properties": {
     "nextCursor": {"description": "Opaque; give it as cursor to get the next page.", "type": ["string", "null"], "examples": [null]},
@@ -74,7 +74,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Database', '{
   "description": "A protected database.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["id", "name", "engine", "postgresVersion", "connectionRef", "destinationId", "schedule", "objectives", "state", "lastBackup", "readiness", "createdAt", "updatedAt"],
   "properties": {
     "id": {"type": "string", "format": "uuid"},
@@ -86,12 +86,12 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "schedule": {"description": "Five-field cron expression, UTC.", "type": ["string", "null"], "examples": ["0 3 * * *"]},
     "objectives": {"$ref": "#/components/schemas/Objectives"},
     "state": {"description": "By the last backup that ended: none yet, completed, or failed.", "type": "string", "enum": ["unprotected", "protected", "failing"], "examples": ["unprotected"]},
-    "lastBackup": {"description": "The newest backup job, whatever its state.", "type": ["object", "null"], "additionalProperties": false, "required": ["backupJobId", "state", "queuedAt", "finishedAt"], "properties": {
+    "lastBackup": {"description": "The newest backup job, whatever its state.", "type": ["object", "null"], "required": ["backupJobId", "state", "queuedAt", "finishedAt"], "properties": {
       "backupJobId": {"type": "string", "format": "uuid"},
       "state": {"type": "string", "examples": ["completed"]},
       "queuedAt": {"type": "string", "format": "date-time"},
       "finishedAt": {"type": ["string", "null"], "format": "date-time"}}},
-    "readiness": {"description": "Whether a restore could start from verified evidence now.", "type": "object", "additionalProperties": false, "required": ["verdict", "recoverableTo", "rpoMet"], "properties": {
+    "readiness": {"description": "Whether a restore could start from verified evidence now.", "type": "object", "required": ["verdict", "recoverableTo", "rpoMet"], "properties": {
       "verdict": {"description": "ready: there is verified evidence; unproven: there is none.", "type": "string", "enum": ["ready", "unproven"], "examples": ["unproven"]},
       "recoverableTo": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
       "rpoMet": {"description": "Whether recoverableTo lies within the recovery point objective; null without one.", "type": ["boolean", "null"], "examples": [null]}}},
@@ -101,7 +101,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Destination', '{
   "description": "Where backups are kept.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["id", "name", "provider", "uri", "region", "credentialRef", "retentionFloorDays", "state", "createdAt"],
   "properties": {
     "id": {"type": "string", "format": "uuid"},
@@ -156,7 +156,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Backup', '{
   "description": "A backup job.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["id", "databaseId", "destinationId", "type", "trigger", "reason", "state", "attempt", "maxAttempts", "progress", "artifact", "error", "queuedAt", "claimedAt", "startedAt", "finishedAt", "done"],
   "properties": {
     "id": {"type": "string", "format": "uuid"},
@@ -168,9 +168,9 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "state": {"type": "string", "enum": ["queued", "claimed", "running", "finalizing", "completed", "failed", "cancelled", "dismissed"], "examples": ["queued"]},
     "attempt": {"description": "How often a node has claimed it.", "type": "integer", "examples": [0]},
     "maxAttempts": {"type": "integer", "examples": [3]},
-    "progress": {"$ref": "#/components/schemas/Progress"},
-    "artifact": {"$ref": "#/components/schemas/Artifact"},
-    "error": {"$ref": "#/components/schemas/JobError"},
+    "progress": {"$ref": "#/components/schemas/Progress", "examples": [null]},
+    "artifact": {"$ref": "#/components/schemas/Artifact", "examples": [null]},
+    "error": {"$ref": "#/components/schemas/JobError", "examples": [null]},
     "queuedAt": {"type": "string", "format": "date-time"},
     "claimedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
     "startedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
@@ -179,7 +179,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   }}'),
 
 ('BackupAccepted', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["backupJobId", "job"],
   "properties": {
     "backupJobId": {"type": "string", "format": "uuid"},
@@ -188,7 +188,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Restore', '{
   "description": "A restore, or a drill: a restore that is only a test.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["id", "databaseId", "kind", "mode", "backupJobId", "target", "state", "attempt", "maxAttempts", "progress", "validation", "error", "timings", "done"],
   "properties": {
     "id": {"type": "string", "format": "uuid"},
@@ -200,10 +200,10 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "state": {"type": "string", "enum": ["queued", "claimed", "downloading", "verifying", "manifest_verified", "restoring", "finalizing", "completed", "failed", "timed_out"], "examples": ["queued"]},
     "attempt": {"type": "integer", "examples": [0]},
     "maxAttempts": {"type": "integer", "examples": [3]},
-    "progress": {"$ref": "#/components/schemas/Progress"},
-    "validation": {"$ref": "#/components/schemas/Validation"},
-    "error": {"$ref": "#/components/schemas/JobError"},
-    "timings": {"type": "object", "additionalProperties": false, "required": ["queuedAt", "claimedAt", "startedAt", "finishedAt"], "properties": {
+    "progress": {"$ref": "#/components/schemas/Progress", "examples": [null]},
+    "validation": {"$ref": "#/components/schemas/Validation", "examples": [null]},
+    "error": {"$ref": "#/components/schemas/JobError", "examples": [null]},
+    "timings": {"type": "object", "required": ["queuedAt", "claimedAt", "startedAt", "finishedAt"], "properties": {
       "queuedAt": {"type": "string", "format": "date-time"},
       "claimedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
       "startedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
@@ -212,7 +212,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   }}'),
 
 ('RestoreAccepted', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["restoreJobId", "job"],
   "properties": {
     "restoreJobId": {"type": "string", "format": "uuid"},
@@ -230,7 +230,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Evidence', '{
   "description": "What a node found out about a backup, and where the audit chain says so.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["backupJobId", "databaseId", "state", "manifest", "integrityVerification", "recoverableFrom", "recoverableTo", "recordedAt", "audit"],
   "properties": {
     "backupJobId": {"type": "string", "format": "uuid"},
@@ -241,7 +241,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "recoverableFrom": {"type": "string", "format": "date-time"},
     "recoverableTo": {"type": "string", "format": "date-time"},
     "recordedAt": {"type": "string", "format": "date-time"},
-    "audit": {"description": "The entries of the audit chain from the job''s first to its last; headHash is the last one''s.", "type": "object", "additionalProperties": false, "required": ["firstSeq", "lastSeq", "headHash"], "properties": {
+    "audit": {"description": "The entries of the audit chain from the job''s first to its last; headHash is the last one''s.", "type": "object", "required": ["firstSeq", "lastSeq", "headHash"], "properties": {
       "firstSeq": {"type": "integer", "examples": [12]},
       "lastSeq": {"type": "integer", "examples": [18]},
       "headHash": {"type": "string", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]}}}
@@ -249,7 +249,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('EvidenceExport', '{
   "description": "Evidence as it was at one moment. packageSha256 is SHA-256 of the canonical JSON (RFC 8785) of evidence, and stands in entry auditSeq of the chain.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["exportId", "exportedAt", "evidence", "packageSha256", "auditSeq"],
   "properties": {
     "exportId": {"type": "string", "format": "uuid"},
@@ -261,7 +261,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('RecoveryWindow', '{
   "description": "A span in which every point can be restored from verified backups.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["windowId", "from", "to"],
   "properties": {
     "windowId": {"type": "string", "format": "uuid"},
@@ -271,14 +271,14 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('RecoverySummary', '{
   "description": "What can be restored, by the evidence that there is. Without any the verdict is unproven and there are no windows.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["databaseId", "verdict", "windows", "lastVerifiedAt", "backups"],
   "properties": {
     "databaseId": {"type": "string", "format": "uuid"},
     "verdict": {"type": "string", "enum": ["proven", "unproven"], "examples": ["proven"]},
     "windows": {"description": "Newest first, at most 100.", "type": "array", "items": {"$ref": "#/components/schemas/RecoveryWindow"}},
     "lastVerifiedAt": {"type": ["string", "null"], "format": "date-time"},
-    "backups": {"type": "object", "additionalProperties": false, "required": ["completed", "verified", "failedVerification", "withoutEvidence"], "properties": {
+    "backups": {"type": "object", "required": ["completed", "verified", "failedVerification", "withoutEvidence"], "properties": {
       "completed": {"type": "integer", "examples": [1]},
       "verified": {"type": "integer", "examples": [1]},
       "failedVerification": {"type": "integer", "examples": [0]},
@@ -287,11 +287,11 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('RecoveryCandidate', '{
   "description": "The backup that a restore to the latest possible point would start from now; null when no verified evidence speaks for one.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["databaseId", "candidate"],
   "properties": {
     "databaseId": {"type": "string", "format": "uuid"},
-    "candidate": {"type": ["object", "null"], "additionalProperties": false, "required": ["backupJobId", "recoverableFrom", "recoverableTo", "destinationId"], "properties": {
+    "candidate": {"type": ["object", "null"], "required": ["backupJobId", "recoverableFrom", "recoverableTo", "destinationId"], "properties": {
       "backupJobId": {"type": "string", "format": "uuid"},
       "recoverableFrom": {"type": "string", "format": "date-time"},
       "recoverableTo": {"type": "string", "format": "date-time"},
@@ -299,8 +299,8 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   }}'),
 
 ('RecoveryProof', '{
-  "description": "What the claim of a window rests on. proven: verified evidence for all of it; refuted: its first backup failed verification, or the last restore of one of its backups failed; unproven: neither.",
-  "type": "object", "additionalProperties": false,
+  "description": "What the claim of a window rests on. proven: verified evidence for all of it; refuted: its first backup failed verification, or a restore of it failed for good; unproven: neither. What is refuted is part of no window any more.",
+  "type": "object",
   "required": ["windowId", "databaseId", "from", "to", "verdict", "basis", "notClaimed"],
   "properties": {
     "windowId": {"type": "string", "format": "uuid"},
@@ -308,16 +308,17 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "from": {"type": "string", "format": "date-time"},
     "to": {"type": "string", "format": "date-time"},
     "verdict": {"type": "string", "enum": ["proven", "unproven", "refuted"], "examples": ["proven"]},
-    "basis": {"description": "Newest first, at most 1000.", "type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["backupJobId", "state", "integrityVerification", "recoverableFrom", "recoverableTo", "lastRestore", "auditSeq"], "properties": {
+    "basis": {"description": "Newest first, at most 1000.", "type": "array", "items": {"type": "object", "required": ["backupJobId", "state", "integrityVerification", "recoverableFrom", "recoverableTo", "lastRestore", "auditSeq"], "properties": {
       "backupJobId": {"type": "string", "format": "uuid"},
       "state": {"type": "string", "enum": ["verified", "failed", "unverified"], "examples": ["verified"]},
       "integrityVerification": {"$ref": "#/components/schemas/IntegrityVerification"},
       "recoverableFrom": {"type": "string", "format": "date-time"},
       "recoverableTo": {"type": "string", "format": "date-time"},
-      "lastRestore": {"description": "The last restore or drill of this backup that ended.", "type": ["object", "null"], "additionalProperties": false, "required": ["restoreJobId", "kind", "state", "finishedAt"], "properties": {
+      "lastRestore": {"description": "The last restore or drill of this backup that ended.", "type": ["object", "null"], "required": ["restoreJobId", "kind", "state", "validation", "finishedAt"], "properties": {
         "restoreJobId": {"type": "string", "format": "uuid"},
         "kind": {"type": "string", "enum": ["restore", "drill"], "examples": ["drill"]},
         "state": {"type": "string", "enum": ["completed", "failed", "timed_out"], "examples": ["completed"]},
+        "validation": {"type": ["string", "null"], "enum": ["passed", "failed", "not_run", null], "examples": ["passed"]},
         "finishedAt": {"type": "string", "format": "date-time"}}},
       "auditSeq": {"description": "The entry of the audit chain that holds the evidence.", "type": "integer", "examples": [17]}}}},
     "notClaimed": {"type": "array", "items": {"type": "string"}, "examples": [["That the destination still holds the artifacts now: it was last checked at checkedAt."]]}
@@ -325,7 +326,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('AuditEntry', '{
   "description": "An entry of the organisation''s audit chain. hash is SHA-256 of prevHash in hex followed by body; payload is part of body.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["seq", "at", "kind", "jobId", "body", "prevHash", "hash"],
   "properties": {
     "seq": {"type": "integer", "examples": [1]},
@@ -339,10 +340,10 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('AuditVerification', '{
   "description": "The last stored verification of the organisation''s chain; null when none has run yet.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["lastRun", "ageSeconds"],
   "properties": {
-    "lastRun": {"type": ["object", "null"], "additionalProperties": false, "required": ["finishedAt", "ok", "entries", "headHash", "firstBadSeq", "reason"], "properties": {
+    "lastRun": {"type": ["object", "null"], "required": ["finishedAt", "ok", "entries", "headHash", "firstBadSeq", "reason"], "properties": {
       "finishedAt": {"type": "string", "format": "date-time"},
       "ok": {"type": "boolean", "examples": [true]},
       "entries": {"type": "integer", "examples": [19]},
@@ -354,7 +355,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Recoverability', '{
   "description": "One database, as an auditor asks for it: what can be restored by verified evidence.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["databaseId", "name", "verdict", "lastVerifiedAt", "recoverableTo", "rpoMet"],
   "properties": {
     "databaseId": {"type": "string", "format": "uuid"},
@@ -367,15 +368,15 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Readiness', '{
   "description": "ready unless a check fails.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["status", "checks", "server"],
   "properties": {
     "status": {"type": "string", "enum": ["ready", "degraded"], "examples": ["ready"]},
-    "checks": {"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["name", "status", "detail"], "properties": {
+    "checks": {"type": "array", "items": {"type": "object", "required": ["name", "status", "detail"], "properties": {
       "name": {"type": "string", "enum": ["database_writable", "audit_verified", "queue_served"], "examples": ["audit_verified"]},
       "status": {"type": "string", "enum": ["pass", "warn", "fail"], "examples": ["pass"]},
       "detail": {"type": "string", "examples": ["verified 3600 seconds ago"]}}}},
-    "server": {"type": "object", "additionalProperties": false, "required": ["walwarden", "postgresql", "standby"], "properties": {
+    "server": {"type": "object", "required": ["walwarden", "postgresql", "standby"], "properties": {
       "walwarden": {"type": "string", "examples": ["0.1.0"]},
       "postgresql": {"type": "string", "examples": ["15.10"]},
       "standby": {"type": "boolean", "examples": [false]}}}
@@ -383,7 +384,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
 
 ('Error', '{
   "description": "What every answer of 400 and more carries, from the proxy too.",
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["error"],
   "properties": {
     "error": {"type": "object", "required": ["code", "message", "requestId"], "properties": {
@@ -396,8 +397,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
       "reason": {"description": "For programs, with invalid_request and conflict.", "type": "string"},
       "position": {"description": "Byte of the body where malformed JSON was seen.", "type": "integer"},
       "state": {"description": "State of the job that is in the way.", "type": "string"},
-      "backupJobId": {"description": "The backup that is in the way.", "type": "string", "format": "uuid"}},
-      "additionalProperties": false}
+      "backupJobId": {"description": "The backup that is in the way.", "type": "string", "format": "uuid"}}}
   }}'),
 
 ('OpenApi', '{"description": "This document.", "type": "object"}'),
@@ -410,7 +410,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["orders"]},
     "engine": {"type": "string", "enum": ["postgresql"], "default": "postgresql", "examples": ["postgresql"]},
-    "postgresVersion": {"type": ["string", "null"], "pattern": "^[1-9][0-9](\\.[0-9]{1,2})?$", "examples": ["15"]},
+    "postgresVersion": {"type": ["string", "null"], "pattern": "^[1-9][0-9]([.][0-9]{1,2})?$", "examples": ["15"]},
     "connectionRef": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$", "examples": ["orders-primary"]},
     "destinationId": {"type": ["string", "null"], "format": "uuid", "x-required-scope": "destinations:write"},
     "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["0 3 * * *"]},
@@ -418,11 +418,11 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   }}'),
 
 ('DatabaseUpdate', '{
-  "description": "Fields that are left out stay as they are; null clears.",
+  "description": "Fields that are left out stay as they are; null clears a field that allows it.",
   "type": "object", "additionalProperties": false, "minProperties": 1,
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["orders"]},
-    "postgresVersion": {"type": ["string", "null"], "pattern": "^[1-9][0-9](\\.[0-9]{1,2})?$", "examples": ["16"]},
+    "postgresVersion": {"type": ["string", "null"], "pattern": "^[1-9][0-9]([.][0-9]{1,2})?$", "examples": ["16"]},
     "connectionRef": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$", "examples": ["orders-primary"]},
     "destinationId": {"type": ["string", "null"], "format": "uuid", "x-required-scope": "destinations:write"},
     "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["30 2 * * 0"]},
@@ -435,14 +435,14 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["offsite"]},
     "provider": {"type": "string", "enum": ["local", "s3", "minio", "gcs", "wasabi", "b2"], "examples": ["s3"]},
-    "uri": {"description": "Without user, password or query.", "type": "string", "maxLength": 500, "pattern": "^[a-z][a-z0-9+.-]*://[A-Za-z0-9._~/-]+$", "examples": ["s3://acme-backups/prod"]},
+    "uri": {"description": "Without user, password or query.", "type": "string", "maxLength": 500, "pattern": "^[a-z][a-z0-9+.-]*://[A-Za-z0-9._~-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$", "examples": ["s3://acme-backups/prod"]},
     "region": {"type": ["string", "null"], "pattern": "^[a-z0-9-]{1,50}$", "examples": ["eu-central-1"]},
     "credentialRef": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$", "examples": ["s3-writer"]},
     "retentionFloorDays": {"type": "integer", "minimum": 0, "maximum": 36500, "default": 0, "examples": [30]}
   }}'),
 
 ('DestinationUpdate', '{
-  "description": "Fields that are left out stay as they are; null clears. Provider and uri never change: backups are kept there.",
+  "description": "Fields that are left out stay as they are; null clears a field that allows it. Provider and uri never change: backups are kept there.",
   "type": "object", "additionalProperties": false, "minProperties": 1,
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["offsite"]},
@@ -469,7 +469,10 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "mode": {"type": "string", "enum": ["new_database", "in_place", "new_cluster"], "examples": ["new_database"]},
     "target": {"description": "Name of where it goes, known to the node; never a connection string.", "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$", "examples": ["drill-host/orders_drill"]},
     "confirmDestructive": {"description": "Must be true for mode in_place, which overwrites.", "type": "boolean", "examples": [false]}
-  }}'),
+  },
+  "allOf": [{
+    "if": {"properties": {"mode": {"const": "in_place"}}},
+    "then": {"required": ["confirmDestructive"], "properties": {"confirmDestructive": {"const": true}, "kind": {"const": "restore"}}}}]}'),
 
 ('EvidenceExportRequest', '{
   "type": "object", "additionalProperties": false,

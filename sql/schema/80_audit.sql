@@ -185,6 +185,12 @@ AS $$
           JOIN described AS d ON d.type = e.payload #>> '{object,type}' AND d.id = e.payload #>> '{object,id}'
          WHERE d.audit_seq < e.seq
         UNION ALL
+        SELECT j.audit_seq, format('job %s does not begin at entry %s', j.id, j.first_seq)
+          FROM walwarden.job AS j
+          LEFT JOIN entry AS e ON e.seq = j.first_seq
+         WHERE j.org_id = chain
+           AND (e.payload #>> '{object,id}' IS DISTINCT FROM j.id::text OR e.payload -> 'before' IS DISTINCT FROM 'null')
+        UNION ALL
         SELECT c.audit_seq, format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq)
           FROM walwarden.credential AS c
           JOIN walwarden.token AS t ON t.id = c.token_id AND t.org_id = chain

@@ -17,11 +17,43 @@ AS $$
                               'message', coalesce(nullif(field, ''), 'the body') || ' ' || message)
 $$;
 
-CREATE FUNCTION walwarden._rest_uuid(value text) RETURNS uuid
+-- What looks like a secret wherever it stands: a token, an address with a
+-- password, a password of a connection string. Whoever hides one better is not
+-- found out.
+CREATE FUNCTION walwarden._holds_secret(value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN value::uuid END
+    SELECT value ~ 'wal_[0-9a-f]{64}'
+           OR value ~* '[a-z][a-z0-9+.-]*://[^/@:[:space:]]*:[^/@[:space:]]+@'
+           OR value ~* '(^|[^a-z0-9])(password|passwd|pwd)"?[[:space:]]*[=:][[:space:]]*[^[:space:]]'
+$$;
+
+-- The first key that stands twice in an object, as a path; NULL when there is none.
+CREATE FUNCTION walwarden._duplicate_key(value json, field text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    member record;
+    found text;
+BEGIN
+    IF json_typeof(value) NOT IN ('object', 'array') THEN
+        RETURN NULL;
+    END IF;
+    FOR member IN SELECT m.path, m.value, count(*) OVER (PARTITION BY m.path) AS times
+                    FROM (SELECT concat_ws('.', nullif(field, ''), o.key), o.value
+                            FROM json_each(CASE json_typeof(value) WHEN 'object' THEN value END) AS o
+                          UNION ALL
+                          SELECT format('%s[%s]', field, a.n - 1), a.value
+                            FROM json_array_elements(CASE json_typeof(value) WHEN 'array' THEN value END) WITH ORDINALITY AS a(value, n)) AS m(path, value) LOOP
+        found := CASE WHEN member.times > 1 THEN member.path ELSE walwarden._duplicate_key(member.value, member.path) END;
+        IF found IS NOT NULL THEN
+            RETURN found;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
 $$;
 
 -- Five fields: minute, hour, day of month, month, day of week (0 or 7: Sunday),
@@ -40,11 +72,11 @@ AS $$
 $$;
 
 CREATE FUNCTION walwarden._is_time(value text) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE STRICT
+    LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$'
+    RETURN value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9]([.][0-9]{1,6})?Z$'
        AND isfinite(value::timestamptz);
 EXCEPTION WHEN data_exception THEN
     RETURN false;
@@ -71,8 +103,11 @@ BEGIN
     END IF;
     kinds := ARRAY(SELECT json_array_elements_text(CASE json_typeof(schema -> 'type') WHEN 'array' THEN schema -> 'type'
                                                         ELSE json_build_array(schema -> 'type') END));
-    IF kind <> ALL (kinds) THEN
+    IF schema -> 'type' IS NOT NULL AND kind <> ALL (kinds) THEN
         RETURN walwarden._schema_fault(field, 'wrong_type', 'is not of type ' || array_to_string(kinds, ' or '));
+    END IF;
+    IF schema -> 'const' IS NOT NULL AND value <> (schema -> 'const')::jsonb THEN
+        RETURN walwarden._schema_fault(field, 'unknown_value', 'is not ' || (schema ->> 'const'));
     END IF;
 
     CASE kind
@@ -97,8 +132,16 @@ BEGIN
                 RETURN problem;
             END IF;
         END LOOP;
-        IF schema -> 'additionalProperties' IS NULL AND value::text ~ 'wal_[0-9a-f]{64}' THEN
-            RETURN walwarden._schema_fault(field, 'secret', 'contains a token; treat it as disclosed and revoke it');
+        FOR member IN SELECT a.rule FROM json_array_elements(schema -> 'allOf') AS a(rule) LOOP
+            IF walwarden._schema_problem(member.rule -> 'if', value, field) IS NULL THEN
+                problem := walwarden._schema_problem(member.rule -> 'then', value, field);
+                IF problem IS NOT NULL THEN
+                    RETURN problem;
+                END IF;
+            END IF;
+        END LOOP;
+        IF schema -> 'properties' IS NULL AND walwarden._holds_secret(value::text) THEN
+            RETURN walwarden._schema_fault(field, 'secret', 'contains a token or a password; treat it as disclosed');
         END IF;
     WHEN 'array' THEN
         IF jsonb_array_length(value) < (schema ->> 'minItems')::integer OR jsonb_array_length(value) > (schema ->> 'maxItems')::integer THEN
@@ -115,8 +158,8 @@ BEGIN
     WHEN 'string' THEN
         IF content ~ E'[\u0001-\u001F\u007F-\u009F]' THEN
             RETURN walwarden._schema_fault(field, 'malformed', 'contains a control character');
-        ELSIF content ~ 'wal_[0-9a-f]{64}' THEN
-            RETURN walwarden._schema_fault(field, 'secret', 'contains a token; treat it as disclosed and revoke it');
+        ELSIF walwarden._holds_secret(content) THEN
+            RETURN walwarden._schema_fault(field, 'secret', 'contains a token or a password; treat it as disclosed');
         ELSIF length(content) < (schema ->> 'minLength')::integer OR length(content) > (schema ->> 'maxLength')::integer
               OR ((schema ->> 'minLength')::integer > 0 AND btrim(content) = '') THEN
             RETURN walwarden._schema_fault(field, 'out_of_range', format('does not have %s to %s characters', coalesce(schema ->> 'minLength', '0'), schema ->> 'maxLength'));
@@ -124,12 +167,10 @@ BEGIN
             RETURN walwarden._schema_fault(field, 'unknown_value', 'is none of: ' || (SELECT string_agg(v, ', ') FROM json_array_elements_text(schema -> 'enum') AS v));
         ELSIF content !~ (schema ->> 'pattern') THEN
             RETURN walwarden._schema_fault(field, 'malformed', 'does not match ' || (schema ->> 'pattern'));
-        ELSIF (CASE schema ->> 'format'
-                   WHEN 'uuid' THEN walwarden._rest_uuid(content) IS NULL
+        ELSIF (CASE schema ->> 'format'      -- not uuid: an id that is none is a missing resource
                    WHEN 'date-time' THEN NOT walwarden._is_time(content)
                    WHEN 'cron' THEN NOT walwarden._is_cron(content) END) THEN
             RETURN walwarden._schema_fault(field, 'malformed', CASE schema ->> 'format'
-                WHEN 'uuid' THEN 'is not a uuid'
                 WHEN 'date-time' THEN 'is not a UTC time like 2026-11-21T17:33:20Z'
                 ELSE 'is not a five-field cron expression' END);
         END IF;

@@ -58,13 +58,21 @@ END
 $$;
 
 -- The same for a missing resource, one of another organisation, and no uuid.
-CREATE FUNCTION walwarden._rest_missing() RETURNS void
+-- field: of the body, when it was not the path that named it.
+CREATE FUNCTION walwarden._rest_missing(field text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM walwarden._rest_fail(404, 'no such resource');
+    PERFORM walwarden._rest_fail(404, 'no such resource', CASE WHEN field IS NULL THEN '{}' ELSE jsonb_build_object('field', field) END);
 END
+$$;
+
+CREATE FUNCTION walwarden._rest_uuid(value text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN value::uuid END
 $$;
 
 -- Node tokens, and those whose role may register nodes: they speak the runner
@@ -161,7 +169,9 @@ BEGIN
             r.max_rows := value::integer;
         ELSE
             key := walwarden._rest_decode_cursor(value);
-            IF key IS NULL OR key ->> 0 IS DISTINCT FROM op.operation OR key ->> 1 IS DISTINCT FROM r.id::text THEN
+            -- the chain is listed by seq, everything else by time and uuid
+            IF key IS NULL OR key ->> 0 IS DISTINCT FROM op.operation OR key ->> 1 IS DISTINCT FROM r.id::text
+               OR (op.list_field = 'entries') <> (walwarden._rest_uuid(key ->> 3) IS NULL) THEN
                 PERFORM walwarden._rest_fail(400, 'the cursor is not one of this list', jsonb_build_object('field', name, 'reason', 'bad_cursor'));
             END IF;
             r.after_at := key ->> 2;
@@ -247,6 +257,34 @@ BEGIN
 END
 $$;
 
+-- Says why a body is not acceptable, naming the field where that can be done: a
+-- key that stands twice, or a number that is no integer.
+CREATE FUNCTION walwarden._rest_refuse_json(body bytea, schema json, error text, error_at integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    sent text;
+    problem jsonb;
+    twice text;
+BEGIN
+    BEGIN
+        sent := convert_from(body, 'UTF8');
+        problem := walwarden._schema_problem(schema, sent::jsonb, '');
+        twice := walwarden._duplicate_key(sent::json, '');
+    EXCEPTION WHEN data_exception OR character_not_in_repertoire OR program_limit_exceeded THEN
+        NULL;   -- not even JSON
+    END;
+    IF twice IS NOT NULL THEN
+        PERFORM walwarden._rest_fail(400, 'a key stands twice', jsonb_build_object('field', btrim(walwarden._shown(twice), '"'), 'reason', 'duplicate_key', 'position', error_at));
+    ELSIF problem IS NOT NULL THEN
+        PERFORM walwarden._rest_fail(400, problem ->> 'message', problem - 'message');
+    END IF;
+    PERFORM walwarden._rest_fail(400, 'the body is not acceptable JSON: ' || error, jsonb_build_object(
+        'field', 'body', 'reason', 'malformed_json', 'position', error_at));
+END
+$$;
+
 -- The body as canonical JSON that meets the operation's schema, and the scopes
 -- that its properties need. No body at all is an empty object.
 CREATE FUNCTION walwarden._rest_body(op walwarden.rest_operation, body bytea) RETURNS text
@@ -262,18 +300,19 @@ BEGIN
         PERFORM walwarden._rest_fail(413, 'the body has more than 64 KiB');
     END IF;
     SELECT * INTO parsed FROM walwarden._canonical_json(CASE octet_length(body) WHEN 0 THEN '{}' ELSE body END);
-    IF parsed.error IS NOT NULL THEN
-        PERFORM walwarden._rest_fail(400, 'the body is not acceptable JSON: ' || parsed.error, jsonb_build_object(
-            'field', 'body', 'reason', 'malformed_json', 'position', parsed.error_at));
-    END IF;
     schema := walwarden._schema(op.request);
+    IF parsed.error IS NOT NULL THEN
+        PERFORM walwarden._rest_refuse_json(body, schema, parsed.error, parsed.error_at);
+    END IF;
+    -- null sets nothing in what is new, and clears in what there is
+    PERFORM walwarden._rest_require_scope(p.value ->> 'x-required-scope')
+       FROM json_each(schema -> 'properties') AS p
+      WHERE p.value ->> 'x-required-scope' IS NOT NULL
+        AND CASE op.method WHEN 'POST' THEN parsed.canonical::jsonb ->> p.key IS NOT NULL ELSE parsed.canonical::jsonb ? p.key END;
     problem := walwarden._schema_problem(schema, parsed.canonical::jsonb, '');
     IF problem IS NOT NULL THEN
         PERFORM walwarden._rest_fail(400, problem ->> 'message', problem - 'message');
     END IF;
-    PERFORM walwarden._rest_require_scope(p.value ->> 'x-required-scope')
-       FROM json_each(schema -> 'properties') AS p
-      WHERE p.value ->> 'x-required-scope' IS NOT NULL AND parsed.canonical::jsonb ? p.key;
     RETURN parsed.canonical;
 END
 $$;
@@ -316,7 +355,7 @@ BEGIN
     oldest := clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval;
     SELECT * INTO known FROM walwarden.idempotency_key AS k WHERE k.token_id = r.token_id AND k.key_hash = key_digest AND k.created_at > oldest;
     IF FOUND THEN
-        IF known.request_hash <> request_digest THEN
+        IF known.request_hash IS DISTINCT FROM request_digest THEN
             PERFORM walwarden._rest_fail(409, 'the key was used for another request', jsonb_build_object(
                 'reason', 'idempotency_key_reused', 'nextAction', 'Send a new key with a new request.'));
         END IF;
@@ -328,10 +367,17 @@ BEGIN
     PERFORM walwarden._take_org_lock(r.org_id);
     answer := walwarden._rest_handle(walwarden._rest_handler(op.operation), r);
 
-    -- where this token's keys have grown old, they make room
-    DELETE FROM walwarden.idempotency_key AS k WHERE k.token_id = r.token_id AND k.created_at <= oldest;
-    INSERT INTO walwarden.idempotency_key (token_id, key_hash, request_hash, body, created_at)
-    VALUES (r.token_id, key_digest, request_digest, answer, clock_timestamp());
+    -- A row under this key is too old to count, or, where the snapshot is fixed, not
+    -- seen and so a serialization failure. For each new key some old ones go.
+    INSERT INTO walwarden.idempotency_key AS k (token_id, key_hash, request_hash, body, created_at)
+    VALUES (r.token_id, key_digest, request_digest, answer, clock_timestamp())
+        ON CONFLICT ON CONSTRAINT idempotency_key_pkey DO UPDATE
+       SET request_hash = EXCLUDED.request_hash, body = EXCLUDED.body, created_at = EXCLUDED.created_at
+     WHERE k.created_at <= oldest;
+    DELETE FROM walwarden.idempotency_key AS k
+     USING (SELECT f.token_id, f.key_hash FROM walwarden.idempotency_key AS f
+             WHERE f.created_at <= oldest ORDER BY f.created_at LIMIT 10 FOR UPDATE SKIP LOCKED) AS old
+     WHERE k.token_id = old.token_id AND k.key_hash = old.key_hash;
 END
 $$;
 
@@ -357,9 +403,13 @@ BEGIN
     IF state ~ '^WW[0-9]{3}$' THEN
         status := substr(state, 3)::integer;
         extra := detail::jsonb;
+    ELSIF r.request_id IS NULL AND state = '22023' THEN     -- from _rest_request()
+        status := 431;
+        message := 'the header fields are too large';
+        r.request_id := replace(gen_random_uuid()::text, '-', '');
     ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
         status := 503;
-        message := CASE state WHEN '25006' THEN 'this is a read-only standby' ELSE 'the database is busy; try again' END;
+        message := CASE WHEN state = '25006' AND pg_is_in_recovery() THEN 'this is a read-only standby' WHEN state = '25006' THEN 'the transaction is read-only' ELSE 'the database is busy; try again' END;
     ELSE
         RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
         status := 500;
@@ -383,13 +433,15 @@ BEGIN
 END
 $$;
 
--- One request. body is NULL for GET and HEAD.
+-- One request. body is NULL where only GET and HEAD are served. The wait for a
+-- lock is short: whoever waits holds a connection that other organisations need.
 CREATE FUNCTION walwarden._rest_serve(body bytea) RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '2s'
 AS $$
 DECLARE
-    r walwarden.rest_request := walwarden._rest_request();
+    r walwarden.rest_request;
     op walwarden.rest_operation;
     answer json;
     status integer;
@@ -401,10 +453,13 @@ DECLARE
     context text;
 BEGIN
     BEGIN
+        r := walwarden._rest_request();
         op := walwarden._rest_route(r);
         r.operation := op.operation;
         r.id := walwarden._rest_uuid(split_part(substr(r.path, 8), '/', array_position(string_to_array(op.template, '/'), '%')));
-        IF op.method = 'GET' THEN
+        IF op.method <> 'GET' AND body IS NULL THEN
+            PERFORM walwarden._rest_fail(405, 'this entry point serves GET and HEAD only', '{"allow": "GET, HEAD"}');
+        ELSIF op.method = 'GET' THEN
             r := walwarden._rest_query(r, op);
             answer := walwarden._rest_handle(walwarden._rest_handler(op.operation), r);
         ELSE
@@ -430,8 +485,10 @@ BEGIN
 END
 $$;
 
+-- VOLATILE, though it only reads: it sets the status, and PostgREST's query for
+-- HEAD does not use its result, so that the planner would leave a STABLE one out.
 CREATE FUNCTION walwarden._v1_get() RETURNS json
-    LANGUAGE sql STABLE
+    LANGUAGE sql
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT walwarden._rest_serve(NULL)
@@ -441,11 +498,11 @@ CREATE FUNCTION walwarden._v1_post(bytea) RETURNS json
     LANGUAGE sql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT walwarden._rest_serve($1)
+    SELECT walwarden._rest_serve(coalesce($1, ''))
 $$;
 
 CREATE FUNCTION walwarden_rest.v1_get() RETURNS json
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden_rest.v1_get() IS
 'Entry point of REST v1 for GET and HEAD, called by PostgREST in a read-only transaction; nginx puts method, path and query into header fields. For roles given grant_rest. Errors: none, every answer is JSON with a status of its own. Example: SELECT walwarden_rest.v1_get();';
 

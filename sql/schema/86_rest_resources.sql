@@ -1,6 +1,7 @@
 -- Handlers of REST v1: profile, destinations, databases. A handler gets the
 -- request, sees only rows of r.org_id, and returns the body of a success. How a
--- resource is shown is a view, so that a list is one statement.
+-- resource is shown is a view, so that a list is one statement; no view has a
+-- volatile function, which would keep the planner from reading one page only.
 
 -- Who did it, for entries that a token causes.
 CREATE FUNCTION walwarden._token_actor(c walwarden.caller) RETURNS jsonb
@@ -47,11 +48,11 @@ CREATE VIEW walwarden._shown_destination AS
                              ELSE 'unverified' END,
                'createdAt', walwarden._iso(d.created_at)) AS item
       FROM walwarden.destination AS d
-      LEFT JOIN LATERAL (SELECT j.id, j.state
+      LEFT JOIN LATERAL (SELECT j.id, j.state, j.fence
                            FROM walwarden.job AS j
                           WHERE j.destination_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
                           ORDER BY j.finished_at DESC LIMIT 1) AS l ON true
-      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = l.id
+      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = l.id AND e.fence = l.fence
      WHERE d.deleted_at IS NULL;
 
 CREATE FUNCTION walwarden._rest_list_destinations(r walwarden.rest_request) RETURNS json
@@ -85,7 +86,7 @@ END
 $$;
 
 -- The destination, for a change or as what a database is to use.
-CREATE FUNCTION walwarden._rest_destination(org_id uuid, id uuid) RETURNS walwarden.destination
+CREATE FUNCTION walwarden._rest_destination(org_id uuid, id uuid, field text DEFAULT NULL) RETURNS walwarden.destination
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -94,10 +95,19 @@ DECLARE
 BEGIN
     SELECT * INTO d FROM walwarden.destination AS f WHERE f.org_id = $1 AND f.id = $2 AND f.deleted_at IS NULL;
     IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
+        PERFORM walwarden._rest_missing(field);
     END IF;
     RETURN d;
 END
+$$;
+
+-- The destination that a body names, or NULL when it names none.
+CREATE FUNCTION walwarden._rest_body_destination(r walwarden.rest_request) RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN r.body ->> 'destinationId' IS NOT NULL
+                THEN (walwarden._rest_destination(r.org_id, walwarden._rest_uuid(r.body ->> 'destinationId'), 'destinationId')).id END
 $$;
 
 CREATE FUNCTION walwarden._rest_name_taken() RETURNS void
@@ -218,7 +228,7 @@ CREATE VIEW walwarden._shown_database AS
                'readiness', json_build_object(
                    'verdict', CASE WHEN e.recoverable_to IS NULL THEN 'unproven' ELSE 'ready' END,
                    'recoverableTo', walwarden._iso(e.recoverable_to),
-                   'rpoMet', e.recoverable_to >= clock_timestamp() - make_interval(secs => d.rpo_seconds)),
+                   'rpoMet', e.recoverable_to >= statement_timestamp() - make_interval(secs => d.rpo_seconds)),
                'createdAt', walwarden._iso(d.created_at), 'updatedAt', walwarden._iso(d.updated_at)) AS item
       FROM walwarden.database AS d
       LEFT JOIN LATERAL (SELECT j.id, j.state, j.queued_at, j.finished_at
@@ -230,8 +240,8 @@ CREATE VIEW walwarden._shown_database AS
                           WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
                           ORDER BY j.queued_at DESC, j.id DESC LIMIT 1) AS l ON true
       LEFT JOIN LATERAL (SELECT v.recoverable_to
-                           FROM walwarden.evidence AS v
-                          WHERE v.database_id = d.id AND v.state = 'verified'
+                           FROM walwarden._standing_evidence AS v
+                          WHERE v.database_id = d.id
                           ORDER BY v.recoverable_to DESC LIMIT 1) AS e ON true
      WHERE d.deleted_at IS NULL;
 
@@ -265,7 +275,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION walwarden._rest_database(org_id uuid, id uuid) RETURNS walwarden.database
+CREATE FUNCTION walwarden._rest_database(org_id uuid, id uuid, field text DEFAULT NULL) RETURNS walwarden.database
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -274,7 +284,7 @@ DECLARE
 BEGIN
     SELECT * INTO d FROM walwarden.database AS f WHERE f.org_id = $1 AND f.id = $2 AND f.deleted_at IS NULL;
     IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
+        PERFORM walwarden._rest_missing(field);
     END IF;
     RETURN d;
 END
@@ -285,9 +295,6 @@ CREATE FUNCTION walwarden._store_database(event text, was walwarden.database, d 
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF d.destination_id IS NOT NULL AND d.deleted_at IS NULL THEN
-        PERFORM walwarden._rest_destination(d.org_id, d.destination_id);
-    END IF;
     IF EXISTS (SELECT FROM walwarden.database AS f
                 WHERE f.org_id = d.org_id AND f.name = d.name AND f.id <> d.id AND f.deleted_at IS NULL) THEN
         PERFORM walwarden._rest_name_taken();
@@ -323,7 +330,7 @@ BEGIN
     d.engine := coalesce(r.body ->> 'engine', 'postgresql');
     d.postgres_version := r.body ->> 'postgresVersion';
     d.connection_ref := r.body ->> 'connectionRef';
-    d.destination_id := r.body ->> 'destinationId';
+    d.destination_id := walwarden._rest_body_destination(r);
     d.schedule := r.body ->> 'schedule';
     d.rpo_seconds := r.body #>> '{objectives,rpoSeconds}';
     d.rto_seconds := r.body #>> '{objectives,rtoSeconds}';
@@ -344,7 +351,9 @@ BEGIN
     d.name := walwarden._field(r.body, 'name', d.name);
     d.postgres_version := walwarden._field(r.body, 'postgresVersion', d.postgres_version);
     d.connection_ref := walwarden._field(r.body, 'connectionRef', d.connection_ref);
-    d.destination_id := walwarden._field(r.body, 'destinationId', d.destination_id::text);
+    IF r.body ? 'destinationId' THEN
+        d.destination_id := walwarden._rest_body_destination(r);
+    END IF;
     d.schedule := walwarden._field(r.body, 'schedule', d.schedule);
     d.rpo_seconds := walwarden._field(r.body -> 'objectives', 'rpoSeconds', d.rpo_seconds::text);
     d.rto_seconds := walwarden._field(r.body -> 'objectives', 'rtoSeconds', d.rto_seconds::text);

@@ -142,14 +142,13 @@ DECLARE
     active uuid;
 BEGIN
     j.database_id := d.id;
-    j.destination_id := coalesce((r.body ->> 'destinationId')::uuid, d.destination_id);
+    j.destination_id := coalesce(walwarden._rest_body_destination(r), d.destination_id);
     j.type := coalesce(r.body ->> 'type', 'full');
     j.reason := r.body ->> 'reason';
     IF j.destination_id IS NULL THEN
         PERFORM walwarden._rest_fail(409, 'the database has no destination', jsonb_build_object(
             'reason', 'no_destination', 'nextAction', 'Give the database a destination, or name one in destinationId.'));
     END IF;
-    PERFORM walwarden._rest_destination(r.org_id, j.destination_id);
     SELECT f.id INTO active FROM walwarden.job AS f WHERE f.database_id = d.id AND f.kind = 'backup' AND NOT f.done;
     IF FOUND THEN
         PERFORM walwarden._rest_fail(409, 'a backup of the database is active already', jsonb_build_object(
@@ -240,20 +239,16 @@ DECLARE
 BEGIN
     j.mode := r.body ->> 'mode';
     j.target := r.body ->> 'target';
-    IF j.mode = 'in_place' AND j.kind = 'drill' THEN
-        PERFORM walwarden._rest_fail(400, 'a drill never goes in place', '{"field": "mode", "reason": "drill_in_place"}');
-    ELSIF j.mode = 'in_place' AND (r.body ->> 'confirmDestructive')::boolean IS NOT TRUE THEN
-        PERFORM walwarden._rest_fail(400, 'a restore in place overwrites the target', jsonb_build_object(
-            'field', 'confirmDestructive', 'reason', 'confirmation_required', 'nextAction', 'Send "confirmDestructive": true.'));
-    END IF;
-    d := walwarden._rest_database(r.org_id, (r.body ->> 'databaseId')::uuid);
+    d := walwarden._rest_database(r.org_id, walwarden._rest_uuid(r.body ->> 'databaseId'), 'databaseId');
     SELECT * INTO b FROM walwarden.job AS f
-     WHERE f.org_id = r.org_id AND f.id = (r.body ->> 'backupJobId')::uuid AND f.kind = 'backup' AND f.database_id = d.id;
+     WHERE f.org_id = r.org_id AND f.id = walwarden._rest_uuid(r.body ->> 'backupJobId') AND f.kind = 'backup' AND f.database_id = d.id;
     IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
+        PERFORM walwarden._rest_missing('backupJobId');
     ELSIF b.state <> 'completed' THEN
         PERFORM walwarden._rest_fail(409, 'the backup is not completed', jsonb_build_object(
             'reason', 'backup_not_completed', 'state', b.state));
+    ELSIF NOT EXISTS (SELECT FROM walwarden.destination AS f WHERE f.id = b.destination_id AND f.deleted_at IS NULL) THEN
+        PERFORM walwarden._rest_fail(409, 'the destination of the backup was deleted', '{"reason": "destination_deleted"}');
     END IF;
     j.database_id := d.id;
     j.destination_id := b.destination_id;
@@ -303,18 +298,23 @@ DECLARE
 BEGIN
     problem := CASE
         WHEN value IS NULL THEN jsonb_build_object('message', what || ' is missing')
-        WHEN length(value::text) > 16384 THEN jsonb_build_object('message', what || ' is too long')
-        ELSE walwarden._schema_problem(walwarden._schema(schema), value, what) END;
+        -- in bytes: an entry of the chain holds this twice, before and after
+        WHEN octet_length(value::text) > 16384 THEN jsonb_build_object('message', what || ' is too long')
+        ELSE coalesce(walwarden._schema_problem(walwarden._schema(schema), value, what),
+                      (SELECT jsonb_build_object('message', format('%s is not acceptable JSON: %s', what, p.error))
+                         FROM walwarden._canonical_json(convert_to(value::text, 'UTF8')) AS p
+                        WHERE p.error IS NOT NULL)) END;
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = problem ->> 'message',
-            HINT = format('At most 16 KiB of JSON as the schema %s describes it; docs/runner.md has examples.', schema);
+            HINT = format('At most 16 KiB of JSON with integers only, as the schema %s describes it; docs/runner.md has examples.', schema);
     END IF;
 END
 $$;
 
--- The job, locked, for the node that holds its lease.
+-- The job, locked, for the node that holds it; a completed one for any node of
+-- the organisation that knows its fence, so that it can be verified again.
 CREATE FUNCTION walwarden._held_job(c walwarden.caller, job_id uuid, fence bigint) RETURNS walwarden.job
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -329,11 +329,12 @@ BEGIN
             ERRCODE = 'undefined_object',
             MESSAGE = format('job %s does not exist', coalesce(job_id::text, 'NULL')),
             HINT = 'Use the job_id that walwarden.claim_job() returned.';
-    ELSIF j.fence IS DISTINCT FROM fence OR j.claimed_by IS DISTINCT FROM walwarden.current_token_id() THEN
+    ELSIF j.fence IS DISTINCT FROM fence
+          OR (j.claimed_by IS DISTINCT FROM walwarden.current_token_id() AND j.state <> 'completed') THEN
         RAISE EXCEPTION USING
             ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('job %s is held by another claim', job_id),
-            HINT = 'Stop working on it: its lease ran out and the job was claimed again.';
+            HINT = 'Stop working on it: another node''s token claimed it, or its lease ran out and it was claimed again with a higher fence.';
     END IF;
     RETURN j;
 END
@@ -399,8 +400,12 @@ BEGIN
             j.fence := was.fence + 1;
             j.claimed_by := walwarden.current_token_id();
             j.claimed_at := clock_timestamp();
+            -- what an earlier attempt reported is not this one's
             j.started_at := NULL;
             j.progress := NULL;
+            j.artifact := NULL;
+            j.validation := NULL;
+            j.error := NULL;
             j.lease := span;
             j.lease_until := j.claimed_at + span;
             j := walwarden._move_job(walwarden._token_actor(c), 'claim', was, j);
@@ -457,6 +462,7 @@ DECLARE
     c walwarden.caller := walwarden._caller();
     was walwarden.job := walwarden._held_job(c, job_id, fence);
     j walwarden.job := was;
+    foreign_part text := CASE was.machine WHEN 'backup' THEN 'validation' ELSE 'artifact' END;
     missing text;
 BEGIN
     IF NOT EXISTS (SELECT FROM walwarden.job_state AS s WHERE s.machine = was.machine AND s.state = _report_job.state) THEN
@@ -468,7 +474,12 @@ BEGIN
     detail := coalesce(detail, '{}');
     PERFORM walwarden._check_report('detail', 'JobReport', detail);
     IF state = was.state THEN
-        RETURN false;   -- a report that is repeated
+        -- a report that is repeated
+        UPDATE walwarden.job AS f SET lease_until = clock_timestamp() + f.lease WHERE f.id = was.id AND NOT f.done;
+        RETURN false;
+    ELSIF NOT EXISTS (SELECT FROM walwarden.job_transition AS t
+                       WHERE t.machine = was.machine AND t.from_state = was.state AND t.to_state = _report_job.state AND t.moved_by = 'runner') THEN
+        PERFORM walwarden._refuse_job_state(was, 'become ' || state);
     END IF;
 
     j.state := state;
@@ -486,10 +497,18 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('a %s that is %s needs detail.%s', j.kind, state, missing),
             HINT = 'Say what came of it; docs/runner.md has examples.';
+    ELSIF nullif(detail -> foreign_part, 'null') IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('a %s has no %s', j.kind, foreign_part),
+            HINT = 'A backup has an artifact, a restore has a validation.';
+    ELSIF state = 'completed' AND j.validation ->> 'result' = 'failed' THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('a %s whose validation failed is not completed', j.kind),
+            HINT = 'Report it as failed, with "retryable": false when the backup is to blame.';
     END IF;
-    IF (walwarden._move_job(walwarden._token_actor(c), 'runner', was, j)).id IS NULL THEN
-        PERFORM walwarden._refuse_job_state(was, 'become ' || state);
-    END IF;
+    PERFORM walwarden._move_job(walwarden._token_actor(c), 'runner', was, j);
     RETURN true;
 END
 $$;
@@ -513,6 +532,7 @@ BEGIN
     e.backup_job_id := j.id;
     e.org_id := j.org_id;
     e.database_id := j.database_id;
+    e.fence := j.fence;
     e.window_id := coalesce(was.window_id, gen_random_uuid());
     e.manifest := evidence -> 'manifest';
     e.result := evidence #>> '{integrityVerification,result}';
@@ -521,11 +541,12 @@ BEGIN
     e.tool := evidence #>> '{integrityVerification,tool}';
     e.recoverable_to := evidence ->> 'recoverableTo';
     e.recoverable_from := coalesce(evidence ->> 'recoverableFrom', evidence ->> 'recoverableTo');
-    IF e.recoverable_from > e.recoverable_to OR e.recoverable_to > clock_timestamp() + interval '1 hour' THEN
+    IF e.recoverable_from > e.recoverable_to OR e.recoverable_from < '1970-01-01 00:00:00+00'
+       OR greatest(e.recoverable_to, e.checked_at) > clock_timestamp() + interval '1 hour' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'recoverableFrom is after recoverableTo, or recoverableTo in the future',
-            HINT = 'They are the first and the last point in time to which this backup can be restored.';
+            MESSAGE = 'recoverableFrom is after recoverableTo, or a time lies in the future',
+            HINT = 'They are the first and the last point in time to which this backup can be restored; checkedAt is when that was checked.';
     ELSIF e.state <> 'unverified' AND (e.checked_at IS NULL OR e.tool IS NULL) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
@@ -542,7 +563,7 @@ BEGIN
                           CASE WHEN was.backup_job_id IS NOT NULL THEN walwarden._evidence_state(was) END, walwarden._evidence_state(e)), j.id);
     INSERT INTO walwarden.evidence SELECT e.*
         ON CONFLICT ON CONSTRAINT evidence_pkey DO UPDATE
-       SET state = e.state, manifest = e.manifest, result = e.result, checked_at = e.checked_at, tool = e.tool,
+       SET fence = e.fence, state = e.state, manifest = e.manifest, result = e.result, checked_at = e.checked_at, tool = e.tool,
            recoverable_from = e.recoverable_from, recoverable_to = e.recoverable_to,
            recorded_by = e.recorded_by, audit_seq = e.audit_seq;
     RETURN true;
@@ -554,19 +575,19 @@ CREATE FUNCTION walwarden.claim_job(
         OUT job_id uuid, OUT kind text, OUT fence bigint, OUT lease_until timestamptz, OUT job jsonb) RETURNS SETOF record
     LANGUAGE C ROWS 1 AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.claim_job(text[], interval) IS
-'Claims the oldest job of the identity''s organisation that is queued or whose lease ran out; no row when there is none. kinds: of backup, restore, drill. lease: 1 second to 1 hour; renew it with heartbeat_job(). fence goes with every further call and is refused once the job was claimed again. Never waits for another node''s claim. For node tokens, in a role given grant_runner. Errors: 42501 no right, 28000 no identity, 22023 bad kinds or lease. Example: SELECT * FROM walwarden.claim_job(''{backup}'');';
+'Claims the oldest job of the identity''s organisation that is queued or whose lease ran out; no row when there is none. kinds: of backup, restore, drill. lease: 1 second to 1 hour; renew it with heartbeat_job(). fence goes with every further call and is refused once the job was claimed again. A job that another node is looking at is skipped; the entry waits for the organisation''s chain, so commit at once, and make one call a transaction. For node tokens, in a role given grant_runner. Errors: 42501 no right, 28000 no identity, 22023 bad kinds or lease, 55P03 chain locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT * FROM walwarden.claim_job(''{backup}'');';
 
 CREATE FUNCTION walwarden.heartbeat_job(job_id uuid, fence bigint, progress jsonb DEFAULT NULL) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.heartbeat_job(uuid, bigint, jsonb) IS
-'Renews the lease of a claimed job and stores its progress, {"percent","bytesDone","bytesTotal","phase"}; NULL leaves it. Returns true. For the node that claimed it. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or done (stop working), 22023 bad progress. Example: SELECT walwarden.heartbeat_job($1, $2, ''{"percent":40}'');';
+'Renews the lease of a claimed job and stores its progress, {"percent","bytesDone","bytesTotal","phase"}; NULL leaves it. Returns true. For the node that claimed it. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or done (stop working), 22023 bad progress, 55P03 row locked for too long. Example: SELECT walwarden.heartbeat_job($1, $2, ''{"percent":40}'');';
 
 CREATE FUNCTION walwarden.report_job(job_id uuid, fence bigint, state text, detail jsonb DEFAULT NULL) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.report_job(uuid, bigint, text, jsonb) IS
-'Moves a claimed job to its next state and renews its lease. detail: {"artifact"} for a completed backup, {"validation"} for a completed restore, {"error"} for failed. Returns false when the job is in that state already. For the node that claimed it. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or no such transition, 22023 bad state or detail. Example: SELECT walwarden.report_job($1, $2, ''running'');';
+'Moves a claimed job to its next state and renews its lease. detail: {"artifact"} for a completed backup, {"validation"} for a completed restore, {"error"} for failed. Returns false when the job is in that state already. For the node that claimed it. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or no such transition, 22023 bad state or detail, 55P03 locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT walwarden.report_job($1, $2, ''running'');';
 
 CREATE FUNCTION walwarden.record_evidence(job_id uuid, fence bigint, evidence jsonb) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.record_evidence(uuid, bigint, jsonb) IS
-'Records what a node found out about a backup: {"manifest","integrityVerification":{"result","checkedAt","tool"},"recoverableFrom","recoverableTo"}, integers only, at most 16 KiB. Recorded again, it replaces what was there; the chain keeps both. Returns whether anything changed. For the node that claimed the backup, while it is running, finalizing or completed. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or wrong state, 22023 bad evidence. Example: SELECT walwarden.record_evidence($1, $2, ''{"manifest":{},"integrityVerification":{"result":"passed","checkedAt":"2026-11-21T17:00:00Z","tool":"pg_verifybackup"},"recoverableTo":"2026-11-21T16:55:00Z"}'');';
+'Records what a node found out about a backup: {"manifest","integrityVerification":{"result","checkedAt","tool"},"recoverableFrom","recoverableTo"}, integers only, at most 16 KiB. Recorded again, it replaces what was there; the chain keeps both. Returns whether anything changed. For the node that claimed the backup, while it is running or finalizing; for every node of the organisation once it is completed. Errors: 42501 no right, 28000 no identity, 42704 unknown job, 55000 claimed again or wrong state, 22023 bad evidence, 55P03 locked for too long, 40001 concurrent append under REPEATABLE READ or SERIALIZABLE. Example: SELECT walwarden.record_evidence($1, $2, ''{"manifest":{},"integrityVerification":{"result":"passed","checkedAt":"2026-11-21T17:00:00Z","tool":"pg_verifybackup"},"recoverableTo":"2026-11-21T16:55:00Z"}'');';

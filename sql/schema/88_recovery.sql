@@ -86,9 +86,8 @@ AS $$
     WITH span AS (
         SELECT e.*, max(e.recoverable_to) OVER (ORDER BY e.recoverable_from, e.recoverable_to DESC, e.backup_job_id
                                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
-          FROM walwarden.evidence AS e
-          JOIN walwarden.job AS j ON j.id = e.backup_job_id
-         WHERE e.database_id = $1 AND e.state = 'verified' AND j.state = 'completed'
+          FROM walwarden._standing_evidence AS e
+         WHERE e.database_id = $1
     ), numbered AS (
         SELECT s.*, count(*) FILTER (WHERE s.reached IS NULL OR s.recoverable_from > s.reached)
                         OVER (ORDER BY s.recoverable_from, s.recoverable_to DESC, s.backup_job_id) AS place
@@ -105,7 +104,7 @@ CREATE FUNCTION walwarden._last_verified(database_id uuid) RETURNS timestamptz
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT max(e.checked_at) FROM walwarden.evidence AS e WHERE e.database_id = $1 AND e.state = 'verified'
+    SELECT max(e.checked_at) FROM walwarden._standing_evidence AS e WHERE e.database_id = $1
 $$;
 
 CREATE FUNCTION walwarden._rest_get_recovery_summary(r walwarden.rest_request) RETURNS json
@@ -129,7 +128,7 @@ BEGIN
                         'failedVerification', count(*) FILTER (WHERE e.state = 'failed'),
                         'withoutEvidence', count(*) FILTER (WHERE e.state IS NULL))
                       FROM walwarden.job AS j
-                      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = j.id
+                      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = j.id AND e.fence = j.fence
                      WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state = 'completed'));
 END
 $$;
@@ -144,10 +143,9 @@ BEGIN
     RETURN json_build_object('databaseId', d.id, 'candidate', (
         SELECT json_build_object('backupJobId', e.backup_job_id,
                                  'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
-                                 'destinationId', j.destination_id)
-          FROM walwarden.evidence AS e
-          JOIN walwarden.job AS j ON j.id = e.backup_job_id AND j.state = 'completed'
-         WHERE e.database_id = d.id AND e.state = 'verified'
+                                 'destinationId', e.destination_id)
+          FROM walwarden._standing_evidence AS e
+         WHERE e.database_id = d.id
          ORDER BY e.recoverable_to DESC, e.recorded_at DESC, e.backup_job_id
          LIMIT 1));
 END
@@ -164,6 +162,7 @@ DECLARE
     anchor walwarden.evidence;
     w record;
     basis json;
+    standing boolean;
     refuted boolean;
     restored boolean;
 BEGIN
@@ -173,7 +172,8 @@ BEGIN
         PERFORM walwarden._rest_missing();
     END IF;
     SELECT * INTO w FROM walwarden._recovery_windows(anchor.database_id) AS f WHERE anchor.backup_job_id = ANY (f.members);
-    IF NOT FOUND THEN
+    standing := FOUND;
+    IF NOT standing THEN
         SELECT anchor.window_id AS id, anchor.recoverable_from AS starts, anchor.recoverable_to AS ends,
                ARRAY[anchor.backup_job_id] AS members, anchor.state AS state INTO w;
     END IF;
@@ -183,30 +183,33 @@ BEGIN
                'integrityVerification', json_build_object('result', e.result, 'checkedAt', walwarden._iso(e.checked_at), 'tool', e.tool),
                'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
                'lastRestore', CASE WHEN t.id IS NOT NULL THEN json_build_object(
-                   'restoreJobId', t.id, 'kind', t.kind, 'state', t.state, 'finishedAt', walwarden._iso(t.finished_at)) END,
+                   'restoreJobId', t.id, 'kind', t.kind, 'state', t.state, 'validation', t.validation ->> 'result',
+                   'finishedAt', walwarden._iso(t.finished_at)) END,
                'auditSeq', e.audit_seq) ORDER BY e.n) FILTER (WHERE e.n <= 1000),
-           bool_or(e.state = 'failed' OR t.state = 'failed'),
-           bool_or(t.state = 'completed')
+           bool_or(e.state = 'failed' OR s.restored IS FALSE),
+           bool_or(s.restored)
       INTO basis, refuted, restored
       FROM (SELECT f.*, u.n FROM unnest(w.members) WITH ORDINALITY AS u(id, n)
               JOIN walwarden.evidence AS f ON f.backup_job_id = u.id) AS e
-      LEFT JOIN LATERAL (SELECT j.id, j.kind, j.state, j.finished_at
+      LEFT JOIN LATERAL (SELECT j.id, j.kind, j.state, j.validation, j.finished_at
                            FROM walwarden.job AS j
                           WHERE j.backup_job_id = e.backup_job_id AND j.kind <> 'backup' AND j.done
-                          ORDER BY j.finished_at DESC LIMIT 1) AS t ON true;
+                          ORDER BY j.finished_at DESC LIMIT 1) AS t ON true
+      LEFT JOIN LATERAL (SELECT f.restored
+                           FROM walwarden._telling_restore AS f
+                          WHERE f.backup_job_id = e.backup_job_id
+                          ORDER BY f.finished_at DESC LIMIT 1) AS s ON true;
 
     RETURN json_build_object(
         'windowId', w.id, 'databaseId', anchor.database_id,
         'from', walwarden._iso(w.starts), 'to', walwarden._iso(w.ends),
-        'verdict', CASE WHEN refuted THEN 'refuted'
-                        WHEN EXISTS (SELECT FROM walwarden._recovery_windows(anchor.database_id) AS f WHERE f.id = w.id) THEN 'proven'
-                        ELSE 'unproven' END,
+        'verdict', CASE WHEN standing THEN 'proven' WHEN refuted THEN 'refuted' ELSE 'unproven' END,
         'basis', basis,
         'notClaimed', array_to_json(array_remove(ARRAY[
             'That the destination still holds the artifacts now: each was last checked at its checkedAt.',
             'That the node''s report is true: it is what the node recorded, and the audit chain holds it unaltered.',
             'That a restore meets the recovery time objective.',
-            CASE WHEN restored IS NOT TRUE THEN 'That a restore was tried: none of these backups has a completed restore or drill as its last.' END], NULL)));
+            CASE WHEN restored IS NOT TRUE THEN 'That a restore was tried: none of these backups has a restore or drill that passed its validation.' END], NULL)));
 END
 $$;
 
@@ -252,7 +255,7 @@ BEGIN
                     'verdict', CASE WHEN e.recoverable_to IS NULL THEN 'unproven' ELSE 'proven' END,
                     'lastVerifiedAt', walwarden._iso(walwarden._last_verified(d.id)),
                     'recoverableTo', walwarden._iso(e.recoverable_to),
-                    'rpoMet', e.recoverable_to >= clock_timestamp() - make_interval(secs => d.rpo_seconds)))::walwarden.rest_item
+                    'rpoMet', e.recoverable_to >= statement_timestamp() - make_interval(secs => d.rpo_seconds)))::walwarden.rest_item
           FROM walwarden.database AS d
           LEFT JOIN LATERAL (SELECT max(f.ends) AS recoverable_to FROM walwarden._recovery_windows(d.id) AS f) AS e ON true
          WHERE d.org_id = r.org_id AND d.deleted_at IS NULL

@@ -9,14 +9,16 @@ AS $$
 DECLARE
     kind text := CASE json_typeof(schema -> 'type') WHEN 'array' THEN schema #>> '{type,0}' ELSE schema ->> 'type' END;
 BEGIN
-    IF schema ->> '$ref' IS NOT NULL THEN
-        RETURN walwarden._schema_example(walwarden._schema(schema ->> '$ref'));
-    ELSIF schema #> '{examples,0}' IS NOT NULL THEN
+    IF schema #> '{examples,0}' IS NOT NULL THEN
         RETURN schema #> '{examples,0}';
+    ELSIF schema ->> '$ref' IS NOT NULL THEN
+        RETURN walwarden._schema_example(walwarden._schema(schema ->> '$ref'));
     ELSIF kind = 'object' THEN
         RETURN coalesce((SELECT json_object_agg(p.key, walwarden._schema_example(p.value)) FROM json_each(schema -> 'properties') AS p), '{}');
     ELSIF kind = 'array' THEN
         RETURN json_build_array(walwarden._schema_example(schema -> 'items'));
+    ELSIF kind IN ('integer', 'boolean') THEN
+        RETURN CASE kind WHEN 'integer' THEN coalesce(schema -> 'minimum', '0') ELSE 'false' END;
     END IF;
     RETURN to_json(CASE schema ->> 'format'
         WHEN 'uuid' THEN '0b6f5a3e-8c1d-4e2f-9a7b-3c4d5e6f7081'
@@ -40,6 +42,13 @@ CREATE FUNCTION walwarden._schema_ref(name text) RETURNS json
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT json_build_object('$ref', '#/components/schemas/' || name)
+$$;
+
+CREATE FUNCTION walwarden._header_ref(name text) RETURNS json
+    LANGUAGE sql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_build_object('$ref', '#/components/headers/' || name)
 $$;
 
 -- What a success answers: the schema, or a page of it.
@@ -83,13 +92,17 @@ AS $$
           FROM unnest(CASE WHEN op.list_field IS NOT NULL THEN '{Limit,Cursor}'::text[]
                            WHEN op.request IS NOT NULL THEN '{IdempotencyKey}' END) AS p
     ), request AS (
-        SELECT walwarden._schema(op.request) AS schema WHERE op.request IS NOT NULL
+        SELECT walwarden._schema(op.request) AS schema WHERE op.request <> 'Nothing'
     ), answer AS (
         SELECT walwarden._members(
             '{description,headers,content}',
             ARRAY[to_json(op.summary),
-                  CASE WHEN op.location IS NOT NULL THEN json_build_object('Location', json_build_object(
-                      'description', '/api/v1' || op.location, 'schema', json_build_object('type', 'string'))) END,
+                  walwarden._members(
+                      '{X-Request-Id,Location,Idempotency-Replayed}',
+                      ARRAY[walwarden._header_ref('X-Request-Id'),
+                            CASE WHEN op.location IS NOT NULL THEN json_build_object(
+                                'description', '/api/v1' || op.location, 'schema', json_build_object('type', 'string')) END,
+                            CASE WHEN op.request IS NOT NULL THEN walwarden._header_ref('Idempotency-Replayed') END]),
                   CASE WHEN op.response IS NOT NULL THEN json_build_object('application/json', json_build_object(
                       'schema', walwarden._answer_schema(op),
                       'example', walwarden._schema_example(walwarden._answer_schema(op)))) END]) AS item
@@ -98,7 +111,7 @@ AS $$
         '{operationId,summary,tags,x-stage,x-required-scope,security,parameters,requestBody,responses}',
         ARRAY[to_json(op.operation), to_json(op.summary), json_build_array(split_part(split_part(op.path, '/', 2), '.', 1)), to_json(op.stage),
               to_json(op.required_scope),
-              CASE WHEN op.stage = 'public' THEN '[]'::json ELSE '[{"bearer": []}]'::json END,
+              CASE WHEN op.stage = 'public' THEN '[]'::json ELSE '[{"bearer": []}, {"header": []}]'::json END,
               (SELECT json_agg(p.item ORDER BY p.n) FROM parameter AS p),
               (SELECT json_build_object(
                           'required', q.schema -> 'required' IS NOT NULL OR q.schema -> 'minProperties' IS NOT NULL,
@@ -128,27 +141,42 @@ AS $$
         'info', json_build_object(
             'title', 'walwarden REST API', 'version', 'v1',
             'summary', 'Protected databases, backups, evidence, restores and recovery.',
+            'description', 'HEAD answers wherever GET does. Answers may get further fields; ignore those that you do not know.',
             'license', json_build_object('name', 'PostgreSQL', 'identifier', 'PostgreSQL')),
         'servers', '[{"url": "/api/v1"}]'::json,
-        'security', '[{"bearer": []}]'::json,
+        'security', '[{"bearer": []}, {"header": []}]'::json,
         'tags', (SELECT json_agg(json_build_object('name', t.name) ORDER BY t.name)
                    FROM (SELECT DISTINCT split_part(split_part(o.path, '/', 2), '.', 1) AS name FROM walwarden.rest_operation AS o) AS t),
         'paths', (SELECT json_object_agg(p.path, p.item ORDER BY p.place, p.path) FROM path AS p),
         'components', json_build_object(
-            'securitySchemes', json_build_object('bearer', json_build_object(
+            'headers', json_build_object(
+                'X-Request-Id', '{"description": "Names the request in the logs.", "schema": {"type": "string"}}'::json,
+                'Idempotency-Replayed', '{"description": "true when the answer is that of an earlier request under the same key.", "schema": {"type": "string", "const": "true"}}'::json,
+                'WWW-Authenticate', '{"description": "Bearer, with error and scope where they apply.", "schema": {"type": "string"}}'::json,
+                'Allow', '{"description": "The methods of the path.", "schema": {"type": "string"}}'::json,
+                'Retry-After', '{"description": "Seconds.", "schema": {"type": "integer"}}'::json),
+            'securitySchemes', json_build_object(
+                'header', '{"type": "apiKey", "in": "header", "name": "X-WallarmApi-Token", "description": "The same token in a header field of its own."}'::json,
+                'bearer', json_build_object(
                 'type', 'http', 'scheme', 'bearer',
                 'description', 'A token of walwarden. Its scopes: '
                     || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden.scope AS s WHERE s.builtin) || '.')),
             'parameters', json_build_object(
                 'Limit', '{"name": "limit", "in": "query", "description": "Items a page.", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 25}}'::json,
                 'Cursor', '{"name": "cursor", "in": "query", "description": "pageInfo.nextCursor of the page before.", "schema": {"type": "string"}}'::json,
-                'IdempotencyKey', '{"name": "Idempotency-Key", "in": "header", "required": true, "description": "A new random value with each request, the same one when it is repeated: within 24 hours the stored answer comes again, with Idempotency-Replayed: true.", "schema": {"type": "string", "minLength": 1, "maxLength": 255}}'::json),
+                'IdempotencyKey', '{"name": "Idempotency-Key", "in": "header", "required": true, "description": "A new random value with each request, the same one when it is repeated: within 24 hours the stored answer comes again, with Idempotency-Replayed: true.", "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}}'::json),
             'responses', (SELECT json_object_agg(e.code, json_build_object(
                                      'description', e.meaning,
+                                     'headers', walwarden._members(
+                                         '{X-Request-Id,WWW-Authenticate,Allow,Retry-After}',
+                                         ARRAY[walwarden._header_ref('X-Request-Id'),
+                                               CASE WHEN e.status IN (401, 403) THEN walwarden._header_ref('WWW-Authenticate') END,
+                                               CASE WHEN e.status = 405 THEN walwarden._header_ref('Allow') END,
+                                               CASE WHEN e.status IN (429, 503) THEN walwarden._header_ref('Retry-After') END]),
                                      'content', json_build_object('application/json', json_build_object('schema', walwarden._schema_ref('Error'))))
                                      ORDER BY e.status)
                             FROM walwarden.rest_error AS e),
-            'schemas', (SELECT json_object_agg(s.name, s.schema ORDER BY s.name) FROM walwarden.rest_schema AS s WHERE s.name NOT IN ('JobReport', 'EvidenceReport'))))
+            'schemas', (SELECT json_object_agg(s.name, s.schema ORDER BY s.name) FROM walwarden.rest_schema AS s WHERE s.name NOT IN ('JobReport', 'EvidenceReport', 'Nothing'))))
 $$;
 
 -- As it is at install time: nothing that it is made of can change afterwards.

@@ -107,7 +107,7 @@ test('a request that is still being worked on is waited for, and then refused', 
   const database = await createDatabase(token)
   const key = crypto.randomUUID()
   // somebody holds the organisation: the first request waits inside
-  const holder = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(6); ROLLBACK;")
+  const holder = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(2); ROLLBACK;")
   await sleep(1000)
   const [first, second] = await Promise.all([
     call('POST', `/databases/${database.id}/backups`, { token, key }),
@@ -120,7 +120,7 @@ test('a request that is still being worked on is waited for, and then refused', 
 
   // longer than anyone waits
   const other = await createDatabase(token)
-  const long = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(14); ROLLBACK;")
+  const long = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(4); ROLLBACK;")
   await sleep(1000)
   const answers = await Promise.all([
     call('POST', `/databases/${other.id}/backups`, { token, key: key + '2' }),

@@ -89,7 +89,14 @@ export const document = (await send('GET', '/openapi.json')).json
 const ajv = new Ajv2020({ strict: false, allErrors: true })
 addFormats(ajv)
 ajv.addFormat('cron', true)
-ajv.addSchema(document, 'api')
+// answers may grow for clients, not unnoticed for us: here their objects are closed
+const closed = (schema) => {
+  if (Array.isArray(schema)) return schema.map(closed)
+  if (schema === null || typeof schema !== 'object') return schema
+  const copy = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, ['examples', 'example', 'if', 'then'].includes(key) ? value : closed(value)]))
+  return copy.properties && !('additionalProperties' in copy) ? { ...copy, additionalProperties: false } : copy
+}
+ajv.addSchema(closed(document), 'api')
 const compiled = new Map()
 const schemaAt = (pointer) => {
   if (!compiled.has(pointer)) compiled.set(pointer, ajv.compile({ $ref: `api#${pointer}` }))

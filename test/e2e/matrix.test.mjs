@@ -113,7 +113,7 @@ for (const op of operations) {
         assert.equal(answer.headers['www-authenticate'], 'Bearer error="insufficient_scope"' + (wanted ? `, scope="${wanted}"` : ''))
       }
       if (kind === 'other org' && answer.status === 404) {
-        const missing = await call(op.method, path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, crypto.randomUUID()), { token: all, body: body && JSON.parse(JSON.stringify(body).replaceAll(ids.backupJobId, crypto.randomUUID())) })
+        const missing = await call(op.method, path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, crypto.randomUUID()), { token: all, body: body && JSON.parse(JSON.stringify(body).replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, () => crypto.randomUUID())) })
         assert.equal(missing.text.replaceAll(missing.json.error.requestId, ''), answer.text.replaceAll(answer.json.error.requestId, ''), 'differs from a missing resource')
       }
       if (kind === 'other org' && op.list_field && answer.status === 200 && op.list_field !== 'entries') {

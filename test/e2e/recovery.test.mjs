@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
 import { createHash } from 'node:crypto'
-import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sql } from './lib.mjs'
+import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql } from './lib.mjs'
 
 let token, node
 before(() => {
@@ -101,8 +101,9 @@ test('drills strengthen a proof, failed ones refute it', async () => {
     assert.equal(started.status, 202, started.text)
     const claimed = await node.claim('{drill}')
     assert.equal(claimed.job.backup.id, job.job_id)
-    for (const state of states) {
-      await node.report(claimed, state, state === 'failed' ? { error: { class: 'checksum', message: 'mismatch', retryable: false } } : state === 'completed' ? { validation: { result: 'passed', checks: [{ name: 'row_counts', result: 'passed' }] } } : {})
+    const retryable = states.at(-1) === true
+    for (const state of states.filter((state) => state !== true)) {
+      await node.report(claimed, state, state === 'failed' ? { error: { class: 'checksum', message: 'mismatch', retryable } } : state === 'completed' ? { validation: { result: 'passed', checks: [{ name: 'row_counts', result: 'passed' }] } } : {})
     }
     return get(`/restores/${started.json.restoreJobId}`)
   }
@@ -120,8 +121,19 @@ test('drills strengthen a proof, failed ones refute it', async () => {
   shown = await proof()
   assert.equal(shown.verdict, 'refuted')
   assert.equal(shown.basis[0].lastRestore.state, 'failed')
-  // what a drill found out says nothing of the summary's evidence
-  assert.equal((await get(`/databases/${database.id}/recovery/summary`)).windows.length, 1)
+  // and nothing else claims it any more
+  assert.deepEqual((await get(`/databases/${database.id}/recovery/summary`)).windows, [])
+  assert.equal((await get(`/databases/${database.id}/recovery/candidate`)).candidate, null)
+  assert.equal((await get(`/databases/${database.id}`)).readiness.verdict, 'unproven')
+
+  // a drill that ran into its node's disk, or out of time, says nothing; one that passes does
+  await drill('failed', true)
+  assert.equal((await proof()).verdict, 'refuted')
+  await drill('downloading', 'verifying', 'manifest_verified', 'restoring', 'finalizing', 'completed')
+  assert.equal((await proof()).verdict, 'proven')
+  await drill('failed', true)
+  assert.equal((await proof()).verdict, 'proven')
+  assert.equal((await proof()).basis[0].lastRestore.state, 'failed')
 })
 
 test('evidence recorded again: a verification that fails closes the window', async () => {
@@ -141,6 +153,35 @@ test('evidence recorded again: a verification that fails closes the window', asy
   evidence.integrityVerification = { result: 'not_run', checkedAt: null, tool: null }
   await node.evidence(job, evidence)
   assert.equal((await get(`/recovery/windows/${windowId}/proof`)).verdict, 'unproven')
+})
+
+test('what an attempt that was given up left behind proves nothing', async () => {
+  const database = await createDatabase(token)
+  const { backupJobId } = (await call('POST', `/databases/${database.id}/backups`, { token })).json
+  const first = await node.claim('{backup}', '1 s')
+  await node.report(first, 'running', { artifact: { name: 'attempt-1', sizeBytes: 1, checksumSha256: 'b'.repeat(64) } })
+  await node.evidence(first, passed(day(1), day(2)))
+  assert.equal((await get(`/databases/${database.id}`)).readiness.verdict, 'unproven', 'it is not completed')
+  await sleep(1200)
+  const second = await node.claim('{backup}')
+  assert.equal(second.job_id, backupJobId)
+  await node.report(second, 'running')
+  await node.report(second, 'finalizing')
+  await assert.rejects(() => node.report(second, 'completed'), /needs detail.artifact/)
+  await node.report(second, 'completed', { artifact: { name: 'attempt-2', sizeBytes: 1, checksumSha256: 'b'.repeat(64) } })
+  const summary = await get(`/databases/${database.id}/recovery/summary`)
+  assert.equal(summary.verdict, 'unproven')
+  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 1 })
+  assert.equal(summary.lastVerifiedAt, null)
+  // another node verifies it again
+  await new Node('recovery').evidence(second, passed(day(1), day(2)))
+  assert.equal((await get(`/databases/${database.id}/recovery/summary`)).verdict, 'proven')
+  // a destination that is deleted takes its claims along
+  assert.equal((await call('PATCH', `/databases/${database.id}`, { token, body: { destinationId: null } })).status, 200)
+  assert.equal((await call('DELETE', `/destinations/${database.destinationId}`, { token })).status, 204)
+  assert.equal((await get(`/databases/${database.id}/recovery/summary`)).verdict, 'unproven')
+  const restore = await call('POST', '/restores', { token, body: { databaseId: database.id, backupJobId, kind: 'drill', mode: 'new_database', target: 'x' } })
+  assert.equal(restore.json.error.reason, 'destination_deleted')
 })
 
 test('evidence names its place in the chain', async () => {
@@ -180,10 +221,12 @@ test('restores: what is refused', async () => {
     assert.equal(answer.status, status, answer.text)
     if (reason) assert.equal(answer.json.error.reason, reason)
   }
-  await refused({}, 400, 'confirmation_required')
-  await refused({ confirmDestructive: false }, 400, 'confirmation_required')
-  await refused({ kind: 'drill', confirmDestructive: true }, 400, 'drill_in_place')
-  await refused({ target: 'postgres://u:p@h/db', mode: 'new_database' }, 400, 'malformed')
+  await refused({}, 400, 'missing')
+  await refused({ confirmDestructive: false }, 400, 'unknown_value')
+  await refused({ kind: 'drill', confirmDestructive: true }, 400, 'unknown_value')
+  await refused({ target: 'postgres://u:p@h/db', mode: 'new_database' }, 400, 'secret')
+  await refused({ target: 'postgres://h/db', mode: 'new_database' }, 400, 'malformed')
+  await refused({ databaseId: 'x', mode: 'new_database' }, 404)
   await refused({ target: undefined, mode: 'new_database' }, 400, 'missing')
   await refused({ databaseId: other.id, mode: 'new_database' }, 404)
   await refused({ backupJobId: crypto.randomUUID(), mode: 'new_database' }, 404)

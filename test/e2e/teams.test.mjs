@@ -70,7 +70,7 @@ test('require_scope and append_audit in a function', async () => {
 test('bad credentials are 401, whatever was asked', async () => {
   const revoked = issue('teams', ['invoices:read'])
   sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${revoked}') ->> 'tokenId')::uuid)`)
-  for (const options of [{ token: revoked }, { token: 'wal_' + 'c'.repeat(64) }, { token: 'wal_x' }, { headers: { 'X-WallarmApi-Token': 'x' } }, { token: reader, headers: { 'X-WallarmApi-Token': writer } }, { headers: { 'X-WallarmAPI-UUID': crypto.randomUUID() } }]) {
+  for (const options of [{ token: revoked }, { token: 'wal_' + 'c'.repeat(64) }, { token: 'wal_x' }, { token: 'wal_bad more' }, { headers: { 'X-WallarmApi-Token': 'x' } }, { token: reader, headers: { 'X-WallarmApi-Token': writer } }, { headers: { 'X-WallarmAPI-UUID': crypto.randomUUID() } }]) {
     for (const path of ['/invoices', '/nothing']) {
       const answer = await rest('GET', path, options)
       if (path === '/invoices') {
