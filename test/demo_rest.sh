@@ -9,7 +9,7 @@ id() { sed -n 's/^{"id" : "\([^"]*\)".*/\1/p'; }
 post='-H "Content-Type: application/json" -H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)"'
 auth='-H "Authorization: Bearer $TOKEN"'
 
-echo "== 11. REST API v1: PostgREST behind nginx. To follow, paste:"
+echo "== 11. REST API v1: PostgREST behind nginx. To try more, paste these; what is shown below has been done already"
 echo "export URL=$URL"
 echo "export TOKEN=$TOKEN"
 

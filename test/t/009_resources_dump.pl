@@ -45,7 +45,7 @@ COMMIT;});
 my $backup = backup();
 # the drill's row gets into a slot before its backup's
 $node->safe_psql('source', 'VACUUM walwarden.job');
-my $drill = $node->safe_psql('source', qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the key') ->> 'restoreJobId'});
+my $drill = $node->safe_psql('source', qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the-key') ->> 'restoreJobId'});
 is($node->safe_psql('source', qq{SELECT (SELECT ctid FROM walwarden.job WHERE id = '$drill') < (SELECT ctid FROM walwarden.job WHERE id = '$backup')}), 't', 'the drill stands before its backup');
 
 for my $format ([ 'plain' ], [ 'inserts', '--inserts' ])
@@ -58,7 +58,7 @@ for my $format ([ 'plain' ], [ 'inserts', '--inserts' ])
 	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr("restored_$name"), '-f', $file ], "$name: restored");
 	is($node->safe_psql("restored_$name", 'SELECT bool_and(ok) FROM walwarden.verify_audit_chain()'), 't', "$name: the chain verifies");
 	is($node->safe_psql("restored_$name", 'SELECT bool_and(ok) FROM walwarden.verify_audit_chain_sql(NULL)'), 't', "$name: in SQL too");
-	is($node->safe_psql("restored_$name", qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the key') ->> 'restoreJobId'}), $drill, "$name: a key answers again");
+	is($node->safe_psql("restored_$name", qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the-key') ->> 'restoreJobId'}), $drill, "$name: a key answers again");
 	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden.job}), '2', "$name: and makes no second job");
 	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden._standing_evidence}), '1', "$name: evidence stands");
 }
