@@ -504,8 +504,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "recoverableTo": {"type": "string", "format": "date-time"}
   }}');
 
--- What each operation is. Its handler is walwarden._rest_ and the operation's
--- name in lower case with underscores; method GET answers HEAD as well.
+-- What each operation is; method GET answers HEAD as well.
 -- request: schema of the body. response: schema of the answer, or of one item
 -- of list_field. location: made from fields of the answer. stage public: open
 -- to everyone, without a token.
@@ -521,10 +520,13 @@ CREATE TABLE walwarden.rest_operation (
     response       text COLLATE "C" REFERENCES walwarden.rest_schema CHECK ((response IS NULL) = (success_status = 204)),
     list_field     text,
     location       text,
-    -- what the router compares: the path with its parameter as a wildcard
+    -- what the router goes by: the path with its parameter as a wildcard, the
+    -- number of slashes, the parameter's place, the function to call
     template       text COLLATE "C" NOT NULL GENERATED ALWAYS AS (regexp_replace(path, '[{][^}]*[}]', '%')) STORED,
     depth          integer NOT NULL GENERATED ALWAYS AS (length(path) - length(replace(path, '/', ''))) STORED,
     parameter      text GENERATED ALWAYS AS (substring(path, '[{]([^}]*)[}]')) STORED,
+    parameter_at   integer GENERATED ALWAYS AS (length(split_part(path, '{', 1)) - length(replace(split_part(path, '{', 1), '/', '')) + 1) STORED,
+    handler        text NOT NULL GENERATED ALWAYS AS ('_rest_' || lower(regexp_replace(operation, '([A-Z])', '_' || chr(92) || '1', 'g'))) STORED,
     UNIQUE (method, path)
 );
 

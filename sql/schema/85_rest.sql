@@ -1,5 +1,7 @@
 -- The router of REST v1. An answer of 400 or more is an error of class WW until
 -- the last moment, so that whatever was done before it is rolled back.
+-- PL/pgSQL on the way of every request, also for what is one expression: it keeps
+-- its plans from one transaction to the next, an SQL function does not.
 
 -- The request. The first fields are filled in by _rest_request(), the others by
 -- the router, for the handler.
@@ -40,13 +42,6 @@ CREATE FUNCTION walwarden._canonical_json(input bytea, OUT canonical text, OUT e
 CREATE FUNCTION walwarden._take_request_lock(id uuid) RETURNS void
     LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'walwarden_take_request_lock';
 
-CREATE FUNCTION walwarden._rest_handler(operation text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT '_rest_' || lower(regexp_replace(operation, '([A-Z])', E'_\\1', 'g'))
-$$;
-
 -- Ends the request with an error answer.
 CREATE FUNCTION walwarden._rest_fail(status integer, message text, extra jsonb DEFAULT '{}') RETURNS void
     LANGUAGE plpgsql
@@ -69,21 +64,25 @@ END
 $$;
 
 CREATE FUNCTION walwarden._rest_uuid(value text) RETURNS uuid
-    LANGUAGE sql IMMUTABLE STRICT
+    LANGUAGE plpgsql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN value::uuid END
+BEGIN
+    RETURN CASE WHEN value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN value::uuid END;
+END
 $$;
 
 -- Node tokens, and those whose role may register nodes: they speak the runner
 -- protocol and open nothing of REST v1.
 CREATE FUNCTION walwarden._speaks_for_node(token_id uuid) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM walwarden.token AS t
+BEGIN
+    RETURN EXISTS (SELECT FROM walwarden.token AS t
                      LEFT JOIN walwarden.role AS r ON r.name = t.role
-                    WHERE t.id = $1 AND (t.kind = 'node' OR r.capabilities @> '{register_nodes}'))
+                    WHERE t.id = $1 AND (t.kind = 'node' OR r.capabilities @> '{register_nodes}'));
+END
 $$;
 
 CREATE FUNCTION walwarden._rest_require_scope(scope text) RETURNS void
@@ -118,7 +117,7 @@ BEGIN
     IF op.stage = 'public' AND op.method = wanted THEN
         RETURN op;
     END IF;
-    IF r.credential <> 'good' THEN
+    IF r.credential IS DISTINCT FROM 'good' THEN
         PERFORM walwarden._rest_fail(401, CASE r.credential WHEN 'none' THEN 'a bearer token is required' ELSE 'invalid or inactive token' END,
                                      jsonb_build_object('nextAction', 'Send a valid token: Authorization: Bearer wal_...'));
     ELSIF op.operation IS NULL THEN
@@ -185,11 +184,13 @@ $$;
 
 -- A cursor is opaque to clients: base64url of [operation, id of the path, at, id].
 CREATE FUNCTION walwarden._rest_encode_cursor(r walwarden.rest_request, at timestamptz, id text) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT translate(encode(convert_to(json_build_array(r.operation, r.id, walwarden._iso(at), id)::text, 'UTF8'), 'base64'),
-                     E'+/=\n', '-_')
+BEGIN
+    RETURN translate(encode(convert_to(json_build_array(r.operation, r.id, walwarden._iso(at), id)::text, 'UTF8'), 'base64'),
+                     E'+/=\n', '-_');
+END
 $$;
 
 -- NULL for what cannot have come from _rest_encode_cursor().
@@ -365,7 +366,7 @@ BEGIN
     END IF;
 
     PERFORM walwarden._take_org_lock(r.org_id);
-    answer := walwarden._rest_handle(walwarden._rest_handler(op.operation), r);
+    answer := walwarden._rest_handle(op.handler, r);
 
     -- A row under this key is too old to count, or, where the snapshot is fixed, not
     -- seen and so a serialization failure. For each new key some old ones go.
@@ -456,12 +457,14 @@ BEGIN
         r := walwarden._rest_request();
         op := walwarden._rest_route(r);
         r.operation := op.operation;
-        r.id := walwarden._rest_uuid(split_part(substr(r.path, 8), '/', array_position(string_to_array(op.template, '/'), '%')));
+        IF op.parameter IS NOT NULL THEN
+            r.id := walwarden._rest_uuid(split_part(substr(r.path, 8), '/', op.parameter_at));
+        END IF;
         IF op.method <> 'GET' AND body IS NULL THEN
             PERFORM walwarden._rest_fail(405, 'this entry point serves GET and HEAD only', '{"allow": "GET, HEAD"}');
         ELSIF op.method = 'GET' THEN
             r := walwarden._rest_query(r, op);
-            answer := walwarden._rest_handle(walwarden._rest_handler(op.operation), r);
+            answer := walwarden._rest_handle(op.handler, r);
         ELSE
             SELECT * INTO answer, replayed FROM walwarden._rest_mutate(op, r, body);
         END IF;
@@ -488,17 +491,21 @@ $$;
 -- VOLATILE, though it only reads: it sets the status, and PostgREST's query for
 -- HEAD does not use its result, so that the planner would leave a STABLE one out.
 CREATE FUNCTION walwarden._v1_get() RETURNS json
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT walwarden._rest_serve(NULL)
+BEGIN
+    RETURN walwarden._rest_serve(NULL);
+END
 $$;
 
 CREATE FUNCTION walwarden._v1_post(bytea) RETURNS json
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT walwarden._rest_serve(coalesce($1, ''))
+BEGIN
+    RETURN walwarden._rest_serve(coalesce($1, ''));
+END
 $$;
 
 CREATE FUNCTION walwarden_rest.v1_get() RETURNS json

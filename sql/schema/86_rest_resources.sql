@@ -13,17 +13,20 @@ AS $$
 $$;
 
 CREATE FUNCTION walwarden._version() RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'walwarden'
+BEGIN
+    RETURN (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'walwarden');
+END
 $$;
 
 CREATE FUNCTION walwarden._rest_get_profile(r walwarden.rest_request) RETURNS json
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_build_object(
+BEGIN
+    RETURN (SELECT json_build_object(
         'org', json_build_object('id', o.id, 'slug', o.slug, 'plan', o.plan),
         'token', json_build_object(
             'id', t.id, 'kind', t.kind, 'scopes', t.scopes,
@@ -33,7 +36,8 @@ AS $$
         'server', json_build_object('walwarden', walwarden._version(), 'postgresql', split_part(current_setting('server_version'), ' ', 1)))
       FROM walwarden.token AS t
       JOIN walwarden.org AS o ON o.id = t.org_id
-     WHERE t.id = r.token_id
+     WHERE t.id = r.token_id);
+END
 $$;
 
 -- Destinations.

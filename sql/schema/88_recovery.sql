@@ -232,16 +232,18 @@ END
 $$;
 
 CREATE FUNCTION walwarden._rest_get_audit_verification(r walwarden.rest_request) RETURNS json
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_build_object(
+BEGIN
+    RETURN (SELECT json_build_object(
         'lastRun', CASE WHEN v.org_id IS NOT NULL THEN json_build_object(
             'finishedAt', walwarden._iso(v.finished_at), 'ok', v.ok, 'entries', v.entries, 'headHash', v.head_hash,
             'firstBadSeq', v.first_bad_seq, 'reason', v.reason) END,
         'ageSeconds', floor(extract(epoch FROM clock_timestamp() - v.finished_at))::bigint)
       FROM (SELECT) AS one
-      LEFT JOIN walwarden.verification AS v ON v.org_id = r.org_id
+      LEFT JOIN walwarden.verification AS v ON v.org_id = r.org_id);
+END
 $$;
 
 CREATE FUNCTION walwarden._rest_list_recoverability(r walwarden.rest_request) RETURNS json
@@ -266,10 +268,11 @@ END
 $$;
 
 CREATE FUNCTION walwarden._rest_get_readiness(r walwarden.rest_request) RETURNS json
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH fact AS (
+BEGIN
+    RETURN (WITH fact AS (
         SELECT pg_is_in_recovery() AS standby, v.ok, v.finished_at,
                (SELECT count(*) FROM walwarden.job AS j
                  WHERE j.org_id = r.org_id AND NOT j.done AND j.state = 'queued'
@@ -297,5 +300,6 @@ AS $$
         'server', json_build_object('walwarden', walwarden._version(),
                                     'postgresql', split_part(current_setting('server_version'), ' ', 1),
                                     'standby', pg_is_in_recovery()))
-      FROM checks AS c
+      FROM checks AS c);
+END
 $$;
