@@ -1,0 +1,79 @@
+-- REST v1 as data: the alpha matrix, handlers, the document; pre_request().
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+BEGIN;
+SELECT no_plan();
+
+-- the alpha matrix, written out here once more
+SELECT set_eq(
+    $$SELECT method, path, operation, required_scope, success_status FROM walwarden.rest_operation WHERE stage = 'alpha'$$,
+    $$VALUES ('GET', '/profile', 'getProfile', NULL, 200),
+             ('GET', '/databases', 'listDatabases', 'databases:read', 200),
+             ('GET', '/databases/{databaseId}', 'getDatabase', 'databases:read', 200),
+             ('GET', '/destinations', 'listDestinations', 'destinations:read', 200),
+             ('GET', '/destinations/{destinationId}', 'getDestination', 'destinations:read', 200),
+             ('GET', '/databases/{databaseId}/backups', 'listDatabaseBackups', 'databases:read', 200),
+             ('POST', '/databases/{databaseId}/backups', 'triggerBackup', 'backups:trigger', 202),
+             ('GET', '/backups/{backupJobId}', 'getBackup', 'databases:read', 200),
+             ('GET', '/evidence', 'listEvidence', 'evidence:read', 200),
+             ('GET', '/evidence/{backupJobId}', 'getEvidence', 'evidence:read', 200),
+             ('POST', '/restores', 'createRestore', 'restores:write', 202),
+             ('GET', '/restores/{restoreJobId}', 'getRestore', 'restores:read', 200),
+             ('GET', '/databases/{databaseId}/recovery/summary', 'getRecoverySummary', 'databases:read', 200),
+             ('GET', '/databases/{databaseId}/recovery/candidate', 'getRecoveryCandidate', 'databases:read', 200),
+             ('GET', '/recovery/windows/{windowId}/proof', 'getRecoveryWindowProof', 'databases:read', 200)$$,
+    'the alpha matrix');
+SELECT is((SELECT count(*) FROM walwarden.rest_operation WHERE stage = 'beta'), 14::bigint, 'beta operations');
+SELECT is((SELECT array_agg(s.name ORDER BY s.name) FROM walwarden.scope AS s
+            WHERE s.builtin AND NOT EXISTS (SELECT FROM walwarden.rest_operation AS o WHERE o.required_scope = s.name)),
+          NULL, 'every scope opens something');
+SELECT has_function('walwarden'::name, handler::name, '{walwarden.rest_request}'::name[]) FROM walwarden.rest_operation;
+SELECT is((SELECT array_agg(p.proname ORDER BY 1) FROM pg_proc AS p
+            WHERE p.pronamespace = 'walwarden'::regnamespace AND p.proname ~ '^_rest_(get|list|create|update|delete|trigger|cancel|dismiss|export)_'
+              AND NOT EXISTS (SELECT FROM walwarden.rest_operation AS o WHERE o.handler = p.proname)), NULL, 'no handler without an operation');
+
+-- the document that is served is the one that is made of the rows
+SELECT is(walwarden._rest_get_open_api(NULL)::text, walwarden._openapi()::text, 'the document is up to date');
+SELECT set_eq(
+    $$SELECT upper(m.key) AS a, p.key AS b, m.value ->> 'operationId' AS c, m.value ->> 'x-required-scope' AS d
+        FROM jsonb_each(walwarden._openapi()::jsonb -> 'paths') AS p, jsonb_each(p.value) AS m$$,
+    $$SELECT method, path, operation, required_scope FROM walwarden.rest_operation$$, 'and has them all');
+-- names that schemas refer to exist
+SELECT is((SELECT array_agg(DISTINCT r[1]) FROM walwarden.rest_schema AS s, regexp_matches(s.schema::text, '"#/components/schemas/(\w+)"', 'g') AS r
+            WHERE NOT EXISTS (SELECT FROM walwarden.rest_schema AS t WHERE t.name = r[1])), NULL, 'references of schemas');
+
+-- secrets by their look, and what only looks a little like one
+SELECT is(walwarden._holds_secret(v), expected, v)
+  FROM (VALUES ('postgres://u:p@h/d', true), ('see https://u:p@h', true), ('host=h password=x', true), ('PASSWORD: x', true), ('{"password": "x"}', true),
+               ('wal_' || repeat('0', 64), true),
+               ('postgres://u@h/d', false), ('s3://bucket/path:with@sign', false), ('http://h:9000/b', false), ('time 12:30 @ home', false),
+               ('password authentication failed for user "x"', false), ('the password was changed', false), ('mailto:ann@acme.example', false),
+               ('wal_' || repeat('0', 63), false), ('', false)) AS v(v, expected);
+
+-- pre_request
+SELECT walwarden.create_org('rest') AS org \gset
+SELECT token FROM walwarden.issue_token('rest', 'x', ARRAY['databases:read']) \gset
+CREATE ROLE pgtap_anon;
+SET ROLE pgtap_anon;
+SELECT lives_ok('SELECT walwarden.pre_request()', 'outside of a request');
+SELECT set_config('request.headers', '{}', true), set_config('request.path', '/invoices', true) \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'without a token');
+SELECT is(walwarden.current_org(), NULL, 'stays anonymous');
+SELECT set_config('request.headers', '{"x-walwarden-token":"wal_x"}', true) \g /dev/null
+SELECT throws_ok('SELECT walwarden.pre_request()', 'PGRST', NULL, 'a bad token');
+SELECT set_config('request.path', p, true) AS path FROM unnest('{/rpc/v1_get,/rpc/v1_post}'::text[]) AS p \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'the router answers for itself');
+SELECT set_config('request.path', '/rpc/v1_get/', true) \g /dev/null
+SELECT throws_ok('SELECT walwarden.pre_request()', 'PGRST', NULL, 'and nobody else');
+SELECT set_config('request.path', '/invoices', true), set_config('request.headers', json_build_object('x-walwarden-token', :'token', 'x-wallarmapi-token', :'token')::text, true) \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'one token in two fields');
+SELECT is(walwarden.current_org(), 'rest', 'is the identity');
+SELECT set_config('request.headers', json_build_object('x-walwarden-token', :'token', 'x-wallarmapi-secret', 'x')::text, true) \g /dev/null
+SELECT throws_ok('SELECT walwarden.pre_request()', 'PGRST', NULL, 'half a pair beside a token');
+SELECT set_config('request.headers', '[1]', true) \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'an array has no header fields');
+RESET ROLE;
+
+SELECT * FROM finish();
+ROLLBACK;
