@@ -48,6 +48,7 @@ typedef struct Parser
 	size_t		nmembers;
 	size_t		members_room;
 	const char *error;
+	const Member *twice;		/* whose key has a twin; valid until members moves */
 } Parser;
 
 static bool parse_value(Parser *p, int depth);
@@ -507,7 +508,10 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 		int			order = compare_keys(p->out, &members[i - 1], &members[i]);
 
 		if (order == 0)
+		{
+			p->twice = &members[i];
 			return fail(p, "duplicate key");
+		}
 		if (order > 0)
 			sorted = false;
 	}
@@ -519,7 +523,10 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 	pfree(work);
 	for (size_t i = 1; i < n; i++)
 		if (compare_keys(p->out, &members[i - 1], &members[i]) == 0)
+		{
+			p->twice = &members[i];
 			return fail(p, "duplicate key");
+		}
 
 	copy = palloc(size);
 	memcpy(copy, p->out + begin, size);
@@ -639,6 +646,14 @@ canonical_render(const char *input, size_t len, size_t limit, CanonicalText *res
 		skip_space(&p);
 		if (p.at != p.len)
 			ok = fail(&p, "something follows the value");
+	}
+	result->twice = NULL;
+	result->twice_len = 0;
+	if (p.twice != NULL)
+	{
+		result->twice_len = p.twice->key_len;
+		result->twice = palloc(p.twice->key_len + 1);
+		memcpy(result->twice, p.out + p.twice->key, p.twice->key_len);
 	}
 	pfree(p.members);
 	if (!ok)

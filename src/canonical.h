@@ -17,6 +17,8 @@ typedef struct CanonicalText
 	size_t		len;
 	const char *error;			/* NULL, or why there is no text; a constant */
 	size_t		error_at;		/* byte of the input where it was seen */
+	char	   *twice;			/* palloc'd: the key that stands twice, when that is the error */
+	size_t		twice_len;
 } CanonicalText;
 
 /*

@@ -183,9 +183,10 @@ walwarden_rest_handle(PG_FUNCTION_ARGS)
 }
 
 /*
- * walwarden._canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer)
+ * walwarden._canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT twice text)
  *
- * The canonical form of JSON from outside, or why it is none and at which byte.
+ * The canonical form of JSON from outside, or why it is none and at which byte;
+ * twice: the key that stands twice in an object, when that is why.
  */
 PG_FUNCTION_INFO_V1(walwarden_canonical_json);
 Datum
@@ -194,8 +195,8 @@ walwarden_canonical_json(PG_FUNCTION_ARGS)
 	bytea	   *input = PG_GETARG_BYTEA_PP(0);
 	TupleDesc	tupdesc;
 	CanonicalText json;
-	Datum		values[3] = {0};
-	bool		nulls[3] = {true, true, true};
+	Datum		values[4] = {0};
+	bool		nulls[4] = {true, true, true, true};
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -209,6 +210,11 @@ walwarden_canonical_json(PG_FUNCTION_ARGS)
 		values[1] = CStringGetTextDatum(json.error);
 		values[2] = Int32GetDatum((int32) json.error_at);
 		nulls[1] = nulls[2] = false;
+		if (json.twice != NULL)
+		{
+			values[3] = PointerGetDatum(cstring_to_text_with_len(json.twice, json.twice_len));
+			nulls[3] = false;
+		}
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -281,15 +281,21 @@ CREATE VIEW walwarden._telling_restore AS
        AND ((j.state = 'completed' AND j.validation ->> 'result' = 'passed')
             OR (j.state = 'failed' AND j.error -> 'retryable' = 'false'::jsonb));
 
--- The evidence that claims of recovery rest on, here alone: verified, of the claim
--- that completed the backup, at a destination that is still there, and not
--- refuted by the last restore that says something.
-CREATE VIEW walwarden._standing_evidence AS
-    SELECT e.*, j.destination_id
+-- Evidence of the claim that holds or completed its backup. What an earlier claim
+-- recorded is in the chain and nowhere else.
+CREATE VIEW walwarden._current_evidence AS
+    SELECT e.*, j.destination_id, j.state AS job_state, j.first_seq, greatest(j.audit_seq, e.audit_seq) AS last_seq
       FROM walwarden.evidence AS e
-      JOIN walwarden.job AS j ON j.id = e.backup_job_id AND j.state = 'completed' AND j.fence = e.fence
-      JOIN walwarden.destination AS d ON d.id = j.destination_id AND d.deleted_at IS NULL
-     WHERE e.state = 'verified'
+      JOIN walwarden.job AS j ON j.id = e.backup_job_id AND j.fence = e.fence;
+
+-- The evidence that claims of recovery rest on, here alone: verified, of a completed
+-- backup, at a destination that is still there, and not refuted by the last restore
+-- that says something.
+CREATE VIEW walwarden._standing_evidence AS
+    SELECT e.*
+      FROM walwarden._current_evidence AS e
+      JOIN walwarden.destination AS d ON d.id = e.destination_id AND d.deleted_at IS NULL
+     WHERE e.state = 'verified' AND e.job_state = 'completed'
        AND (SELECT t.restored FROM walwarden._telling_restore AS t
              WHERE t.backup_job_id = e.backup_job_id
              ORDER BY t.finished_at DESC LIMIT 1) IS NOT FALSE;

@@ -240,7 +240,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "integrityVerification": {"$ref": "#/components/schemas/IntegrityVerification"},
     "recoverableFrom": {"type": "string", "format": "date-time"},
     "recoverableTo": {"type": "string", "format": "date-time"},
-    "recordedAt": {"type": "string", "format": "date-time"},
+    "recordedAt": {"description": "First recorded for this attempt.", "type": "string", "format": "date-time"},
     "audit": {"description": "The entries of the audit chain from the job''s first to its last; headHash is the last one''s.", "type": "object", "required": ["firstSeq", "lastSeq", "headHash"], "properties": {
       "firstSeq": {"type": "integer", "examples": [12]},
       "lastSeq": {"type": "integer", "examples": [18]},
@@ -278,7 +278,7 @@ INSERT INTO walwarden.rest_schema (name, schema) VALUES
     "verdict": {"type": "string", "enum": ["proven", "unproven"], "examples": ["proven"]},
     "windows": {"description": "Newest first, at most 100.", "type": "array", "items": {"$ref": "#/components/schemas/RecoveryWindow"}},
     "lastVerifiedAt": {"type": ["string", "null"], "format": "date-time"},
-    "backups": {"type": "object", "required": ["completed", "verified", "failedVerification", "withoutEvidence"], "properties": {
+    "backups": {"description": "Completed ones, by what their node found when it checked them; the windows count besides whether a restore refuted that, and whether the destination is still there.", "type": "object", "required": ["completed", "verified", "failedVerification", "withoutEvidence"], "properties": {
       "completed": {"type": "integer", "examples": [1]},
       "verified": {"type": "integer", "examples": [1]},
       "failedVerification": {"type": "integer", "examples": [0]},

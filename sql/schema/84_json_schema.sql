@@ -9,6 +9,14 @@ AS $$
     SELECT s.schema FROM walwarden.rest_schema AS s WHERE s.name = replace($1, '#/components/schemas/', '')
 $$;
 
+-- The name of a field from outside, fit for an answer.
+CREATE FUNCTION walwarden._field_name(name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE name WHEN '' THEN '""' ELSE substr(shown, 2, length(shown) - 2) END FROM (SELECT walwarden._shown(name)) AS s(shown)
+$$;
+
 CREATE FUNCTION walwarden._schema_fault(field text, reason text, message text) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -29,33 +37,6 @@ AS $$
            OR value ~* '(^|[^a-z0-9])(password|passwd|pwd)"?[[:space:]]*[=:][[:space:]]*[^[:space:]]'
 $$;
 
--- The first key that stands twice in an object, as a path; NULL when there is none.
-CREATE FUNCTION walwarden._duplicate_key(value json, field text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    member record;
-    found text;
-BEGIN
-    IF json_typeof(value) NOT IN ('object', 'array') THEN
-        RETURN NULL;
-    END IF;
-    FOR member IN SELECT m.path, m.value, count(*) OVER (PARTITION BY m.path) AS times
-                    FROM (SELECT concat_ws('.', nullif(field, ''), o.key), o.value
-                            FROM json_each(CASE json_typeof(value) WHEN 'object' THEN value END) AS o
-                          UNION ALL
-                          SELECT format('%s[%s]', field, a.n - 1), a.value
-                            FROM json_array_elements(CASE json_typeof(value) WHEN 'array' THEN value END) WITH ORDINALITY AS a(value, n)) AS m(path, value) LOOP
-        found := CASE WHEN member.times > 1 THEN member.path ELSE walwarden._duplicate_key(member.value, member.path) END;
-        IF found IS NOT NULL THEN
-            RETURN found;
-        END IF;
-    END LOOP;
-    RETURN NULL;
-END
-$$;
-
 -- Five fields: minute, hour, day of month, month, day of week (0 or 7: Sunday),
 -- each * or a list of numbers and ranges, with a step.
 CREATE FUNCTION walwarden._is_cron(value text) RETURNS boolean
@@ -63,7 +44,8 @@ CREATE FUNCTION walwarden._is_cron(value text) RETURNS boolean
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT count(*) = 5
-           AND coalesce(bool_and(f.field ~ '^([*]|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9][0-9]?)?(,([*]|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9][0-9]?)?)*$'
+           AND coalesce(bool_and(NOT EXISTS (SELECT FROM regexp_matches(f.field, '/([0-9]+)', 'g') AS step(every) WHERE step.every[1]::integer > b.high)
+                        AND f.field ~ '^([*]|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9][0-9]?)?(,([*]|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9][0-9]?)?)*$'
                         AND NOT EXISTS (SELECT FROM regexp_matches(f.field, '(?:^|,)([0-9]{1,2})(?:-([0-9]{1,2}))?', 'g') AS n(range)
                                          WHERE n.range[1]::integer NOT BETWEEN b.low AND b.high
                                             OR n.range[2]::integer NOT BETWEEN n.range[1]::integer AND b.high)), false)
@@ -114,7 +96,7 @@ BEGIN
     WHEN 'object' THEN
         FOR member IN SELECT k.key FROM jsonb_object_keys(value) AS k(key) LOOP
             IF schema -> 'additionalProperties' IS NOT NULL AND schema -> 'properties' -> member.key IS NULL THEN
-                RETURN walwarden._schema_fault(btrim(walwarden._shown(concat_ws('.', nullif(field, ''), member.key)), '"'), 'unknown_field',
+                RETURN walwarden._schema_fault(walwarden._field_name(concat_ws('.', nullif(field, ''), member.key)), 'unknown_field',
                                                'is not a known field');
             END IF;
         END LOOP;

@@ -36,7 +36,7 @@ CREATE FUNCTION walwarden._rest_request() RETURNS walwarden.rest_request
 CREATE FUNCTION walwarden._rest_handle(handler text, r walwarden.rest_request) RETURNS json
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_handle';
 
-CREATE FUNCTION walwarden._canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer)
+CREATE FUNCTION walwarden._canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT twice text)
     LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_canonical_json';
 
 CREATE FUNCTION walwarden._take_request_lock(id uuid) RETURNS void
@@ -157,7 +157,7 @@ BEGIN
         value := substr(pair, length(name) + 2);
         IF op.list_field IS NULL OR name NOT IN ('limit', 'cursor') THEN
             PERFORM walwarden._rest_fail(400, 'unknown query parameter', jsonb_build_object(
-                'field', btrim(walwarden._shown(name), '"'), 'reason', 'unknown_parameter',
+                'field', walwarden._field_name(name), 'reason', 'unknown_parameter',
                 'nextAction', CASE WHEN op.list_field IS NULL THEN 'This operation has no query parameters.' ELSE 'Lists have limit and cursor.' END));
         ELSIF name = ANY (seen) THEN
             PERFORM walwarden._rest_fail(400, 'a query parameter was given twice', jsonb_build_object('field', name, 'reason', 'duplicate'));
@@ -260,25 +260,23 @@ $$;
 
 -- Says why a body is not acceptable, naming the field where that can be done: a
 -- key that stands twice, or a number that is no integer.
-CREATE FUNCTION walwarden._rest_refuse_json(body bytea, schema json, error text, error_at integer) RETURNS void
+CREATE FUNCTION walwarden._rest_refuse_json(body bytea, schema json, error text, error_at integer, twice text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    sent text;
     problem jsonb;
-    twice text;
 BEGIN
+    IF twice IS NOT NULL THEN
+        PERFORM walwarden._rest_fail(400, 'a key stands twice in one object', jsonb_build_object(
+            'field', walwarden._field_name(twice), 'reason', 'duplicate_key', 'position', error_at));
+    END IF;
     BEGIN
-        sent := convert_from(body, 'UTF8');
-        problem := walwarden._schema_problem(schema, sent::jsonb, '');
-        twice := walwarden._duplicate_key(sent::json, '');
+        problem := walwarden._schema_problem(schema, convert_from(body, 'UTF8')::jsonb, '');
     EXCEPTION WHEN data_exception OR character_not_in_repertoire OR program_limit_exceeded THEN
         NULL;   -- not even JSON
     END;
-    IF twice IS NOT NULL THEN
-        PERFORM walwarden._rest_fail(400, 'a key stands twice', jsonb_build_object('field', btrim(walwarden._shown(twice), '"'), 'reason', 'duplicate_key', 'position', error_at));
-    ELSIF problem IS NOT NULL THEN
+    IF problem IS NOT NULL THEN
         PERFORM walwarden._rest_fail(400, problem ->> 'message', problem - 'message');
     END IF;
     PERFORM walwarden._rest_fail(400, 'the body is not acceptable JSON: ' || error, jsonb_build_object(
@@ -303,7 +301,7 @@ BEGIN
     SELECT * INTO parsed FROM walwarden._canonical_json(CASE octet_length(body) WHEN 0 THEN '{}' ELSE body END);
     schema := walwarden._schema(op.request);
     IF parsed.error IS NOT NULL THEN
-        PERFORM walwarden._rest_refuse_json(body, schema, parsed.error, parsed.error_at);
+        PERFORM walwarden._rest_refuse_json(body, schema, parsed.error, parsed.error_at, parsed.twice);
     END IF;
     -- null sets nothing in what is new, and clears in what there is
     PERFORM walwarden._rest_require_scope(p.value ->> 'x-required-scope')

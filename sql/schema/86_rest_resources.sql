@@ -52,11 +52,11 @@ CREATE VIEW walwarden._shown_destination AS
                              ELSE 'unverified' END,
                'createdAt', walwarden._iso(d.created_at)) AS item
       FROM walwarden.destination AS d
-      LEFT JOIN LATERAL (SELECT j.id, j.state, j.fence
+      LEFT JOIN LATERAL (SELECT j.id, j.state
                            FROM walwarden.job AS j
                           WHERE j.destination_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
                           ORDER BY j.finished_at DESC LIMIT 1) AS l ON true
-      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = l.id AND e.fence = l.fence
+      LEFT JOIN walwarden._current_evidence AS e ON e.backup_job_id = l.id
      WHERE d.deleted_at IS NULL;
 
 CREATE FUNCTION walwarden._rest_list_destinations(r walwarden.rest_request) RETURNS json

@@ -454,6 +454,38 @@ BEGIN
 END
 $$;
 
+-- What programs say of themselves, fit to be stored: in one line, and withheld when
+-- it holds a secret. A report must not fail for how an error was worded.
+CREATE FUNCTION walwarden._plain_text(value jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN jsonb_typeof(value) <> 'string' THEN value
+                WHEN walwarden._holds_secret(value #>> '{}') THEN '"(withheld: it held a token or a password)"'
+                ELSE to_jsonb(btrim(regexp_replace(value #>> '{}', E'[\u0001-\u001F\u007F-\u009F]+', ' ', 'g'))) END
+$$;
+
+CREATE FUNCTION walwarden._plain_report(detail jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    path text[];
+BEGIN
+    FOR path IN
+        SELECT '{error,message}'::text[]
+        UNION ALL
+        SELECT ARRAY['validation', 'checks', i::text, 'detail']
+          FROM generate_series(0, jsonb_array_length(CASE jsonb_typeof(detail #> '{validation,checks}') WHEN 'array' THEN detail #> '{validation,checks}' ELSE '[]' END) - 1) AS i
+    LOOP
+        IF detail #> path IS NOT NULL THEN
+            detail := jsonb_set(detail, path, walwarden._plain_text(detail #> path));
+        END IF;
+    END LOOP;
+    RETURN detail;
+END
+$$;
+
 CREATE FUNCTION walwarden._report_job(job_id uuid, fence bigint, state text, detail jsonb) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -471,7 +503,7 @@ BEGIN
             MESSAGE = format('unknown state %s of a %s', walwarden._shown(state), was.kind),
             HINT = 'The states are: ' || (SELECT string_agg(s.state, ', ' ORDER BY s.state) FROM walwarden.job_state AS s WHERE s.machine = was.machine) || '.';
     END IF;
-    detail := coalesce(detail, '{}');
+    detail := walwarden._plain_report(coalesce(detail, '{}'));
     PERFORM walwarden._check_report('detail', 'JobReport', detail);
     IF state = was.state THEN
         -- a report that is repeated
@@ -502,7 +534,7 @@ BEGIN
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('a %s has no %s', j.kind, foreign_part),
             HINT = 'A backup has an artifact, a restore has a validation.';
-    ELSIF state = 'completed' AND j.validation ->> 'result' = 'failed' THEN
+    ELSIF state = 'completed' AND (j.validation ->> 'result' = 'failed' OR j.validation -> 'checks' @> '[{"result": "failed"}]') THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = format('a %s whose validation failed is not completed', j.kind),
@@ -553,7 +585,9 @@ BEGIN
             MESSAGE = 'a verification that ran needs checkedAt and tool',
             HINT = 'Say when and with what it was checked, or give the result not_run.';
     END IF;
-    e.recorded_at := coalesce(was.recorded_at, clock_timestamp());
+    IF was.fence IS DISTINCT FROM j.fence THEN
+        e.recorded_at := clock_timestamp();
+    END IF;
     e.recorded_by := walwarden.current_token_id();
     IF was.backup_job_id IS NOT NULL AND walwarden._evidence_state(e) = walwarden._evidence_state(was) THEN
         RETURN false;
@@ -565,7 +599,7 @@ BEGIN
         ON CONFLICT ON CONSTRAINT evidence_pkey DO UPDATE
        SET fence = e.fence, state = e.state, manifest = e.manifest, result = e.result, checked_at = e.checked_at, tool = e.tool,
            recoverable_from = e.recoverable_from, recoverable_to = e.recoverable_to,
-           recorded_by = e.recorded_by, audit_seq = e.audit_seq;
+           recorded_at = e.recorded_at, recorded_by = e.recorded_by, audit_seq = e.audit_seq;
     RETURN true;
 END
 $$;

@@ -8,11 +8,10 @@ CREATE VIEW walwarden._shown_evidence AS
                'integrityVerification', json_build_object('result', e.result, 'checkedAt', walwarden._iso(e.checked_at), 'tool', e.tool),
                'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
                'recordedAt', walwarden._iso(e.recorded_at),
-               'audit', (SELECT json_build_object('firstSeq', j.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
-                           FROM walwarden.job AS j
-                           JOIN walwarden.audit_entry AS a ON a.org_id = j.org_id AND a.seq = greatest(j.audit_seq, e.audit_seq)
-                          WHERE j.id = e.backup_job_id)) AS item
-      FROM walwarden.evidence AS e;
+               'audit', (SELECT json_build_object('firstSeq', e.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
+                           FROM walwarden.audit_entry AS a
+                          WHERE a.org_id = e.org_id AND a.seq = e.last_seq)) AS item
+      FROM walwarden._current_evidence AS e;
 
 CREATE FUNCTION walwarden._rest_list_evidence(r walwarden.rest_request) RETURNS json
     LANGUAGE plpgsql STABLE
@@ -128,7 +127,7 @@ BEGIN
                         'failedVerification', count(*) FILTER (WHERE e.state = 'failed'),
                         'withoutEvidence', count(*) FILTER (WHERE e.state IS NULL))
                       FROM walwarden.job AS j
-                      LEFT JOIN walwarden.evidence AS e ON e.backup_job_id = j.id AND e.fence = j.fence
+                      LEFT JOIN walwarden._current_evidence AS e ON e.backup_job_id = j.id
                      WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state = 'completed'));
 END
 $$;
@@ -159,14 +158,14 @@ CREATE FUNCTION walwarden._rest_get_recovery_window_proof(r walwarden.rest_reque
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    anchor walwarden.evidence;
+    anchor walwarden._current_evidence;
     w record;
     basis json;
     standing boolean;
     refuted boolean;
     restored boolean;
 BEGIN
-    SELECT e.* INTO anchor FROM walwarden.evidence AS e JOIN walwarden.database AS d ON d.id = e.database_id
+    SELECT e.* INTO anchor FROM walwarden._current_evidence AS e JOIN walwarden.database AS d ON d.id = e.database_id
      WHERE e.org_id = r.org_id AND e.window_id = r.id AND d.deleted_at IS NULL;
     IF NOT FOUND THEN
         PERFORM walwarden._rest_missing();
@@ -190,7 +189,7 @@ BEGIN
            bool_or(s.restored)
       INTO basis, refuted, restored
       FROM (SELECT f.*, u.n FROM unnest(w.members) WITH ORDINALITY AS u(id, n)
-              JOIN walwarden.evidence AS f ON f.backup_job_id = u.id) AS e
+              JOIN walwarden._current_evidence AS f ON f.backup_job_id = u.id) AS e
       LEFT JOIN LATERAL (SELECT j.id, j.kind, j.state, j.validation, j.finished_at
                            FROM walwarden.job AS j
                           WHERE j.backup_job_id = e.backup_job_id AND j.kind <> 'backup' AND j.done

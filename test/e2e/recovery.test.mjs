@@ -173,6 +173,8 @@ test('what an attempt that was given up left behind proves nothing', async () =>
   assert.equal(summary.verdict, 'unproven')
   assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 1 })
   assert.equal(summary.lastVerifiedAt, null)
+  assert.equal((await call('GET', `/evidence/${backupJobId}`, { token })).status, 404, 'nor is it shown')
+  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [backupJobId] } })).status, 404)
   // another node verifies it again
   await new Node('recovery').evidence(second, passed(day(1), day(2)))
   assert.equal((await get(`/databases/${database.id}/recovery/summary`)).verdict, 'proven')

@@ -24,6 +24,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	{
 		if (first.error == NULL || first.data != NULL)
 			abort();
+		if ((first.twice != NULL) != (strcmp(first.error, "duplicate key") == 0))
+			abort();
+		free(first.twice);
 		return 0;
 	}
 	if (first.error != NULL || first.len > LIMIT)

@@ -132,6 +132,9 @@ SELECT throws_ok(format($$SELECT walwarden.record_evidence(%L, 1, '{"manifest":{
 SELECT ok(walwarden.record_evidence(:'wide', 1, jsonb_build_object('manifest', jsonb_build_object('x', repeat(U&'\6F22', 5200 + i)), 'integrityVerification', '{"result":"not_run","checkedAt":null,"tool":null}'::jsonb, 'recoverableTo', '2026-11-20T17:00:00Z')), 'the largest evidence, again') FROM generate_series(1, 3) AS i;
 SELECT ok(walwarden.report_job(:'wide', 1, 'failed', jsonb_build_object('error', jsonb_build_object('class', 'x', 'message', repeat(U&'\6F22', 1000), 'retryable', false))), 'and the end');
 RESET ROLE;
+SELECT is(walwarden._plain_report(v) #>> '{error,message}', expected, 'plain: ' || expected)
+  FROM (VALUES ('{"error":{"message":"connection failed\n\tIs the server running?\n"}}'::jsonb, 'connection failed Is the server running?'),
+               ('{"error":{"message":"option password=x is bad"}}', '(withheld: it held a token or a password)'), ('{"error":{"message":7}}', '7')) AS v(v, expected);
 
 -- views of lists hold no volatile function: a page would cost as much as the list
 SELECT is((SELECT array_agg(DISTINCT v.viewname::text) FROM pg_views AS v
@@ -141,7 +144,7 @@ SELECT is((SELECT array_agg(DISTINCT v.viewname::text) FROM pg_views AS v
 SELECT is(walwarden._is_cron(c), expected, c)
   FROM (VALUES ('* * * * *', true), ('0 3 * * *', true), ('*/15 0-23 1,15 1-12/2 0-7', true), ('59 23 31 12 7', true),
                ('', false), ('* * * *', false), ('* * * * * *', false), ('60 * * * *', false), ('* 24 * * *', false), ('* * 0 * *', false),
-               ('* * 32 * *', false), ('* * * 13 *', false), ('* * * * 8', false), ('5-1 * * * *', false), ('*/0 * * * *', false),
+               ('* * 32 * *', false), ('* * * 13 *', false), ('* * * * 8', false), ('5-1 * * * *', false), ('*/0 * * * *', false), ('*/61 * * * *', false), ('* 0-23/24 * * *', false),
                ('-1 * * * *', false), ('a * * * *', false), ('1,,2 * * * *', false), ('* *  * * *', false), ('@daily', false), ('0 3 * * MON', false)) AS v(c, expected);
 SELECT is(walwarden._is_time(t), expected, t)
   FROM (VALUES ('2026-11-21T17:33:20Z', true), ('2026-11-21T17:33:20.123456Z', true), ('2026-11-21', false), ('2026-13-21T17:33:20Z', false),
