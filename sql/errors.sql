@@ -387,7 +387,7 @@ SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed')$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed', '{"error":{"class":"Bad Class","message":"x","retryable":true}}')$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running', '{"secret":1}')$$);
-SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'failed', jsonb_build_object('error', jsonb_build_object('class', 'x', 'retryable', true, 'message', 'wal_' || repeat('a', 64))))$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running', jsonb_build_object('artifact', jsonb_build_object('name', 'wal_' || repeat('a', 64), 'sizeBytes', 0, 'checksumSha256', repeat('0', 64))))$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, NULL)$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, '[]')$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"2026-11-21T17:00:00Z"}')$$);
