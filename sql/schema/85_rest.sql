@@ -63,6 +63,19 @@ BEGIN
 END
 $$;
 
+-- A resource as it is shown, when there is one.
+CREATE FUNCTION walwarden._rest_found(item json) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF item IS NULL THEN
+        PERFORM walwarden._rest_missing();
+    END IF;
+    RETURN item;
+END
+$$;
+
 CREATE FUNCTION walwarden._rest_uuid(value text) RETURNS uuid
     LANGUAGE plpgsql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp

@@ -78,14 +78,8 @@ CREATE FUNCTION walwarden._rest_get_destination(r walwarden.rest_request) RETURN
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    item json;
 BEGIN
-    SELECT d.item INTO item FROM walwarden._shown_destination AS d WHERE d.org_id = r.org_id AND d.id = r.id;
-    IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
-    END IF;
-    RETURN item;
+    RETURN walwarden._rest_found((SELECT d.item FROM walwarden._shown_destination AS d WHERE d.org_id = r.org_id AND d.id = r.id));
 END
 $$;
 
@@ -268,14 +262,8 @@ CREATE FUNCTION walwarden._rest_get_database(r walwarden.rest_request) RETURNS j
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    item json;
 BEGIN
-    SELECT d.item INTO item FROM walwarden._shown_database AS d WHERE d.org_id = r.org_id AND d.id = r.id;
-    IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
-    END IF;
-    RETURN item;
+    RETURN walwarden._rest_found((SELECT d.item FROM walwarden._shown_database AS d WHERE d.org_id = r.org_id AND d.id = r.id));
 END
 $$;
 

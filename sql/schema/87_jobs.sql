@@ -114,14 +114,8 @@ CREATE FUNCTION walwarden._rest_get_backup(r walwarden.rest_request) RETURNS jso
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    item json;
 BEGIN
-    SELECT j.item INTO item FROM walwarden._shown_backup AS j WHERE j.org_id = r.org_id AND j.id = r.id;
-    IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
-    END IF;
-    RETURN item;
+    RETURN walwarden._rest_found((SELECT j.item FROM walwarden._shown_backup AS j WHERE j.org_id = r.org_id AND j.id = r.id));
 END
 $$;
 
@@ -217,14 +211,8 @@ CREATE FUNCTION walwarden._rest_get_restore(r walwarden.rest_request) RETURNS js
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    item json;
 BEGIN
-    SELECT j.item INTO item FROM walwarden._shown_restore AS j WHERE j.org_id = r.org_id AND j.id = r.id;
-    IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
-    END IF;
-    RETURN item;
+    RETURN walwarden._rest_found((SELECT j.item FROM walwarden._shown_restore AS j WHERE j.org_id = r.org_id AND j.id = r.id));
 END
 $$;
 

@@ -32,14 +32,8 @@ CREATE FUNCTION walwarden._rest_get_evidence(r walwarden.rest_request) RETURNS j
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    item json;
 BEGIN
-    SELECT e.item INTO item FROM walwarden._shown_evidence AS e WHERE e.org_id = r.org_id AND e.backup_job_id = r.id;
-    IF NOT FOUND THEN
-        PERFORM walwarden._rest_missing();
-    END IF;
-    RETURN item;
+    RETURN walwarden._rest_found((SELECT e.item FROM walwarden._shown_evidence AS e WHERE e.org_id = r.org_id AND e.backup_job_id = r.id));
 END
 $$;
 
