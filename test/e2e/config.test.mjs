@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { test, before, after } from 'node:test'
-import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, freePort, issue, send, sendRaw, sleep, sql, startProgram } from './lib.mjs'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, freePort, holdOrganisation, issue, send, sendRaw, sql, startProgram } from './lib.mjs'
 
 const work = process.env.WORK
 const children = []
@@ -83,15 +83,11 @@ test('nobody behind nginx is 503 in the right form', async () => {
 test('a database that takes too long is 503', async () => {
   sql('ALTER ROLE web_anon SET statement_timeout = 1000')
   const url = await postgrest('timeout')
-  const holder = sql('SELECT 1')
-  assert.equal(holder, '1')
-  const { sqlAsync } = await import('./lib.mjs')
-  const long = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('config', '8 days'); SELECT pg_sleep(3); ROLLBACK;")
-  await sleep(500)
+  const long = await holdOrganisation('config', 4)
   const answer = await send('POST', `/databases/${database.id}/backups`, { url, token })
   assert.equal(answer.status, 503, answer.text)
   checkAnswer('POST', `/databases/${database.id}/backups`, answer)
-  await long
+  await long.done
   sql('ALTER ROLE web_anon RESET statement_timeout')
 })
 

@@ -62,6 +62,7 @@ test(`fuzz for ${seconds} s`, async () => {
   const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })))
   const counts = {}
   let requests = 0
+  let busy = 0
 
   async function one () {
     const { path: template, method: proper, operation } = pick(operations)
@@ -91,6 +92,8 @@ test(`fuzz for ${seconds} s`, async () => {
       throw error
     }
     const what = `seed ${seed}: ${method} ${path} ${JSON.stringify({ ...options, token: tokens.indexOf(token), body: body?.toString('latin1') })}: ${answer.status} ${answer.text}`
+    // on a machine that stands still a lock is not had in time, which says so
+    if (answer.status === 503 && answer.text.includes('the database is busy') && ++busy < 10) return
     assert.ok(answer.status < 500, what)
     counts[answer.status] = (counts[answer.status] ?? 0) + 1
     try {

@@ -1,7 +1,7 @@
 // A change happens exactly once, however often and however concurrently it is sent.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, call, createDatabase, createOrg, issue, sleep, sql, sqlAsync } from './lib.mjs'
+import { allScopes, call, createDatabase, createOrg, hold, holdOrganisation, issue, sleep, sql } from './lib.mjs'
 
 let token
 before(() => {
@@ -107,26 +107,24 @@ test('a request that is still being worked on is waited for, and then refused', 
   const database = await createDatabase(token)
   const key = crypto.randomUUID()
   // somebody holds the organisation: the first request waits inside
-  const holder = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(2); ROLLBACK;")
-  await sleep(1000)
+  const holder = await holdOrganisation('once', 1)
   const [first, second] = await Promise.all([
     call('POST', `/databases/${database.id}/backups`, { token, key }),
     sleep(300).then(() => call('POST', `/databases/${database.id}/backups`, { token, key }))
   ])
-  await holder
+  await holder.done
   assert.equal(first.status, 202)
   assert.equal(second.status, 202)
   assert.equal(second.text, first.text)
 
   // longer than anyone waits
   const other = await createDatabase(token)
-  const long = sqlAsync("BEGIN; SELECT walwarden.set_org_retention('once', '8 days'); SELECT pg_sleep(4); ROLLBACK;")
-  await sleep(1000)
+  const long = await holdOrganisation('once', 4)
   const answers = await Promise.all([
     call('POST', `/databases/${other.id}/backups`, { token, key: key + '2' }),
     sleep(300).then(() => call('POST', `/databases/${other.id}/backups`, { token, key: key + '2' }))
   ])
-  await long
+  await long.done
   assert.equal(answers[0].status, 503)
   assert.equal(answers[0].headers['retry-after'], '1')
   // the second had its turn when the first gave up, or was told that it had not
@@ -139,11 +137,10 @@ test('the key alone held for longer is 409', async () => {
   const database = await createDatabase(token)
   const key = crypto.randomUUID()
   const lock = sql(`SELECT encode(substr(sha256(uuid_send((walwarden.introspect_token('${token}') ->> 'tokenId')::uuid) || sha256('${key}')), 1, 16), 'hex')::uuid`)
-  const holder = sqlAsync(`BEGIN; SELECT walwarden._take_request_lock('${lock}'); SELECT pg_sleep(12); COMMIT;`)
-  await sleep(500)
+  const holder = await hold(0x5743, `SELECT walwarden._take_request_lock('${lock}'); SELECT pg_sleep(12)`)
   const answer = await call('POST', `/databases/${database.id}/backups`, { token, key })
   assert.equal(answer.status, 409, answer.text)
   assert.equal(answer.json.error.reason, 'request_in_progress')
-  await holder
+  await holder.done
   assert.equal((await call('POST', `/databases/${database.id}/backups`, { token, key })).status, 202)
 })

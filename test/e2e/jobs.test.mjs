@@ -41,11 +41,11 @@ test('an expired lease is claimed again; the late node is refused', async () => 
   const { backupJobId } = (await call('POST', `/databases/${database.id}/backups`, { token })).json
   const early = new Node('jobs')
   const late = new Node('jobs')
-  const first = await early.claim('{backup}', '1 s')
+  const first = await early.claim('{backup}', '5 s')
   assert.equal(first.job_id, backupJobId)
   await early.report(first, 'running')
   assert.equal(await late.claim('{backup}'), null, 'the lease holds')
-  await sleep(1200)
+  await sleep(5200)
   const second = await late.claim('{backup}')
   assert.equal(second.job_id, backupJobId)
   assert.equal(second.fence, first.fence + 1)

@@ -242,3 +242,12 @@ export function freePort () {
 }
 
 export const sleep = promisify(setTimeout)
+
+// Runs statements that take a lock of a class of src/lock.c and then sleep; done
+// settles when they end. Returns once the lock is held.
+export async function hold (lockClass, statements) {
+  const done = sqlAsync(`BEGIN; ${statements}; ROLLBACK;`)
+  while (sql(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = ${lockClass} AND granted`) === '0') await sleep(50)
+  return { done }
+}
+export const holdOrganisation = (slug, seconds) => hold(0x5742, `SELECT walwarden.set_org_retention('${slug}', '8 days'); SELECT pg_sleep(${seconds})`)
