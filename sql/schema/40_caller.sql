@@ -28,14 +28,22 @@ AS $$
                                   'wal_[0-9A-Fa-f]{16,}', 'wal_...', 'g')) AS s(safe)
 $$;
 
+-- Whether a role of the server was given one of these kinds, and has it still.
+CREATE FUNCTION walwarden._is_granted(role name, kinds text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM walwarden.role_grant AS g
+                    WHERE g.kind = ANY ($2) AND g.role = $1 AND g.revoked_at IS NULL)
+$$;
+
 -- Roles through which many people come: authenticators and REST roles. None of
 -- them is a member's role.
 CREATE FUNCTION walwarden._speaks_for_many(role name) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM walwarden.role_grant AS g
-                    WHERE g.kind IN ('authenticator', 'rest') AND g.role = $1 AND g.revoked_at IS NULL)
+    SELECT walwarden._is_granted($1, '{authenticator,rest}')
 $$;
 
 -- The caller's active memberships. A verified subject is the person, whatever

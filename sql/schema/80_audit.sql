@@ -38,6 +38,15 @@ BEGIN
 END
 $$;
 
+-- Who did it, for entries that a token causes.
+CREATE FUNCTION walwarden._token_actor(c walwarden.caller) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('kind', 'token', 'role', c.role, 'tokenId', walwarden.current_token_id(),
+                              'subject', walwarden.current_subject())
+$$;
+
 CREATE FUNCTION walwarden._append_audit(kind text, payload jsonb, job_id uuid, org text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -49,9 +58,8 @@ DECLARE
 BEGIN
     SELECT o.id INTO chain FROM walwarden.org AS o WHERE o.slug = coalesce(org, walwarden.current_org());
     IF chain = walwarden.current_org_id()
-       AND EXISTS (SELECT FROM walwarden.role_grant AS g WHERE g.kind = 'rest' AND g.role = c.role AND g.revoked_at IS NULL) THEN
-        actor := jsonb_build_object('kind', 'token', 'role', c.role, 'tokenId', walwarden.current_token_id(),
-                                    'subject', walwarden.current_subject());
+       AND walwarden._is_granted(c.role, '{rest}') THEN
+        actor := walwarden._token_actor(c);
     ELSIF org IS NULL AND chain IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',

@@ -18,7 +18,7 @@ CREATE TYPE walwarden.rest_request AS (
     operation       text,
     id              uuid,       -- the path's parameter; NULL when it is no uuid
     max_rows        integer,    -- of a page
-    after_at        timestamptz,    -- where the page begins: after this key
+    after_at        timestamptz,    -- where the page begins: after this key, never NULL
     after_id        text,
     body            jsonb
 );
@@ -162,6 +162,9 @@ DECLARE
     key json;
 BEGIN
     r.max_rows := 25;
+    -- the chain is listed from its first seq on, everything else from the newest
+    r.after_at := 'infinity';
+    r.after_id := CASE op.list_field WHEN 'entries' THEN '0' ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
     IF r.query IS NULL THEN
         RETURN r;
     END IF;

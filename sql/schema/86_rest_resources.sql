@@ -3,15 +3,6 @@
 -- resource is shown is a view, so that a list is one statement; no view has a
 -- volatile function, which would keep the planner from reading one page only.
 
--- Who did it, for entries that a token causes.
-CREATE FUNCTION walwarden._token_actor(c walwarden.caller) RETURNS jsonb
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object('kind', 'token', 'role', c.role, 'tokenId', walwarden.current_token_id(),
-                              'subject', walwarden.current_subject())
-$$;
-
 CREATE FUNCTION walwarden._version() RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -68,7 +59,7 @@ BEGIN
         SELECT (d.created_at, d.id::text, d.item)::walwarden.rest_item
           FROM walwarden._shown_destination AS d
          WHERE d.org_id = r.org_id
-           AND (d.created_at, d.id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (d.created_at, d.id) < (r.after_at, r.after_id::uuid)
          ORDER BY d.created_at DESC, d.id DESC
          LIMIT r.max_rows + 1));
 END
@@ -252,7 +243,7 @@ BEGIN
         SELECT (d.created_at, d.id::text, d.item)::walwarden.rest_item
           FROM walwarden._shown_database AS d
          WHERE d.org_id = r.org_id
-           AND (d.created_at, d.id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (d.created_at, d.id) < (r.after_at, r.after_id::uuid)
          ORDER BY d.created_at DESC, d.id DESC
          LIMIT r.max_rows + 1));
 END

@@ -104,7 +104,7 @@ BEGIN
         SELECT (j.queued_at, j.id::text, j.item)::walwarden.rest_item
           FROM walwarden._shown_backup AS j
          WHERE j.database_id = d.id
-           AND (j.queued_at, j.id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (j.queued_at, j.id) < (r.after_at, r.after_id::uuid)
          ORDER BY j.queued_at DESC, j.id DESC
          LIMIT r.max_rows + 1));
 END
@@ -201,7 +201,7 @@ BEGIN
         SELECT (j.queued_at, j.id::text, j.item)::walwarden.rest_item
           FROM walwarden._shown_restore AS j
          WHERE j.org_id = r.org_id
-           AND (j.queued_at, j.id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (j.queued_at, j.id) < (r.after_at, r.after_id::uuid)
          ORDER BY j.queued_at DESC, j.id DESC
          LIMIT r.max_rows + 1));
 END
@@ -256,7 +256,7 @@ CREATE FUNCTION walwarden._require_runner(c walwarden.caller) RETURNS uuid
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM walwarden.role_grant AS g WHERE g.kind = 'runner' AND g.role = c.role AND g.revoked_at IS NULL) THEN
+    IF NOT walwarden._is_granted(c.role, '{runner}') THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
             MESSAGE = format('permission denied for %s', c.door),

@@ -22,7 +22,7 @@ BEGIN
         SELECT (e.recorded_at, e.backup_job_id::text, e.item)::walwarden.rest_item
           FROM walwarden._shown_evidence AS e
          WHERE e.org_id = r.org_id
-           AND (e.recorded_at, e.backup_job_id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (e.recorded_at, e.backup_job_id) < (r.after_at, r.after_id::uuid)
          ORDER BY e.recorded_at DESC, e.backup_job_id DESC
          LIMIT r.max_rows + 1));
 END
@@ -218,7 +218,7 @@ BEGIN
                     'seq', a.seq, 'at', walwarden._iso(a.at), 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,
                     'prevHash', encode(a.prev_hash, 'hex'), 'hash', encode(a.hash, 'hex')))::walwarden.rest_item
           FROM walwarden.audit_entry AS a
-         WHERE a.org_id = r.org_id AND a.seq > coalesce(r.after_id::bigint, 0)
+         WHERE a.org_id = r.org_id AND a.seq > r.after_id::bigint
          ORDER BY a.seq
          LIMIT r.max_rows + 1));
 END
@@ -254,7 +254,7 @@ BEGIN
           FROM walwarden.database AS d
           LEFT JOIN LATERAL (SELECT max(f.ends) AS recoverable_to FROM walwarden._recovery_windows(d.id) AS f) AS e ON true
          WHERE d.org_id = r.org_id AND d.deleted_at IS NULL
-           AND (d.created_at, d.id) < (coalesce(r.after_at, 'infinity'), coalesce(r.after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+           AND (d.created_at, d.id) < (r.after_at, r.after_id::uuid)
          ORDER BY d.created_at DESC, d.id DESC
          LIMIT r.max_rows + 1));
 END
