@@ -19,9 +19,11 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
 
@@ -32,6 +34,7 @@ typedef struct Inner
 	Oid			owner;
 	NameData	door;			/* name of the public function */
 	bool		changes;		/* it is VOLATILE: it changes something */
+	bool		secret;			/* an argument is one: no error shows the statement */
 } Inner;
 
 typedef struct DoorFrame
@@ -66,7 +69,7 @@ is_refusal(const ErrorData *error)
  * door was called with.
  */
 static pg_noinline void
-rethrow(MemoryContext context)
+rethrow(MemoryContext context, bool secret)
 {
 	ErrorData  *error;
 
@@ -78,12 +81,37 @@ rethrow(MemoryContext context)
 		error->message = pstrdup("could not lock a row of walwarden in time");
 		error->hint = pstrdup("Try again; another transaction is changing the same organisation or token. pg_blocking_pids() tells which while you wait.");
 	}
+	if (secret)
+	{
+		error->hide_stmt = true;
+		error->hide_ctx = true;
+		error->context = NULL;
+		FlushErrorState();
+		ReThrowError(error);
+	}
 	if (!is_refusal(error))
 		PG_RE_THROW();
 	FlushErrorState();
 	error->context = NULL;
 	ThrowErrorData(error);
 	pg_unreachable();
+}
+
+static bool
+has_argument(HeapTuple proc, const char *wanted)
+{
+	bool		isnull;
+	Datum		names = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_proargnames, &isnull);
+	Datum	   *elements;
+	int			n;
+
+	if (isnull)
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(names), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		if (strcmp(TextDatumGetCString(elements[i]), wanted) == 0)
+			return true;
+	return false;
 }
 
 /*
@@ -108,6 +136,7 @@ get_inner(FmgrInfo *flinfo)
 	door = (Form_pg_proc) GETSTRUCT(door_tuple);
 	inner->door = door->proname;
 	inner->changes = door->provolatile == PROVOLATILE_VOLATILE;
+	inner->secret = has_argument(door_tuple, "secret");
 	snprintf(NameStr(name), NAMEDATALEN, "_%s", NameStr(door->proname));
 
 	inner_tuple = SearchSysCache3(PROCNAMEARGSNSP, NameGetDatum(&name),
@@ -160,7 +189,7 @@ walwarden_door(PG_FUNCTION_ARGS)
 		SetUserIdAndSecContext(save_userid, save_sec_context);
 		LockTimeout = save_lock_timeout;
 		current_door = frame.outer;
-		rethrow(context);
+		rethrow(context, inner->secret);
 	}
 	PG_END_TRY();
 	SetUserIdAndSecContext(save_userid, save_sec_context);

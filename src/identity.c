@@ -3,7 +3,7 @@
  *		The identity of a transaction: authenticate() sets it, has_scope() and
  *		the current_*() functions read it.
  *
- * Invariants: only identity_take() sets an identity, after a check against the
+ * Invariants: only identity_take_credential() sets an identity, after a check against the
  * latest committed state; it is fixed until the next call;
  * it ends with the transaction, and a subtransaction that rolls back takes its
  * own along; a parallel worker has none and says so instead of answering no.
@@ -121,18 +121,16 @@ refuse_token(void)
 }
 
 /*
- * Make a token's value the identity of the transaction, in place of an earlier
- * one; false, and nothing changed, when the value is not good.
+ * Make a credential the identity of the transaction, in place of an earlier
+ * one; false, and nothing changed, when it is not good.
  */
-bool
-identity_take(const char *value, size_t len)
+static bool
+identity_take_credential(const char *kind, const uint8 *fingerprint)
 {
 	MemoryContext memory;
 	MemoryContext save;
 	Identity   *identity;
 	Snapshot	snapshot;
-
-	caller_note_claims();
 
 	/* owned by the transaction only once the token has proved good */
 	memory = AllocSetContextCreate(CurrentMemoryContext, "walwarden identity", ALLOCSET_SMALL_SIZES);
@@ -140,7 +138,7 @@ identity_take(const char *value, size_t len)
 	identity = palloc0(sizeof(Identity));
 	identity->memory = memory;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	standing_of_value(value, len, snapshot, &identity->standing);
+	standing_of_credential(kind, fingerprint, snapshot, &identity->standing);
 	MemoryContextSwitchTo(save);
 	if (identity->standing.state == TOKEN_ACTIVE)
 		usage_note(&identity->standing.token_id, snapshot);
@@ -153,6 +151,28 @@ identity_take(const char *value, size_t len)
 	}
 	identity_push(identity);
 	return true;
+}
+
+/* The same for a token's value. */
+bool
+identity_take(const char *value, size_t len)
+{
+	uint8		fingerprint[DIGEST_LEN];
+
+	if (!token_is_well_formed(value, len))
+		return false;
+	token_fingerprint(value, len, fingerprint);
+	return identity_take_credential("bearer", fingerprint);
+}
+
+/* The same for a pair of a UUID and a secret. */
+bool
+identity_take_pair(const char *uuid, const char *secret)
+{
+	uint8		fingerprint[DIGEST_LEN];
+
+	return pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint) &&
+		identity_take_credential("legacy", fingerprint);
 }
 
 /* What the identity of the transaction is and may do; NULL without one. */

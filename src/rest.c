@@ -71,9 +71,10 @@ authenticate_request(Jsonb *headers)
 	legacy_uuid = caller_json_string(headers, "x-wallarmapi-uuid");
 	legacy_secret = caller_json_string(headers, "x-wallarmapi-secret");
 
-	/* a pair opens nothing in this version, and is never passed over */
+	/* half a pair is bad, and so is one beside another credential */
 	if (legacy_uuid != NULL || legacy_secret != NULL)
-		return CREDENTIAL_BAD;
+		return bearer == NULL && token == NULL && legacy_uuid != NULL && legacy_secret != NULL &&
+			identity_take_pair(legacy_uuid, legacy_secret) ? CREDENTIAL_GOOD : CREDENTIAL_BAD;
 	if (bearer != NULL && token != NULL && strcmp(bearer, token) != 0)
 		return CREDENTIAL_BAD;
 	if (bearer == NULL)

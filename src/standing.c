@@ -63,6 +63,12 @@ scope_list_has(const ScopeList *list, const char *name, size_t len)
 	return false;
 }
 
+static bool
+text_is(const text *value, const char *want)
+{
+	return VARSIZE_ANY_EXHDR(value) == strlen(want) && memcmp(VARDATA_ANY(value), want, strlen(want)) == 0;
+}
+
 /* Every scope of the catalogue, by name. */
 static ScopeList
 all_scopes(Snapshot snapshot)
@@ -256,8 +262,7 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	standing->token_id = row_uuid(token, Anum_token_id);
 	standing->org_id = row_uuid(token, Anum_token_org_id);
 	standing->kind = row_text(token, Anum_token_kind);
-	standing->legacy = VARSIZE_ANY_EXHDR(standing->kind) == strlen("legacy") &&
-		memcmp(VARDATA_ANY(standing->kind), "legacy", strlen("legacy")) == 0;
+	standing->legacy = text_is(standing->kind, "legacy");
 	value = row_get(token, Anum_token_expires_at, &isnull);
 	standing->has_expiry = !isnull;
 	standing->expires_at = isnull ? 0 : DatumGetTimestampTz(value);
@@ -302,35 +307,28 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 }
 
 /*
- * Standing of whatever token a bearer value opens. The caller provides a
- * registered snapshot, and treats every state but TOKEN_ACTIVE alike towards
- * whoever presented the value.
+ * Standing of whatever token a credential opens: kind is bearer or legacy. The
+ * caller provides a registered snapshot, and treats every state but TOKEN_ACTIVE
+ * alike towards whoever presented the credential.
  */
 void
-standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing)
+standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snapshot, Standing *standing)
 {
 	Row			credential;
 	Row			token;
 	ScanKeyData key;
-	bytea	   *fingerprint;
+	bytea	   *stored = palloc(VARHDRSZ + DIGEST_LEN);
 	pg_uuid_t	token_id;
 	bool		found;
 	bool		isnull;
-	bool		ended;
+	bool		ended = false;
 
 	memset(standing, 0, sizeof(Standing));
-	if (!token_is_well_formed(value, len))
-	{
-		become(standing, TOKEN_UNKNOWN, "malformed");
-		return;
-	}
-
-	fingerprint = palloc(VARHDRSZ + DIGEST_LEN);
-	SET_VARSIZE(fingerprint, VARHDRSZ + DIGEST_LEN);
-	token_fingerprint(value, len, (uint8 *) VARDATA(fingerprint));
-	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(fingerprint));
-	found = row_find(&credential, "credential", "credential_pkey", 1, &key, snapshot);
-	ended = false;
+	SET_VARSIZE(stored, VARHDRSZ + DIGEST_LEN);
+	memcpy(VARDATA(stored), fingerprint, DIGEST_LEN);
+	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
+	found = row_find(&credential, "credential", "credential_pkey", 1, &key, snapshot) &&
+		text_is(row_text(&credential, Anum_credential_kind), kind);
 	if (found)
 	{
 		Datum		until = row_get(&credential, Anum_credential_valid_until, &isnull);
@@ -352,6 +350,22 @@ standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *st
 	row_close(&token);
 	if (ended && standing->state == TOKEN_ACTIVE)
 		become(standing, TOKEN_EXPIRED, "value renewed");
+}
+
+/* The same for a bearer value as a client presents it. */
+void
+standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing)
+{
+	uint8		fingerprint[DIGEST_LEN];
+
+	if (!token_is_well_formed(value, len))
+	{
+		memset(standing, 0, sizeof(Standing));
+		become(standing, TOKEN_UNKNOWN, "malformed");
+		return;
+	}
+	token_fingerprint(value, len, fingerprint);
+	standing_of_credential("bearer", fingerprint, snapshot, standing);
 }
 
 /*

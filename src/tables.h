@@ -63,9 +63,9 @@ extern text *row_text(const Row *row, AttrNumber column);
 #define Anum_token_role					6
 #define Anum_token_owner_id				7
 #define Anum_token_expires_at			10
-#define Anum_token_disabled_at			11
-#define Anum_token_revoked_at			14
-#define Anum_token_removed_at			17
+#define Anum_token_disabled_at			12
+#define Anum_token_revoked_at			16
+#define Anum_token_removed_at			19
 
 #define Anum_credential_fingerprint		1
 #define Anum_credential_token_id		2

@@ -1,6 +1,6 @@
 /*
  * token.c
- *		Token texts: mint, recognise, fingerprint.
+ *		Token texts and legacy pairs: mint, recognise, fingerprint.
  *
  * Invariants: the plaintext of a new token exists in the result of
  * walwarden_mint() only, every buffer that held it is wiped; the fingerprint is
@@ -14,6 +14,7 @@
 #define TOKEN_PREFIX "wal_"
 #define TOKEN_PREFIX_LEN 4
 #define TOKEN_RANDOM_LEN 32
+#define PAIR_SECRET_MIN 32
 
 static inline bool
 is_lower_hex(char c)
@@ -56,6 +57,52 @@ token_fingerprint(const char *text, size_t len, uint8 *fingerprint)
 	DigestPart	part = {text, len};
 
 	digest_sha256(&part, 1, fingerprint);
+}
+
+/*
+ * The fingerprint of a pair of a UUID and a secret, SHA-256 of
+ * lower(uuid) || ':' || secret; false for what was never imported: a UUID not
+ * written with hyphens, or a secret that is too short. How long it takes tells
+ * nothing of what is stored.
+ */
+bool
+pair_fingerprint(const char *uuid, size_t uuid_len, const char *secret, size_t secret_len, uint8 *fingerprint)
+{
+	char		lower[UUID_TEXT_LEN];
+	DigestPart	parts[3] = {{lower, UUID_TEXT_LEN}, {":", 1}, {secret, secret_len}};
+
+	if (uuid_len != UUID_TEXT_LEN || secret_len < PAIR_SECRET_MIN)
+		return false;
+	for (int i = 0; i < UUID_TEXT_LEN; i++)
+	{
+		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+
+		lower[i] = pg_ascii_tolower((unsigned char) uuid[i]);
+		if (hyphen ? lower[i] != '-' : !is_lower_hex(lower[i]))
+			return false;
+	}
+	digest_sha256(parts, 3, fingerprint);
+	return true;
+}
+
+/*
+ * walwarden._pair_fingerprint(legacy_uuid text, secret text)
+ *
+ * NULL for what no request can present.
+ */
+PG_FUNCTION_INFO_V1(walwarden_pair_fingerprint);
+Datum
+walwarden_pair_fingerprint(PG_FUNCTION_ARGS)
+{
+	text	   *uuid = PG_GETARG_TEXT_PP(0);
+	text	   *secret = PG_GETARG_TEXT_PP(1);
+	bytea	   *fingerprint = palloc(VARHDRSZ + DIGEST_LEN);
+
+	SET_VARSIZE(fingerprint, VARHDRSZ + DIGEST_LEN);
+	if (!pair_fingerprint(VARDATA_ANY(uuid), VARSIZE_ANY_EXHDR(uuid),
+						  VARDATA_ANY(secret), VARSIZE_ANY_EXHDR(secret), (uint8 *) VARDATA(fingerprint)))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(fingerprint);
 }
 
 /*

@@ -16,6 +16,7 @@ PG_MODULE_MAGIC;
 int			walwarden_audit_lock_timeout = 10000;
 int			walwarden_max_tokens_per_org = 10000;
 int			walwarden_idempotency_retention = 86400;
+int			walwarden_verify_interval = 86400;
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -42,6 +43,13 @@ _PG_init(void)
 							&walwarden_max_tokens_per_org,
 							10000, 1, INT_MAX,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.verify_interval",
+							"Maintenance verifies an audit chain again when its last verification is older.",
+							NULL,
+							&walwarden_verify_interval,
+							86400, 0, 365 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("walwarden");
 

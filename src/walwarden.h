@@ -19,6 +19,7 @@
 extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
 extern int	walwarden_max_tokens_per_org;
 extern int	walwarden_idempotency_retention;	/* seconds */
+extern int	walwarden_verify_interval;	/* seconds */
 
 /* digest.c */
 #define DIGEST_LEN 32
@@ -39,6 +40,8 @@ extern void hex_lower(const uint8 *bytes, size_t len, char *out);
 extern bool token_is_well_formed(const char *text, size_t len);
 extern bool text_contains_token(const char *text, size_t len);
 extern void token_fingerprint(const char *text, size_t len, uint8 *fingerprint);
+extern bool pair_fingerprint(const char *uuid, size_t uuid_len,
+							 const char *secret, size_t secret_len, uint8 *fingerprint);
 
 /* standing.c */
 typedef enum TokenState
@@ -74,6 +77,7 @@ typedef struct Standing
 } Standing;
 
 extern const char *token_state_name(TokenState state);
+extern void standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snapshot, Standing *standing);
 extern void standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing);
 extern bool scope_exists(const text *name, Snapshot snapshot);
 extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
@@ -103,6 +107,7 @@ extern char *caller_json_string(Jsonb *value, const char *key);
 /* identity.c */
 extern void identity_init(void);
 extern bool identity_take(const char *value, size_t len);
+extern bool identity_take_pair(const char *uuid, const char *secret);
 extern const Standing *identity_standing(void);
 
 /* render.c */

@@ -46,9 +46,25 @@ INSERT INTO walwarden.permission (action, target, any_of) VALUES
     ('token.issue',       'node',    '{operator,manage_tokens}'),
     ('token.list',        'all',     '{operator,manage_tokens}'),
     ('token.list',        'own',     '{operator,member}'),
+    ('token.disable',     'own',     '{member}'),
+    ('token.disable',     'private', '{operator,manage_tokens}'),
+    ('token.disable',     'shared',  '{operator,manage_tokens}'),
+    ('token.enable',      'own',     '{own_tokens}'),
+    -- one that its owner disabled is not theirs to enable: see _enable_token()
+    ('token.enable',      'private', '{operator,manage_tokens}'),
+    ('token.enable',      'shared',  '{operator,manage_tokens}'),
+    ('token.update',      'own',     '{own_tokens}'),
+    ('token.update',      'private', '{}'),
+    ('token.update',      'shared',  '{operator,manage_tokens}'),
+    ('token.renew',       'own',     '{own_tokens}'),
+    ('token.renew',       'private', '{}'),
+    ('token.renew',       'shared',  '{operator,manage_tokens}'),
     ('token.revoke',      'own',     '{member}'),
     ('token.revoke',      'private', '{operator,manage_tokens}'),
     ('token.revoke',      'shared',  '{operator,manage_tokens}'),
+    ('legacy.import',     'any',     '{operator}'),
+    ('node.list',         'any',     '{operator,manage_tokens}'),
+    ('maintenance.run',   'any',     '{operator}'),
     ('audit.list',        'org',     '{operator,read_audit}'),
     ('audit.list',        'system',  '{operator}'),
     ('audit.append',      'org',     '{operator,read_audit}'),
@@ -126,3 +142,41 @@ INSERT INTO walwarden.role (name, scopes, capabilities, description) VALUES
      '{}',
      '{member,register_nodes}',
      'No REST v1 scope; registers nodes that run jobs.');
+
+-- What becomes of a token: an action leads from a state to another, with an
+-- audit entry, or, where event is NULL, finds the work done and changes nothing.
+-- What is not here is refused. States are those that listings show; none and
+-- removed stand for no token yet and none any more.
+CREATE TABLE walwarden.token_transition (
+    action     text COLLATE "C" NOT NULL,
+    from_state text COLLATE "C" NOT NULL,
+    to_state   text COLLATE "C" NOT NULL,
+    event      text COLLATE "C",
+    PRIMARY KEY (action, from_state)
+);
+
+INSERT INTO walwarden.token_transition (action, from_state, to_state, event) VALUES
+    ('issue',   'none',     'active',   'token.issued'),
+    ('import',  'none',     'active',   'legacy.imported'),
+    ('disable', 'active',   'disabled', 'token.disabled'),
+    ('disable', 'inactive', 'disabled', 'token.disabled'),
+    ('disable', 'disabled', 'disabled', NULL),
+    ('enable',  'disabled', 'active',   'token.enabled'),
+    ('enable',  'expired',  'active',   'token.enabled'),
+    ('enable',  'active',   'active',   NULL),
+    ('enable',  'inactive', 'inactive', NULL),
+    ('update',  'active',   'active',   'token.updated'),
+    ('update',  'inactive', 'inactive', 'token.updated'),
+    ('update',  'disabled', 'disabled', 'token.updated'),
+    ('renew',   'active',   'active',   'token.renewed'),
+    ('revoke',  'active',   'revoked',  'token.revoked'),
+    ('revoke',  'inactive', 'revoked',  'token.revoked'),
+    ('revoke',  'disabled', 'revoked',  'token.revoked'),
+    ('revoke',  'expired',  'revoked',  'token.revoked'),
+    ('revoke',  'revoked',  'revoked',  NULL),
+    ('expire',  'active',   'expired',  'token.expired'),
+    ('expire',  'inactive', 'expired',  'token.expired'),
+    ('expire',  'disabled', 'expired',  'token.expired'),
+    ('remove',  'inactive', 'removed',  'token.removed'),
+    ('remove',  'disabled', 'removed',  'token.removed'),
+    ('remove',  'expired',  'removed',  'token.removed');

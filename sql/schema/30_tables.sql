@@ -29,6 +29,7 @@ CREATE UNIQUE INDEX member_subject_key ON walwarden.member (org_id, subject) WHE
 CREATE UNIQUE INDEX member_db_role_key ON walwarden.member (org_id, db_role) WHERE removed_at IS NULL;
 CREATE INDEX member_by_subject ON walwarden.member (subject) WHERE removed_at IS NULL;
 CREATE INDEX member_by_db_role ON walwarden.member (db_role) WHERE removed_at IS NULL;
+CREATE INDEX member_by_disabling ON walwarden.member (disabled_at) WHERE removed_at IS NULL AND disabled_at IS NOT NULL;
 
 -- scopes NULL: no override (any more), the built-in set holds.
 CREATE TABLE walwarden.role_override (
@@ -60,8 +61,10 @@ CREATE TABLE walwarden.token (
     created_at      timestamptz NOT NULL,
     created_by      text NOT NULL,
     expires_at      timestamptz CHECK (expires_at < '10000-01-01 00:00:00+00'),
+    expired_at      timestamptz,            -- the expiry that an entry records
     disabled_at     timestamptz,
     disabled_by     text,
+    disabled_by_owner boolean,              -- of the token; else by whoever manages tokens
     disabled_reason text,
     revoked_at      timestamptz,
     revoked_by      text,
@@ -76,6 +79,9 @@ CREATE INDEX token_by_org ON walwarden.token (org_id, created_at, id) WHERE remo
 -- for the count of walwarden.max_tokens_per_org
 CREATE INDEX token_live ON walwarden.token (org_id) WHERE removed_at IS NULL AND revoked_at IS NULL;
 CREATE INDEX token_by_owner ON walwarden.token (owner_id) WHERE owner_id IS NOT NULL;
+-- for maintenance: what ended and has not been removed
+CREATE INDEX token_by_expiry ON walwarden.token (expires_at) WHERE removed_at IS NULL AND revoked_at IS NULL AND expires_at IS NOT NULL;
+CREATE INDEX token_by_disabling ON walwarden.token (disabled_at) WHERE removed_at IS NULL AND revoked_at IS NULL AND disabled_at IS NOT NULL;
 
 -- One row for each value that opens a token. Nothing of the plaintext.
 CREATE TABLE walwarden.credential (
@@ -92,6 +98,18 @@ CREATE INDEX credential_by_token ON walwarden.credential (token_id);
 CREATE TABLE walwarden.token_usage (
     token_id     uuid PRIMARY KEY REFERENCES walwarden.token,
     last_used_at timestamptz
+);
+
+-- Machines that run jobs, by the name that they gave themselves.
+CREATE TABLE walwarden.node (
+    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    org_id        uuid NOT NULL REFERENCES walwarden.org,
+    token_id      uuid NOT NULL REFERENCES walwarden.token,
+    name          text NOT NULL,
+    version       text NOT NULL,
+    registered_at timestamptz NOT NULL,
+    audit_seq     bigint NOT NULL,
+    UNIQUE (org_id, name)
 );
 
 -- How a row appears in the chain, and the only place where that is decided.
@@ -145,8 +163,9 @@ AS $$
     SELECT jsonb_build_object(
         'id', t.id, 'name', t.name, 'kind', t.kind, 'scopes', t.scopes, 'role', t.role, 'ownerId', t.owner_id,
         'createdAt', walwarden._iso(t.created_at), 'createdBy', t.created_by,
-        'expiresAt', walwarden._iso(t.expires_at),
-        'disabledAt', walwarden._iso(t.disabled_at), 'disabledBy', t.disabled_by, 'disabledReason', t.disabled_reason,
+        'expiresAt', walwarden._iso(t.expires_at), 'expiredAt', walwarden._iso(t.expired_at),
+        'disabledAt', walwarden._iso(t.disabled_at), 'disabledBy', t.disabled_by,
+        'disabledByOwner', t.disabled_by_owner, 'disabledReason', t.disabled_reason,
         'revokedAt', walwarden._iso(t.revoked_at), 'revokedBy', t.revoked_by, 'revokedReason', t.revoked_reason,
         'removedAt', walwarden._iso(t.removed_at),
         'credentials', coalesce((SELECT jsonb_agg(walwarden._credential_state(credentials[i]) ORDER BY i)
@@ -161,6 +180,15 @@ AS $$
     SELECT coalesce(array_agg(c ORDER BY c.created_at, c.fingerprint), '{}')
       FROM walwarden.credential AS c
      WHERE c.token_id = $1
+$$;
+
+CREATE FUNCTION walwarden._node_state(n walwarden.node) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'id', n.id, 'tokenId', n.token_id, 'name', n.name, 'version', n.version,
+        'registeredAt', walwarden._iso(n.registered_at))
 $$;
 
 CREATE FUNCTION walwarden._scope_state(s walwarden.scope) RETURNS jsonb

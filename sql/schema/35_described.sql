@@ -9,6 +9,9 @@ CREATE VIEW walwarden._described AS
     SELECT t.org_id, 'token', t.id::text, t.audit_seq, walwarden._token_state(t, walwarden._credentials(t.id))
       FROM walwarden.token AS t
     UNION ALL
+    SELECT n.org_id, 'node', n.id::text, n.audit_seq, walwarden._node_state(n)
+      FROM walwarden.node AS n
+    UNION ALL
     SELECT walwarden._system_org(), 'scope', s.name, s.audit_seq, walwarden._scope_state(s)
       FROM walwarden.scope AS s
      WHERE NOT s.builtin

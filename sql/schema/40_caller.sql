@@ -117,12 +117,13 @@ BEGIN
         ERRCODE = 'insufficient_privilege',
         MESSAGE = format('permission denied for %s', c.door),
         -- without the target: it would tell an unknown token from a foreign one
-        DETAIL = format('%s needs one of: %s.', action, array_to_string(needed, ', ')),
+        DETAIL = CASE WHEN needed = '{}' THEN format('%s is for the owner of a private token alone.', action)
+                      ELSE format('%s needs one of: %s.', action, array_to_string(needed, ', ')) END,
         HINT = CASE
             WHEN action = 'token.issue' AND target = 'private' THEN 'A private token is issued by its owner; an operator can do it for them.'
             WHEN needed = '{superuser}' THEN 'Ask a superuser of the server.'
             WHEN needed = '{operator}' THEN 'Ask an operator: a superuser, or a role given walwarden.grant_operator().'
-            WHEN needed = '{own_tokens}' THEN 'Only the owner of a private token may do this, with a role that has private tokens.'
+            WHEN needed IN ('{own_tokens}', '{}') THEN 'Only the owner of a private token may do this, with a role that has private tokens.'
             WHEN needed = '{operator,manage_owners}' THEN 'Ask an owner of the organisation, or an operator.'
             WHEN action = 'audit.append' THEN 'Ask an owner or admin of the organisation, or an operator; for a token''s identity, use a role given walwarden.grant_rest().'
             ELSE 'Ask an owner or admin of the organisation, or an operator.' END;

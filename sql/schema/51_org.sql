@@ -144,7 +144,7 @@ COMMENT ON FUNCTION walwarden.set_plan(text, text) IS
 CREATE FUNCTION walwarden.set_org_retention(org text, retention interval) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_org_retention(text, interval) IS
-'Sets for how long disabled and expired tokens of an organisation are to be kept: 0 to 3650 days, in whole seconds, a month counts as 30 days, a year as 365. This version records it and removes nothing. For operators. Returns whether anything changed. Errors: 42501 no operator, 42704 unknown organisation, 22023 bad interval. Example: SELECT walwarden.set_org_retention(''acme'', ''30 days'');';
+'Sets for how long tokens of an organisation are kept once they are disabled, expired or stopped by their owner''s disabling: 0 to 3650 days, in whole seconds, a month counts as 30 days, a year as 365. run_maintenance() removes what is older. For operators. Returns whether anything changed. Errors: 42501 no operator, 42704 unknown organisation, 22023 bad interval. Example: SELECT walwarden.set_org_retention(''acme'', ''30 days'');';
 
 CREATE FUNCTION walwarden.list_orgs()
     RETURNS TABLE (org_id uuid, slug text, display_name text, plan text, retention interval, created_at timestamptz)

@@ -155,40 +155,6 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION walwarden._enable_member(org text, subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
-    m walwarden.member := was;
-BEGIN
-    m.disabled_at := NULL;
-    RETURN walwarden._update_member(c, 'member.enabled', was, m);
-END
-$$;
-
-CREATE FUNCTION walwarden._set_member_sso(org text, subject text, enabled boolean) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
-    m walwarden.member := was;
-BEGIN
-    IF enabled IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'enabled is missing',
-            HINT = 'Give true or false.';
-    END IF;
-    m.sso := enabled;
-    RETURN walwarden._update_member(c, 'member.sso_changed', was, m);
-END
-$$;
-
 CREATE FUNCTION walwarden._list_members(org text)
     RETURNS TABLE (member_id uuid, subject text, role text, db_role name, sso boolean, state text, created_at timestamptz, disabled_at timestamptz)
     LANGUAGE plpgsql STABLE
@@ -221,12 +187,12 @@ COMMENT ON FUNCTION walwarden.set_member_role(text, text, text) IS
 CREATE FUNCTION walwarden.disable_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.disable_member(text, text) IS
-'Disables a member; their private tokens are inactive from commit on. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member, 55000 the last active owner or admin. Example: SELECT walwarden.disable_member(''acme'', ''bob@acme.example'');';
+'Disables a member; their private tokens are inactive from commit on, and removed when that lasts longer than the organisation''s retention. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member, 55000 the last active owner or admin. Example: SELECT walwarden.disable_member(''acme'', ''bob@acme.example'');';
 
 CREATE FUNCTION walwarden.enable_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.enable_member(text, text) IS
-'Enables a disabled member again, and with them their private tokens. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member. Example: SELECT walwarden.enable_member(''acme'', ''bob@acme.example'');';
+'Enables a disabled member again, and with them their private tokens, but for those disabled by themselves meanwhile; those that had ended longer ago than the retention are removed first. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member. Example: SELECT walwarden.enable_member(''acme'', ''bob@acme.example'');';
 
 CREATE FUNCTION walwarden.remove_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
@@ -236,7 +202,7 @@ COMMENT ON FUNCTION walwarden.remove_member(text, text) IS
 CREATE FUNCTION walwarden.set_member_sso(org text, subject text, enabled boolean) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_member_sso(text, text, boolean) IS
-'Notes whether a member signs in by single sign-on. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member, 22023 NULL. Example: SELECT walwarden.set_member_sso(''acme'', ''bob@acme.example'', true);';
+'Notes whether a member signs in by single sign-on; with true, the pairs of a UUID and a secret of their backward-compatible tokens end for good. For operators, owners and admins. Returns whether anything changed. Errors: 42501 no right, 42704 unknown organisation or member, 22023 NULL. Example: SELECT walwarden.set_member_sso(''acme'', ''bob@acme.example'', true);';
 
 CREATE FUNCTION walwarden.list_members(org text)
     RETURNS TABLE (member_id uuid, subject text, role text, db_role name, sso boolean, state text, created_at timestamptz, disabled_at timestamptz)

@@ -1,4 +1,4 @@
--- Tokens: issue, list, revoke.
+-- Tokens: issue and list. What becomes of them is in the next part.
 
 -- 32 bytes of pg_strong_random as token text, and its fingerprint. The
 -- plaintext goes from here to the caller of issue_token and nowhere else: it is
@@ -99,6 +99,114 @@ BEGIN
 END
 $$;
 
+-- The active member who is to answer for a token.
+CREATE FUNCTION walwarden._owner(o walwarden.org, owner text) RETURNS walwarden.member
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    m walwarden.member;
+BEGIN
+    SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = owner AND f.removed_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_object',
+            MESSAGE = format('%s has no member %s', walwarden._shown(o.slug), walwarden._shown(owner)),
+            HINT = 'Add the owner first with walwarden.add_member().';
+    ELSIF m.disabled_at IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('member %s is disabled', walwarden._shown(owner)),
+            HINT = 'Enable the member first with walwarden.enable_member().';
+    END IF;
+    RETURN m;
+END
+$$;
+
+-- The audit entry that an action leaves on a token in a state; NULL where there
+-- is nothing to do. What is no row of token_transition is refused.
+CREATE FUNCTION walwarden._transition(action text, state text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    event text;
+BEGIN
+    SELECT t.event INTO event FROM walwarden.token_transition AS t WHERE t.action = $1 AND t.from_state = $2;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('cannot %s a token that is %s', action, state),
+            HINT = CASE state
+                WHEN 'revoked' THEN 'Revoked is final: issue a new token.'
+                WHEN 'expired' THEN 'Give it a new expiry first, with walwarden.enable_token(), or issue a new token.'
+                WHEN 'disabled' THEN 'Enable it first with walwarden.enable_token().'
+                ELSE 'It is stopped by its owner''s disabling or its organisation''s plan.' END;
+    END IF;
+    RETURN event;
+END
+$$;
+
+-- Stores the row t of a token, was before, with its entry. credentials: the values
+-- that open it from now on, oldest first; NULL leaves them as they are. The one
+-- place that writes tokens and credentials. Returns the row as stored. The caller
+-- holds the lock of the org, and of the row.
+CREATE FUNCTION walwarden._store_token(
+        actor jsonb, event text, was walwarden.token, t walwarden.token,
+        credentials walwarden.credential[] DEFAULT NULL, reason text DEFAULT NULL) RETURNS walwarden.token
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    had walwarden.credential[] := walwarden._credentials(t.id);
+    has walwarden.credential[] := coalesce(credentials, had);
+BEGIN
+    t.audit_seq := walwarden._append(t.org_id, event,
+        walwarden._change(actor, 'token', t.id::text,
+                          CASE WHEN was.id IS NOT NULL THEN walwarden._token_state(was, had) END, walwarden._token_state(t, has))
+        || CASE WHEN reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', reason) END);
+    IF was.id IS NULL THEN
+        INSERT INTO walwarden.token SELECT t.*;
+        INSERT INTO walwarden.token_usage (token_id) VALUES (t.id);
+    ELSE
+        UPDATE walwarden.token AS f
+           SET name = t.name, scopes = t.scopes, expires_at = t.expires_at, expired_at = t.expired_at,
+               disabled_at = t.disabled_at, disabled_by = t.disabled_by,
+               disabled_by_owner = t.disabled_by_owner, disabled_reason = t.disabled_reason,
+               revoked_at = t.revoked_at, revoked_by = t.revoked_by, revoked_reason = t.revoked_reason,
+               removed_at = t.removed_at, audit_seq = t.audit_seq
+         WHERE f.id = t.id;
+    END IF;
+    IF credentials IS NOT NULL THEN
+        DELETE FROM walwarden.credential AS f
+         WHERE f.token_id = t.id AND f.fingerprint <> ALL (SELECT n.fingerprint FROM unnest(has) AS n);
+        UPDATE walwarden.credential AS f
+           SET valid_until = n.valid_until
+          FROM unnest(has) AS n
+         WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
+        INSERT INTO walwarden.credential
+        SELECT n.fingerprint, t.id, n.kind, n.created_at, n.valid_until, t.audit_seq
+          FROM unnest(has) AS n
+         WHERE n.fingerprint <> ALL (SELECT f.fingerprint FROM unnest(had) AS f);
+    END IF;
+    RETURN t;
+END
+$$;
+
+-- The entry of a plaintext that somebody else than its owner was shown.
+CREATE FUNCTION walwarden._note_revealed(c walwarden.caller, t walwarden.token, m walwarden.member) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden._append(t.org_id, 'token.revealed_for_owner', jsonb_build_object(
+        'actor', walwarden._actor(c, t.org_id),
+        'token', jsonb_build_object('id', t.id, 'name', t.name, 'scopes', t.scopes),
+        'owner', jsonb_build_object('id', m.id, 'subject', m.subject)));
+END
+$$;
+
 CREATE FUNCTION walwarden._issue_token(
         org text, wanted_name text, wanted_scopes text[], expiry timestamptz, owner text, from_role text, wanted_kind text,
         OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
@@ -151,18 +259,8 @@ BEGIN
 
     carried := CASE WHEN from_role IS NULL THEN wanted_scopes ELSE walwarden._role_scopes(from_role) END;
     IF owner IS NOT NULL THEN
-        SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = owner AND f.removed_at IS NULL;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'undefined_object',
-                MESSAGE = format('%s has no member %s', walwarden._shown(o.slug), walwarden._shown(owner)),
-                HINT = 'Add the owner first with walwarden.add_member().';
-        ELSIF m.disabled_at IS NOT NULL THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('member %s is disabled', walwarden._shown(owner)),
-                HINT = 'Enable the member first with walwarden.enable_member().';
-        ELSIF NOT EXISTS (SELECT FROM walwarden.role AS r WHERE r.name = m.role AND r.capabilities @> '{own_tokens}') THEN
+        m := walwarden._owner(o, owner);
+        IF NOT EXISTS (SELECT FROM walwarden.role AS r WHERE r.name = m.role AND r.capabilities @> '{own_tokens}') THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'insufficient_privilege',
                 MESSAGE = format('members with the role %s have no private tokens', m.role),
@@ -189,18 +287,10 @@ BEGIN
     cred.kind := 'bearer';
     cred.created_at := t.created_at;
 
-    t.audit_seq := walwarden._append(o.id, 'token.issued',
-        walwarden._change(walwarden._actor(c, o.id), 'token', t.id::text, NULL, walwarden._token_state(t, ARRAY[cred])));
+    t := walwarden._store_token(walwarden._actor(c, o.id), walwarden._transition('issue', 'none'), NULL, t, ARRAY[cred]);
     IF target = 'private' THEN
-        PERFORM walwarden._append(o.id, 'token.revealed_for_owner', jsonb_build_object(
-            'actor', walwarden._actor(c, o.id),
-            'token', jsonb_build_object('id', t.id, 'name', t.name, 'scopes', t.scopes),
-            'owner', jsonb_build_object('id', m.id, 'subject', m.subject)));
+        PERFORM walwarden._note_revealed(c, t, m);
     END IF;
-    cred.audit_seq := t.audit_seq;
-    INSERT INTO walwarden.token SELECT t.*;
-    INSERT INTO walwarden.credential SELECT cred.*;
-    INSERT INTO walwarden.token_usage (token_id) VALUES (t.id);
 
     token_id := t.id;
     name := t.name;
@@ -239,8 +329,8 @@ CREATE VIEW walwarden._token_overview AS
            t.name,
            (SELECT left(encode(cr.fingerprint, 'hex'), 12)
               FROM walwarden.credential AS cr
-             WHERE cr.token_id = t.id
-             ORDER BY cr.created_at DESC LIMIT 1) AS fingerprint_handle,
+             WHERE cr.token_id = t.id AND cr.kind = 'bearer'
+             ORDER BY cr.valid_until DESC NULLS FIRST, cr.created_at DESC LIMIT 1) AS fingerprint_handle,
            t.kind,
            CASE WHEN t.owner_id IS NULL THEN 'shared' ELSE 'private' END AS visibility,
            m.subject AS owner,
@@ -345,112 +435,6 @@ BEGIN
 END
 $$;
 
--- Stores the changed row t of token was, with its entry.
-CREATE FUNCTION walwarden._update_token(actor jsonb, event text, was walwarden.token, t walwarden.token) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    credentials walwarden.credential[] := walwarden._credentials(t.id);
-BEGIN
-    t.audit_seq := walwarden._append(t.org_id, event,
-        walwarden._change(actor, 'token', t.id::text,
-                          walwarden._token_state(was, credentials), walwarden._token_state(t, credentials)));
-    UPDATE walwarden.token AS f
-       SET revoked_at = t.revoked_at, revoked_by = t.revoked_by, revoked_reason = t.revoked_reason, audit_seq = t.audit_seq
-     WHERE f.id = t.id;
-END
-$$;
-
--- False when it was revoked before. The caller holds the lock of the row.
-CREATE FUNCTION walwarden._revoke(c walwarden.caller, was walwarden.token, reason text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    t walwarden.token := was;
-BEGIN
-    IF was.revoked_at IS NOT NULL THEN
-        RETURN false;
-    END IF;
-    t.revoked_at := clock_timestamp();
-    t.revoked_by := walwarden._caller_name(c, t.org_id);
-    t.revoked_reason := reason;
-    PERFORM walwarden._update_token(walwarden._actor(c, t.org_id), 'token.revoked', was, t);
-    RETURN true;
-END
-$$;
-
--- The token, locked, for a caller who may do action on it. Whoever is no
--- operator gets the same refusal for an unknown token as for a foreign one.
-CREATE FUNCTION walwarden._token_for_change(c walwarden.caller, token_id uuid, action text) RETURNS walwarden.token
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    t walwarden.token;
-    target text;
-BEGIN
-    IF token_id IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'invalid_parameter_value',
-            MESSAGE = 'token_id is missing',
-            HINT = 'SELECT token_id, name FROM walwarden.token_list shows your tokens.';
-    END IF;
-    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL;
-    target := CASE WHEN t.id IS NOT NULL AND t.owner_id IS NULL THEN 'shared'
-                   WHEN t.owner_id = (walwarden._caller_member(c, t.org_id)).id THEN 'own'
-                   ELSE 'private' END;
-    PERFORM walwarden._require(c, t.org_id, action, target);
-    PERFORM walwarden._hold_org(t.org_id, action, target);
-    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'undefined_object',
-            MESSAGE = format('token %s does not exist', token_id),
-            HINT = 'SELECT token_id, name FROM walwarden.token_list shows the tokens.';
-    END IF;
-    RETURN t;
-END
-$$;
-
-CREATE FUNCTION walwarden._revoke_token(token_id uuid, reason text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c walwarden.caller := walwarden._caller();
-    t walwarden.token := walwarden._token_for_change(c, token_id, 'token.revoke');
-BEGIN
-    PERFORM walwarden._check_reason(reason);
-    RETURN walwarden._revoke(c, t, reason);
-END
-$$;
-
--- Here and not with the other members' functions because it revokes.
-CREATE FUNCTION walwarden._remove_member(org text, subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
-    m walwarden.member := was;
-    t walwarden.token;
-BEGIN
-    PERFORM walwarden._check_last_manager(was);
-    -- all rows before the first entry: the lock of the chain comes last, always
-    PERFORM FROM walwarden.token AS f WHERE f.owner_id = m.id ORDER BY f.id FOR NO KEY UPDATE;
-    FOR t IN SELECT f.* FROM walwarden.token AS f
-              WHERE f.owner_id = m.id AND f.revoked_at IS NULL AND f.removed_at IS NULL
-              ORDER BY f.id LOOP
-        PERFORM walwarden._revoke(c, t, 'owner removed');
-    END LOOP;
-    m.removed_at := clock_timestamp();
-    RETURN walwarden._update_member(c, 'member.removed', was, m);
-END
-$$;
-
 CREATE FUNCTION walwarden.issue_token(
         org text, name text, scopes text[] DEFAULT '{}', expires_at timestamptz DEFAULT NULL,
         owner text DEFAULT NULL, role text DEFAULT NULL, kind text DEFAULT 'api',
@@ -473,8 +457,3 @@ COMMENT ON FUNCTION walwarden.visible_tokens() IS
 
 CREATE VIEW walwarden.token_list WITH (security_barrier) AS
     SELECT * FROM walwarden.visible_tokens();
-
-CREATE FUNCTION walwarden.revoke_token(token_id uuid, reason text DEFAULT NULL) RETURNS boolean
-    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
-COMMENT ON FUNCTION walwarden.revoke_token(uuid, text) IS
-'Revokes a token for good, with effect for every transaction that starts after this one commits. reason: NULL or 1 to 500 characters. Own private tokens for any member; all tokens for operators, owners and admins. Returns false, and records nothing, when it was revoked before. Errors: 42501 no right or, but for operators, no such token, 42704 unknown token, 22023 bad value. Example: SELECT walwarden.revoke_token(token_id, ''laptop lost'') FROM walwarden.list_tokens(''acme'') WHERE fingerprint_handle = ''b24ababd8179'';';

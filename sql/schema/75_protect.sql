@@ -25,6 +25,8 @@ CREATE VIEW walwarden._protecting_trigger AS
         ('capability',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('permission',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        ('token_transition', 'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
+        ('token_transition', 'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('job_state',       'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('job_state',       'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('job_transition',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
@@ -64,6 +66,8 @@ AS $$
             SELECT jsonb_build_array('role', r.name, r.scopes, r.capabilities, r.description)::text FROM walwarden.role AS r
             UNION ALL
             SELECT jsonb_build_array('scope', s.name, s.label, s.description)::text FROM walwarden.scope AS s WHERE s.builtin
+            UNION ALL
+            SELECT jsonb_build_array('token_transition', t.*)::text FROM walwarden.token_transition AS t
             UNION ALL
             SELECT jsonb_build_array('job_state', s.*)::text FROM walwarden.job_state AS s
             UNION ALL

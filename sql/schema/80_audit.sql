@@ -258,6 +258,23 @@ AS $$
      ORDER BY c.org_id <> walwarden._system_org(), o.slug, c.org_id
 $$;
 
+-- The entries of one chain, and once they are sound, the present state.
+CREATE FUNCTION walwarden._verify(
+        chain uuid, expected_seq bigint, expected_hash text,
+        OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
+      INTO entries, head_hash, first_bad_seq, reason
+      FROM walwarden._verify_chain(chain, expected_seq, expected_hash) AS v;
+    IF reason IS NULL THEN
+        SELECT x.bad_seq, x.reason INTO first_bad_seq, reason FROM walwarden._cross_check(chain) AS x;
+    END IF;
+END
+$$;
+
 CREATE FUNCTION walwarden._verify_audit_chain(org text, expected_seq bigint, expected_hash text)
     RETURNS TABLE (org_name text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
     LANGUAGE plpgsql STABLE
@@ -288,10 +305,7 @@ BEGIN
         org_name := chain.name;
         SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
           INTO entries, head_hash, first_bad_seq, reason
-          FROM walwarden._verify_chain(chain.org_id, expected_seq, expected_hash) AS v;
-        IF reason IS NULL THEN
-            SELECT x.bad_seq, x.reason INTO first_bad_seq, reason FROM walwarden._cross_check(chain.org_id) AS x;
-        END IF;
+          FROM walwarden._verify(chain.org_id, expected_seq, expected_hash) AS v;
         ok := reason IS NULL;
         RETURN NEXT;
     END LOOP;

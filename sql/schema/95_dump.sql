@@ -9,6 +9,7 @@ SELECT pg_extension_config_dump('walwarden.member', '');
 SELECT pg_extension_config_dump('walwarden.token', '');
 SELECT pg_extension_config_dump('walwarden.credential', '');
 SELECT pg_extension_config_dump('walwarden.token_usage', '');
+SELECT pg_extension_config_dump('walwarden.node', '');
 SELECT pg_extension_config_dump('walwarden.destination', '');
 SELECT pg_extension_config_dump('walwarden.database', '');
 SELECT pg_extension_config_dump('walwarden.job', '');

@@ -56,6 +56,8 @@ GRANT EXECUTE ON FUNCTION
     walwarden.set_org_retention(text, interval),
     walwarden.create_scope(text, text, text),
     walwarden.set_role_scopes(text, text[]),
+    walwarden.import_legacy_credential(text, text, uuid, text, text),
+    walwarden.run_maintenance(),
     -- operators, owners, admins
     walwarden.add_member(text, text, text, name),
     walwarden.set_member_role(text, text, text),
@@ -67,13 +69,19 @@ GRANT EXECUTE ON FUNCTION
     walwarden.list_audit(text, bigint, integer),
     walwarden.append_audit(text, jsonb, uuid, text),
     walwarden.verify_audit_chain(text, bigint, text),
+    walwarden.list_nodes(text),
     -- members
     walwarden.list_orgs(),
     walwarden.issue_token(text, text, text[], timestamptz, text, text, text),
     walwarden.list_tokens(text, uuid, integer),
     walwarden.visible_tokens(),
+    walwarden.disable_token(uuid, text),
+    walwarden.enable_token(uuid, timestamptz),
+    walwarden.update_token(uuid, text, text[], timestamptz),
+    walwarden.renew_token(uuid, interval),
     walwarden.revoke_token(uuid, text),
     -- nodes, in roles given grant_runner
+    walwarden.register_node(text, text),
     walwarden.claim_job(text[], interval),
     walwarden.heartbeat_job(uuid, bigint, jsonb),
     walwarden.report_job(uuid, bigint, text, jsonb),

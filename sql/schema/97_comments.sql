@@ -10,11 +10,13 @@ COMMENT ON TABLE walwarden.scope IS 'The closed catalogue of scopes; custom ones
 COMMENT ON TABLE walwarden.role IS 'Roles of members: capabilities, and scopes (NULL: all). Built in, immutable; see role_override.';
 COMMENT ON TABLE walwarden.role_override IS 'Scopes set by set_role_scopes() in place of a role''s own; scopes NULL: none any more.';
 COMMENT ON TABLE walwarden.role_grant IS 'Roles of the server that are operators, trusted authenticators, REST roles or runners, by name.';
-COMMENT ON TABLE walwarden.org IS 'Organisations. retention: how long disabled and expired tokens are kept.';
+COMMENT ON TABLE walwarden.org IS 'Organisations. retention: how long tokens are kept once they are disabled, expired or stopped by their owner''s disabling.';
 COMMENT ON TABLE walwarden.member IS 'People in organisations. db_role: the role of the server that acts as them.';
-COMMENT ON TABLE walwarden.token IS 'Tokens, revoked ones for good. owner_id NULL: shared. Nothing of a plaintext.';
-COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. valid_until: end of an overlap after a renewal.';
+COMMENT ON TABLE walwarden.token IS 'Tokens, revoked ones for good. owner_id NULL: shared; expired_at: the expiry that an entry records; removed_at: rows are marked, never deleted. Nothing of a plaintext.';
+COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. kind: bearer, or legacy for a pair; valid_until: when a renewed value ended or ends. Rows go with the value.';
 COMMENT ON TABLE walwarden.token_usage IS 'When a token was last used, to the minute. Not part of what the chain describes.';
+COMMENT ON TABLE walwarden.node IS 'Machines that run jobs, as register_node() recorded them; token_id: the token that last did.';
+COMMENT ON TABLE walwarden.token_transition IS 'What an action makes of a token in a state, and the audit entry; event NULL: nothing to do. Built in, immutable; docs/lifecycle.md shows it.';
 COMMENT ON TABLE walwarden.destination IS 'Where backups are kept. credential_ref: a name that nodes know. deleted_at: rows are marked, never deleted.';
 COMMENT ON TABLE walwarden.database IS 'Protected databases. connection_ref: a name that nodes know; schedule: five-field cron, UTC; deleted_at: rows are marked, never deleted.';
 COMMENT ON TABLE walwarden.job IS 'Backups, restores and drills. fence: number of the claim; lease_until: when another node may claim it.';
