@@ -41,7 +41,6 @@ demo:
 test:
 	test/run test
 docs:
-	test/run docs sql-reference > docs/sql-reference.md.new
-	mv docs/sql-reference.md.new docs/sql-reference.md
-	test/run docs rest-v1 > docs/rest-v1.md.new
-	mv docs/rest-v1.md.new docs/rest-v1.md
+	for page in $(patsubst docs/%.psql,%,$(wildcard docs/*.psql)); do \
+	    test/run docs $$page > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
+	done
