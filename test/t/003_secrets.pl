@@ -45,6 +45,7 @@ my @tokens = split /\n/, $node->safe_psql('postgres', q{
 	SELECT token FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'bob');
 	CREATE FUNCTION wrapped() RETURNS text LANGUAGE plpgsql AS $$DECLARE r record; BEGIN SELECT * INTO r FROM walwarden.issue_token('acme', 'wrapped'); RETURN r.token; END$$;
 	SELECT wrapped();
+	SELECT token FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme') WHERE name = 'one'), '1 day');
 	BEGIN;
 	SELECT token FROM walwarden.issue_token('acme', 'undone');
 	ROLLBACK;
@@ -54,7 +55,7 @@ my @tokens = split /\n/, $node->safe_psql('postgres', q{
 	COMMIT;
 });
 @tokens = grep { /^wal_[0-9a-f]{64}$/ } @tokens;
-is(scalar @tokens, 105, '105 tokens issued');
+is(scalar @tokens, 106, '105 tokens issued, one renewed');
 
 # used: as parameters of the extended protocol, good and bad. A custom plan
 # holds parameters as constants, so what prints plans prints them: off from here.
@@ -94,10 +95,20 @@ unlike($err, qr/CONTEXT|$tokens[0]/, 'nor where the scope is not held');
 $node->psql('postgres', "SELECT login('$bad')");
 $node->psql('postgres', "SELECT walwarden.authorize('$tokens[0]', 'audit:read')");
 $node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.authorize('$tokens[0]', 'nope'); END\$\$");
+# a secret of a pair: imported, refused for its length, imported again, cancelled
+my $secret = join '', map { sprintf '%x', int rand 16 } 1 .. 40;
+my $pair = "'acme', 'bob', '0e6b3a6e-4a55-4c8e-9f0f-0d5c1b1f2a3b'";
+my $value = $node->safe_psql('postgres', "SELECT token FROM walwarden.import_legacy_credential($pair, '$secret')");
+like($value, qr/^wal_/, 'a pair is imported');
+($ret, $out, $err) = $node->psql('postgres', "SELECT walwarden.import_legacy_credential($pair, substr('$secret', 1, 31))");
+like($err, qr/less than 32 characters/, 'a short secret is refused');
+$node->psql('postgres', "DO \$\$BEGIN PERFORM walwarden.import_legacy_credential($pair, '$secret'); END\$\$");
+$node->psql('postgres', "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT walwarden.import_legacy_credential($pair, '$secret')");
 $node->psql('postgres', "SELECT walwarden.issue_token('acme', '$bad')");
 my $log = substr(slurp_file($node->logfile), $from);
 my $errors = () = $log =~ /ERROR:/g;
-is($errors, 8, 'eight errors are in the log');
+is($errors, 11, 'eleven errors are in the log');
+unlike($log, qr/$secret/, 'none with the secret of a pair');
 my @told = grep { /\Q$bad\E|\Q$tokens[0]\E/ } split /\n/, $log;
 is(scalar @told, 1, 'one of them with a token')
   or diag(join "\n", @told);
@@ -107,8 +118,8 @@ like("@told", qr/STATEMENT: .*issue_token/, 'the statement in which a client giv
 my $dump = $node->basedir . '/dump.sql';
 command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'pg_dump');
 $node->stop;
-push @tokens, $bad;
-my $wanted = join '|', @tokens;
+push @tokens, $bad, $value;
+my $wanted = join '|', @tokens, $secret;
 my $raw = join '|', map { quotemeta pack('H*', substr($_, 4)) } @tokens;
 my ($files, $bytes, @found) = (0, 0);
 find({ no_chdir => 1, wanted => sub {
