@@ -155,7 +155,7 @@ AS $$
         'validUntil', walwarden._iso(c.valid_until))
 $$;
 
--- credentials: all of the token's, oldest first.
+-- credentials: all of the token's, in any order.
 CREATE FUNCTION walwarden._token_state(t walwarden.token, credentials walwarden.credential[]) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -168,7 +168,8 @@ AS $$
         'disabledByOwner', t.disabled_by_owner, 'disabledReason', t.disabled_reason,
         'revokedAt', walwarden._iso(t.revoked_at), 'revokedBy', t.revoked_by, 'revokedReason', t.revoked_reason,
         'removedAt', walwarden._iso(t.removed_at),
-        'credentials', coalesce((SELECT jsonb_agg(walwarden._credential_state(credentials[i]) ORDER BY i)
+        'credentials', coalesce((SELECT jsonb_agg(walwarden._credential_state(credentials[i])
+                                                  ORDER BY credentials[i].created_at, credentials[i].fingerprint)
                                    FROM generate_subscripts(credentials, 1) AS i),
                                 '[]'))
 $$;
@@ -177,7 +178,7 @@ CREATE FUNCTION walwarden._credentials(token_id uuid) RETURNS walwarden.credenti
     LANGUAGE sql STABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(array_agg(c ORDER BY c.created_at, c.fingerprint), '{}')
+    SELECT coalesce(array_agg(c), '{}')
       FROM walwarden.credential AS c
      WHERE c.token_id = $1
 $$;

@@ -148,7 +148,7 @@ END
 $$;
 
 -- Stores the row t of a token, was before, with its entry. credentials: the values
--- that open it from now on, oldest first; NULL leaves them as they are. The one
+-- that open it from now on; NULL leaves them as they are. The one
 -- place that writes tokens and credentials. Returns the row as stored. The caller
 -- holds the lock of the org, and of the row.
 CREATE FUNCTION walwarden._store_token(

@@ -43,7 +43,7 @@ BEGIN
         RETURN t;
     END IF;
     RETURN walwarden._store_token(actor, 'legacy.ended', t, t,
-        ARRAY(SELECT credentials[i] FROM generate_subscripts(credentials, 1) AS i WHERE (credentials[i]).kind <> 'legacy' ORDER BY i),
+        ARRAY(SELECT credentials[i] FROM generate_subscripts(credentials, 1) AS i WHERE credentials[i].kind <> 'legacy'),
         reason);
 END
 $$;

@@ -228,7 +228,9 @@ SELECT ok(walwarden.disable_token(:'id') AND NOT opens(:'v'), 'disabled in a sub
 ROLLBACK TO undone;
 SELECT ok(opens(:'v'), 'which is undone');
 
--- a backward-compatible credential
+-- a backward-compatible credential, in an organisation where nothing was aged
+SELECT walwarden.create_org('older') \g /dev/null
+SELECT walwarden.add_member('older', 'adm', 'admin') \g /dev/null
 CREATE FUNCTION pair_opens(id text, secret text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('request.headers', jsonb_strip_nulls(jsonb_build_object('x-wallarmapi-uuid', id, 'x-wallarmapi-secret', secret))::text, true);
@@ -240,17 +242,17 @@ END
 $$;
 \set pair '0E6B3A6E-4a55-4c8e-9f0f-0d5c1b1f2a3b'
 SELECT repeat('s3cret!', 5) AS secret \gset
-SELECT walwarden.add_member('acme', 'leg', 'analyst') \g /dev/null
-SELECT token_id AS id, token AS v, name, scopes, expires_at FROM walwarden.import_legacy_credential('acme', 'leg', :'pair', :'secret') \gset l_
+SELECT walwarden.add_member('older', 'leg', 'analyst') \g /dev/null
+SELECT token_id AS id, token AS v, name, scopes, expires_at FROM walwarden.import_legacy_credential('older', 'leg', :'pair', :'secret') \gset l_
 SELECT matches(:'l_v'::text, '^wal_[0-9a-f]{64}$', 'import returns a value');
 SELECT is(:'l_name'::text, 'backward-compatible', 'the default name');
-SELECT is(last_kinds(2), 'token.revealed_for_owner legacy.imported', 'audited, also as revealed');
+SELECT is(last_kinds(2, 'older'), 'token.revealed_for_owner legacy.imported', 'audited, also as revealed');
 SELECT is_empty(format($$SELECT FROM walwarden.audit_entry WHERE body LIKE '%%%s%%' OR body ~* %L$$, :'secret', :'pair'), 'neither half of the pair is in the chain');
 SELECT results_eq(format('SELECT kind, encode(fingerprint, ''hex'') FROM walwarden.credential WHERE token_id = %L ORDER BY kind DESC LIMIT 1', :'l_id'),
     format($$VALUES ('legacy'::text COLLATE "C", encode(digest(lower(%L) || ':' || %L, 'sha256'), 'hex'))$$, :'pair', :'secret'), 'SHA-256 of lower(uuid):secret is stored');
-SELECT results_eq(format('SELECT kind, visibility, owner, role, scopes, effective_scopes, state FROM walwarden.list_tokens(''acme'') WHERE token_id = %L', :'l_id'),
+SELECT results_eq(format('SELECT kind, visibility, owner, role, scopes, effective_scopes, state FROM walwarden.list_tokens(''older'') WHERE token_id = %L', :'l_id'),
     $$VALUES ('legacy', 'private', 'leg', NULL::text, NULL::text[], NULL::text[], 'active')$$, 'listed without permissions');
-SELECT is((SELECT fingerprint_handle FROM walwarden.list_tokens('acme') WHERE token_id = :'l_id'), left(encode(digest(:'l_v', 'sha256'), 'hex'), 12), 'the handle is the value''s');
+SELECT is((SELECT fingerprint_handle FROM walwarden.list_tokens('older') WHERE token_id = :'l_id'), left(encode(digest(:'l_v', 'sha256'), 'hex'), 12), 'the handle is the value''s');
 SELECT is(walwarden.introspect_token(:'l_v') -> 'effectiveScopes', 'null'::jsonb, 'introspected without');
 SELECT is(pair_opens(:'pair', :'secret'), :'l_id', 'the pair opens it');
 SELECT ok(walwarden.has_scope('evidence:export') AND NOT walwarden.has_scope('databases:write'), 'with the permissions of its owner''s role');
@@ -262,61 +264,64 @@ SELECT is(pair_opens(u, s), '401', format('%s, %s does not', coalesce(u, 'no UUI
   FROM (VALUES (:'pair', :'secret' || 'x'), (:'pair', left(:'secret', 34)), (gen_random_uuid()::text, :'secret'), (:'pair', NULL), (NULL, :'secret'),
                (replace(:'pair', '-', ''), :'secret'), ('{' || :'pair' || '}', :'secret'), (:'pair' || ':', substr(:'secret', 2)), (:'pair', 'short'), (:'pair', :'l_v')) AS v(u, s);
 SELECT ok(NOT opens(lower(:'pair') || ':' || :'secret'), 'the pair is no bearer value');
-SELECT is(walwarden.set_member_role('acme', 'leg', 'read_only') AND pair_opens(:'pair', :'secret') = :'l_id' AND NOT walwarden.has_scope('evidence:export') AND walwarden.has_scope('audit:read'), true, 'it follows the owner''s role');
+SELECT is(walwarden.set_member_role('older', 'leg', 'read_only') AND pair_opens(:'pair', :'secret') = :'l_id' AND NOT walwarden.has_scope('evidence:export') AND walwarden.has_scope('audit:read'), true, 'it follows the owner''s role');
 SELECT throws_ok(format('SELECT walwarden.update_token(%L, scopes => ''{}'')', :'l_id'), '42501', NULL, 'an operator does not change a private token');
-SELECT throws_ok($$SELECT walwarden.import_legacy_credential('acme', 'adm', '0e6b3a6e-4a55-4c8e-9f0f-0d5c1b1f2a3b', repeat('s3cret!', 5))$$, '23505', NULL, 'a pair is imported once');
+SELECT throws_ok($$SELECT walwarden.import_legacy_credential('older', 'adm', '0e6b3a6e-4a55-4c8e-9f0f-0d5c1b1f2a3b', repeat('s3cret!', 5))$$, '23505', NULL, 'a pair is imported once');
 CREATE ROLE tl_leg;
-SELECT walwarden.remove_member('acme', 'adm') FROM walwarden.add_member('acme', 'boss', 'owner') \g /dev/null
-SELECT walwarden.add_member('acme', 'leg2', 'admin', 'tl_leg') \g /dev/null
-SELECT token_id AS id, token AS v FROM walwarden.import_legacy_credential('acme', 'leg2', '11111111-1111-4111-8111-111111111111', :'secret', 'old key') \gset l2_
+SELECT walwarden.remove_member('older', 'adm') FROM walwarden.add_member('older', 'boss', 'owner') \g /dev/null
+SELECT walwarden.add_member('older', 'leg2', 'admin', 'tl_leg') \g /dev/null
+SELECT token_id AS id, token AS v FROM walwarden.import_legacy_credential('older', 'leg2', '11111111-1111-4111-8111-111111111111', :'secret', 'old key') \gset l2_
 SET LOCAL ROLE tl_leg;
 SELECT throws_ok(format('SELECT walwarden.update_token(%L, scopes => ''{}'')', :'l2_id'), '55000', 'the permissions of a backward-compatible token cannot be changed', 'nor does its owner change its scopes');
 SELECT ok(walwarden.update_token(:'l2_id', 'older key'), 'but its name');
 SELECT token AS v2, scopes FROM walwarden.renew_token(:'l2_id', '1 day') \gset l2_
 RESET ROLE;
-SELECT is(last_kinds(2), 'token.renewed legacy.ended', 'renewing its value ends the pair');
+SELECT is(last_kinds(2, 'older'), 'token.renewed legacy.ended', 'renewing its value ends the pair');
 SELECT is(pair_opens('11111111-1111-4111-8111-111111111111', :'secret'), '401', 'for good, whatever the overlap');
 SELECT ok(opens(:'l2_v') AND opens(:'l2_v2'), 'the values go on');
-SELECT is((SELECT kind FROM walwarden.list_tokens('acme') WHERE token_id = :'l2_id'), 'legacy', 'it stays what it is');
-SELECT ok(walwarden.set_member_sso('acme', 'leg', true), 'SSO for the owner');
-SELECT is(last_kinds(2), 'member.sso_changed legacy.ended', 'ends pairs too');
+SELECT is((SELECT kind FROM walwarden.list_tokens('older') WHERE token_id = :'l2_id'), 'legacy', 'it stays what it is');
+SELECT ok(walwarden.set_member_sso('older', 'leg', true), 'SSO for the owner');
+SELECT is(last_kinds(2, 'older'), 'member.sso_changed legacy.ended', 'ends pairs too');
 SELECT is(pair_opens(:'pair', :'secret'), '401', 'for good');
 SELECT ok(opens(:'l_v'), 'not values');
-SELECT ok(walwarden.set_member_sso('acme', 'leg', false), 'SSO taken back');
-SELECT is(last_kinds(1), 'member.sso_changed', 'brings nothing back');
+SELECT ok(walwarden.set_member_sso('older', 'leg', false), 'SSO taken back');
+SELECT is(last_kinds(1, 'older'), 'member.sso_changed', 'brings nothing back');
 SELECT is(pair_opens(:'pair', :'secret'), '401', 'the pair neither');
-SELECT is((SELECT count(*) FROM generate_series(1, 5) AS i, walwarden.import_legacy_credential('acme', 'leg', gen_random_uuid(), repeat(i::text, 32), 'many')), 5::bigint, 'many from a query');
+SELECT is((SELECT count(*) FROM generate_series(1, 5) AS i, walwarden.import_legacy_credential('older', 'leg', gen_random_uuid(), repeat(i::text, 32), 'many')), 5::bigint, 'many from a query');
 
 -- nodes
 CREATE ROLE tl_runner;
 SELECT walwarden.grant_runner('tl_runner') \g /dev/null
-SELECT token AS v FROM walwarden.issue_token('acme', 'node', kind => 'node') \gset n_
-SELECT token AS v FROM walwarden.issue_token('acme', 'deploy', role => 'deploy') \gset d_
-SELECT token AS v FROM walwarden.issue_token('acme', 'api', '{databases:read}') \gset a_
+SELECT token AS v FROM walwarden.issue_token('older', 'node', kind => 'node') \gset n_
+SELECT token AS v FROM walwarden.issue_token('older', 'deploy', role => 'deploy') \gset d_
+SELECT token AS v FROM walwarden.issue_token('older', 'api', '{databases:read}') \gset a_
 SELECT token AS v FROM walwarden.issue_token('other', 'node', kind => 'node') \gset o_
 SET LOCAL ROLE tl_runner;
 SELECT walwarden.authenticate(:'n_v') \g /dev/null
 SELECT walwarden.register_node('node-1', '1.0') AS node \gset
 SELECT is(walwarden.register_node('node-1', '1.0'), :'node'::uuid, 'the same name is the same node');
 SELECT is(walwarden.register_node('node-1', '1.1'), :'node'::uuid, 'with another version too');
-SELECT results_eq($$SELECT node_id, name, version, token_state FROM walwarden.list_nodes('acme')$$, format($$VALUES (%L::uuid, 'node-1', '1.1', 'active')$$, :'node'), 'a node lists them');
+SELECT results_eq($$SELECT node_id, name, version, token_state FROM walwarden.list_nodes('older')$$, format($$VALUES (%L::uuid, 'node-1', '1.1', 'active')$$, :'node'), 'a node lists them');
 SELECT walwarden.authenticate(:'d_v') \g /dev/null
 SELECT isnt(walwarden.register_node('node-2', '1.0'), NULL, 'the role deploy registers');
 SELECT is(walwarden.register_node('node-1', '1.1'), :'node'::uuid, 'or takes over');
 SELECT walwarden.authenticate(:'a_v') \g /dev/null
 SELECT throws_ok($$SELECT walwarden.register_node('node-3', '1.0')$$, '42501', 'the token is not a node''s', 'an API token does not');
-SELECT throws_ok($$SELECT walwarden.list_nodes('acme')$$, '42501', NULL, 'nor lists');
+SELECT throws_ok($$SELECT walwarden.list_nodes('older')$$, '42501', NULL, 'nor lists');
 SELECT throws_ok($$SELECT walwarden.claim_job('{backup}')$$, '42501', 'the token is not a node''s', 'nor claims jobs');
 SELECT walwarden.authenticate(:'o_v') \g /dev/null
-SELECT throws_ok($$SELECT walwarden.list_nodes('acme')$$, '42501', NULL, 'nor another organisation''s node');
+SELECT throws_ok($$SELECT walwarden.list_nodes('older')$$, '42501', NULL, 'nor another organisation''s node');
 RESET ROLE;
-SELECT is(last_kinds(4), 'node.registered node.registered node.registered node.registered', 'an entry for each difference');
-SELECT results_eq($$SELECT n.name, n.token_state FROM walwarden.list_nodes('acme') AS n$$, $$VALUES ('node-1', 'active'), ('node-2', 'active')$$, 'an operator lists them');
-SELECT walwarden.revoke_token(token_id) FROM walwarden.list_tokens('acme') WHERE name = 'deploy' \g /dev/null
-SELECT is((SELECT token_state FROM walwarden.list_nodes('acme') WHERE name = 'node-2'), 'revoked', 'and sees what became of their tokens');
+SELECT is(last_kinds(4, 'older'), 'node.registered node.registered node.registered node.registered', 'an entry for each difference');
+SELECT results_eq($$SELECT n.name, n.token_state FROM walwarden.list_nodes('older') AS n$$, $$VALUES ('node-1', 'active'), ('node-2', 'active')$$, 'an operator lists them');
+SELECT walwarden.revoke_token(token_id) FROM walwarden.list_tokens('older') WHERE name = 'deploy' \g /dev/null
+SELECT is((SELECT token_state FROM walwarden.list_nodes('older') WHERE name = 'node-2'), 'revoked', 'and sees what became of their tokens');
+SELECT is_empty($$SELECT * FROM walwarden.verify_audit_chain('older') WHERE NOT ok$$, 'the chain says all of it');
+SELECT is_empty($$SELECT * FROM walwarden.verify_audit_chain_sql('older') WHERE NOT ok$$, 'in SQL too');
 
 -- maintenance: verification, and guards that a restore left weak
-SELECT is((SELECT count(*) FROM walwarden.verification), (SELECT count(*) FROM walwarden._chains()), 'every chain has a stored verdict');
+SELECT ok(walwarden.run_maintenance(), 'a chain without a stored verdict gets one');
+SELECT is((SELECT count(*) FROM walwarden.verification), (SELECT count(*) FROM walwarden._chains()), 'every chain has one');
 SELECT ok(NOT walwarden.run_maintenance(), 'none is verified again within the interval');
 DELETE FROM walwarden.verification;
 ALTER TABLE walwarden.scope ENABLE TRIGGER refuse_change;

@@ -45,7 +45,7 @@ my @tokens = split /\n/, $node->safe_psql('postgres', q{
 	SELECT token FROM walwarden.issue_token('acme', 'private', ARRAY['databases:read'], owner => 'bob');
 	CREATE FUNCTION wrapped() RETURNS text LANGUAGE plpgsql AS $$DECLARE r record; BEGIN SELECT * INTO r FROM walwarden.issue_token('acme', 'wrapped'); RETURN r.token; END$$;
 	SELECT wrapped();
-	SELECT token FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme') WHERE name = 'one'), '1 day');
+	SELECT token FROM walwarden.renew_token((SELECT token_id FROM walwarden.token_list WHERE name = 'one'), '1 day');
 	BEGIN;
 	SELECT token FROM walwarden.issue_token('acme', 'undone');
 	ROLLBACK;
@@ -80,7 +80,7 @@ $node->safe_psql('postgres', 'CHECKPOINT; SELECT pg_switch_wal()');
 
 # a good or bad token as a literal: errors of authenticate and authorize hide
 # the statement, and the context of a function around them
-$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = warning\nlog_min_error_statement = error\n");
+$node->append_conf('postgresql.conf', "log_statement = none\nlog_min_messages = warning\nlog_min_error_statement = error\nlog_executor_stats = off\n");
 $node->restart;
 $node->safe_psql('postgres', q{CREATE FUNCTION login(t text) RETURNS uuid LANGUAGE plpgsql AS $$BEGIN RETURN walwarden.authenticate(t); END$$});
 my $from = -s $node->logfile;
