@@ -27,8 +27,7 @@
 
 typedef struct Identity
 {
-	Standing	standing;
-	MemoryContext memory;		/* holds this struct and all that it points to */
+	ResolvedToken *token;		/* pinned */
 	int			nest_level;		/* of the subtransaction that set it */
 	struct Identity *outer;		/* what holds again when that rolls back */
 } Identity;
@@ -45,8 +44,9 @@ identity_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
-			/* the memory goes with TopTransactionContext */
-			current_identity = NULL;
+			/* the structs go with TopTransactionContext */
+			for (; current_identity != NULL; current_identity = current_identity->outer)
+				cache_unpin(current_identity->token);
 			caller_forget_claims();
 			break;
 		case XACT_EVENT_PRE_COMMIT:
@@ -63,7 +63,8 @@ identity_pop(void)
 	Identity   *gone = current_identity;
 
 	current_identity = gone->outer;
-	MemoryContextDelete(gone->memory);
+	cache_unpin(gone->token);
+	pfree(gone);
 }
 
 static void
@@ -83,7 +84,8 @@ identity_subxact_callback(SubXactEvent event, SubTransactionId mySubid, SubTrans
 		if (replaced != NULL && replaced->nest_level == level - 1)
 		{
 			current_identity->outer = replaced->outer;
-			MemoryContextDelete(replaced->memory);
+			cache_unpin(replaced->token);
+			pfree(replaced);
 		}
 	}
 }
@@ -103,7 +105,6 @@ identity_push(Identity *identity)
 	if (current_identity != NULL && current_identity->nest_level == identity->nest_level)
 		identity_pop();
 	identity->outer = current_identity;
-	MemoryContextSetParent(identity->memory, TopTransactionContext);
 	current_identity = identity;
 }
 
@@ -125,31 +126,20 @@ refuse_token(void)
  * one; false, and nothing changed, when it is not good.
  */
 static bool
-identity_take_credential(const char *kind, const uint8 *fingerprint)
+identity_take_credential(ValueKind kind, const uint8 *fingerprint)
 {
-	MemoryContext memory;
-	MemoryContext save;
-	Identity   *identity;
-	Snapshot	snapshot;
+	/* made first, so that nothing can fail once the token is pinned */
+	Identity   *identity = MemoryContextAlloc(TopTransactionContext, sizeof(Identity));
+	const char *reason;
 
-	/* owned by the transaction only once the token has proved good */
-	memory = AllocSetContextCreate(CurrentMemoryContext, "walwarden identity", ALLOCSET_SMALL_SIZES);
-	save = MemoryContextSwitchTo(memory);
-	identity = palloc0(sizeof(Identity));
-	identity->memory = memory;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	standing_of_credential(kind, fingerprint, snapshot, &identity->standing);
-	MemoryContextSwitchTo(save);
-	if (identity->standing.state == TOKEN_ACTIVE)
-		usage_note(&identity->standing.token_id, snapshot);
-	UnregisterSnapshot(snapshot);
-
-	if (identity->standing.state != TOKEN_ACTIVE)
+	identity->token = cache_resolve(kind, fingerprint, &reason);
+	if (identity->token == NULL)
 	{
-		MemoryContextDelete(memory);
+		pfree(identity);
 		return false;
 	}
 	identity_push(identity);
+	usage_note(&identity->token->standing.token_id, &identity->token->noted);
 	return true;
 }
 
@@ -162,7 +152,7 @@ identity_take(const char *value, size_t len)
 	if (!token_is_well_formed(value, len))
 		return false;
 	token_fingerprint(value, len, fingerprint);
-	return identity_take_credential("bearer", fingerprint);
+	return identity_take_credential(VALUE_BEARER, fingerprint);
 }
 
 /* The same for a pair of a UUID and a secret. */
@@ -172,14 +162,14 @@ identity_take_pair(const char *uuid, const char *secret)
 	uint8		fingerprint[DIGEST_LEN];
 
 	return pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint) &&
-		identity_take_credential("legacy", fingerprint);
+		identity_take_credential(VALUE_PAIR, fingerprint);
 }
 
 /* What the identity of the transaction is and may do; NULL without one. */
 const Standing *
 identity_standing(void)
 {
-	return current_identity == NULL ? NULL : &current_identity->standing;
+	return current_identity == NULL ? NULL : &current_identity->token->standing;
 }
 
 static const Identity *
@@ -237,7 +227,7 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 				 errmsg("scope is missing"),
 				 errhint("Name a scope, for example databases:read."),
 				 errhidestmt(quiet), errhidecontext(quiet)));
-	if (scope_list_has(&identity->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)))
+	if (scope_list_has(&identity->token->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)))
 		return;
 
 	/* for the message only; a parallel plan, where this may run, allows no newer one */
@@ -282,7 +272,7 @@ walwarden_authenticate(PG_FUNCTION_ARGS)
 {
 	const Identity *identity = authenticate(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_DATUM(uuid_result(&identity->standing.token_id));
+	PG_RETURN_DATUM(uuid_result(&identity->token->standing.token_id));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_authorize);
@@ -295,7 +285,7 @@ walwarden_authorize(PG_FUNCTION_ARGS)
 	error_context_stack = NULL;
 	require_scope(identity, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), true);
 	error_context_stack = save_context_stack;
-	PG_RETURN_DATUM(uuid_result(&identity->standing.token_id));
+	PG_RETURN_DATUM(uuid_result(&identity->token->standing.token_id));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_has_scope);
@@ -308,7 +298,7 @@ walwarden_has_scope(PG_FUNCTION_ARGS)
 	if (identity == NULL || PG_ARGISNULL(0))
 		PG_RETURN_BOOL(false);
 	scope = PG_GETARG_TEXT_PP(0);
-	PG_RETURN_BOOL(scope_list_has(&identity->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)));
+	PG_RETURN_BOOL(scope_list_has(&identity->token->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_require_scope);
@@ -327,7 +317,7 @@ walwarden_current_token_id(PG_FUNCTION_ARGS)
 
 	if (identity == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(uuid_result(&identity->standing.token_id));
+	PG_RETURN_DATUM(uuid_result(&identity->token->standing.token_id));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_current_org_id);
@@ -338,7 +328,7 @@ walwarden_current_org_id(PG_FUNCTION_ARGS)
 
 	if (identity == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(uuid_result(&identity->standing.org_id));
+	PG_RETURN_DATUM(uuid_result(&identity->token->standing.org_id));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_current_org);
@@ -349,7 +339,7 @@ walwarden_current_org(PG_FUNCTION_ARGS)
 
 	if (identity == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(text_result(identity->standing.org_slug));
+	PG_RETURN_DATUM(text_result(identity->token->standing.org_slug));
 }
 
 PG_FUNCTION_INFO_V1(walwarden_current_subject);
@@ -358,9 +348,9 @@ walwarden_current_subject(PG_FUNCTION_ARGS)
 {
 	const Identity *identity = identity_get();
 
-	if (identity == NULL || identity->standing.subject == NULL)
+	if (identity == NULL || identity->token->standing.subject == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_DATUM(text_result(identity->standing.subject));
+	PG_RETURN_DATUM(text_result(identity->token->standing.subject));
 }
 
 static void
@@ -401,16 +391,12 @@ walwarden_introspect_token(PG_FUNCTION_ARGS)
 	text	   *token = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	Caller		caller;
 	Standing	standing;
-	Snapshot	snapshot;
 	StringInfoData json;
 	char		uuid[UUID_TEXT_LEN + 1];
 	char		time[ISO_TIME_LEN + 1];
 
 	caller_resolve(&caller);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	standing_of_value(token == NULL ? "" : VARDATA_ANY(token), token == NULL ? 0 : VARSIZE_ANY_EXHDR(token),
-					  snapshot, &standing);
-	UnregisterSnapshot(snapshot);
+	standing_of_value(token == NULL ? "" : VARDATA_ANY(token), token == NULL ? 0 : VARSIZE_ANY_EXHDR(token), &standing);
 
 	initStringInfo(&json);
 	if (standing.state != TOKEN_ACTIVE && !caller.is_operator)

@@ -3,19 +3,18 @@
  *		What a token is and may do at one moment: the only place where its state
  *		and its effective scopes are decided.
  *
- * Tables are read by index, with a snapshot that the caller gives and without
- * SQL, so that no search_path, operator or policy of the session has a part in
- * it. Rights to read are not checked: the functions that call this decide what
+ * Tables are read by index and without SQL, so that no search_path, operator or
+ * policy of the session has a part in it. What tokens have in common comes from
+ * facts.c. Rights to read are not checked: the functions that call this decide what
  * of it may leave.
  *
  * Invariants: whatever cannot be found makes a token less able, never more; all
- * rows of one decision come from one snapshot.
+ * that goes into one decision held at one moment.
  */
 #include "walwarden.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
+#include "access/skey.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/array.h"
@@ -26,7 +25,7 @@
 
 #include "tables.h"
 
-static ScopeList
+ScopeList
 scope_list_from_array(Datum array)
 {
 	ArrayType  *scopes = DatumGetArrayTypePCopy(array);
@@ -69,33 +68,6 @@ text_is(const text *value, const char *want)
 	return VARSIZE_ANY_EXHDR(value) == strlen(want) && memcmp(VARDATA_ANY(value), want, strlen(want)) == 0;
 }
 
-/* Every scope of the catalogue, by name. */
-static ScopeList
-all_scopes(Snapshot snapshot)
-{
-	ScopeList	list = {0, NULL};
-	int			room = 32;
-	Relation	heap = walwarden_table_open("scope");
-	Relation	index = walwarden_index_open("scope_pkey");
-	SysScanDesc scan = systable_beginscan_ordered(heap, index, snapshot, 0, NULL);
-	HeapTuple	tuple;
-
-	list.names = palloc(sizeof(text *) * room);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
-	{
-		bool		isnull;
-		Datum		name = heap_getattr(tuple, Anum_scope_name, RelationGetDescr(heap), &isnull);
-
-		if (list.n == room)
-			list.names = repalloc(list.names, sizeof(text *) * (room *= 2));
-		list.names[list.n++] = DatumGetTextPCopy(name);
-	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	return list;
-}
-
 bool
 scope_exists(const text *name, Snapshot snapshot)
 {
@@ -104,35 +76,6 @@ scope_exists(const text *name, Snapshot snapshot)
 
 	row_close(&row);
 	return found;
-}
-
-/* The scopes that a role carries: its override, else its own, NULL for all. */
-static ScopeList
-role_scopes(const text *role, Snapshot snapshot)
-{
-	ScopeList	list = {0, NULL};
-	Row			row;
-	bool		found;
-	bool		isnull = true;
-	Datum		scopes = (Datum) 0;
-
-	if (row_find_text(&row, "role_override", "role_override_pkey", Anum_role_override_role, role, snapshot))
-		scopes = row_get(&row, Anum_role_override_scopes, &isnull);
-	if (!isnull)
-		list = scope_list_from_array(scopes);
-	row_close(&row);
-	if (!isnull)
-		return list;
-
-	found = row_find_text(&row, "role", "role_pkey", Anum_role_name, role, snapshot);
-	if (found)
-		scopes = row_get(&row, Anum_role_scopes, &isnull);
-	if (!isnull)
-		list = scope_list_from_array(scopes);
-	row_close(&row);
-	if (found && isnull)
-		return all_scopes(snapshot);
-	return list;
 }
 
 /* Whether a role of the server was given kind, and has it still. */
@@ -151,19 +94,6 @@ role_grant_exists(const char *kind, const char *role, Snapshot snapshot)
 		!row_has(&row, Anum_role_grant_revoked_at);
 	row_close(&row);
 	return granted;
-}
-
-static bool
-plan_has_tokens(const text *plan, Snapshot snapshot)
-{
-	Row			row;
-	bool		isnull = true;
-	bool		tokens = false;
-
-	if (row_find_text(&row, "plan", "plan_pkey", Anum_plan_name, plan, snapshot))
-		tokens = DatumGetBool(row_get(&row, Anum_plan_api_tokens, &isnull));
-	row_close(&row);
-	return !isnull && tokens;
 }
 
 const char *
@@ -210,55 +140,19 @@ judge_token(Standing *standing, const Row *token)
 		become(standing, TOKEN_ACTIVE, NULL);
 }
 
-/* The org's slug, and its plan's say in the state. */
+/* Fill in standing for a token's row; what it points to lies in the current context or belongs to facts.c. */
 static void
-judge_org(Standing *standing, Snapshot snapshot)
-{
-	Row			org;
-	text	   *plan = NULL;
-
-	if (row_find_uuid(&org, "org", "org_pkey", Anum_org_id, &standing->org_id, snapshot))
-	{
-		standing->org_slug = row_text(&org, Anum_org_slug);
-		plan = row_text(&org, Anum_org_plan);
-	}
-	row_close(&org);
-	if (standing->state == TOKEN_ACTIVE && (plan == NULL || !plan_has_tokens(plan, snapshot)))
-		become(standing, TOKEN_INACTIVE, "plan without API tokens");
-}
-
-/* The owner's subject and role, and their say in the state. */
-static text *
-judge_owner(Standing *standing, const pg_uuid_t *owner_id, Snapshot snapshot)
-{
-	Row			owner;
-	text	   *role = NULL;
-	const char *stopped = "owner missing";
-
-	if (row_find_uuid(&owner, "member", "member_pkey", Anum_member_id, owner_id, snapshot))
-	{
-		standing->subject = row_text(&owner, Anum_member_subject);
-		role = row_text(&owner, Anum_member_role);
-		stopped = row_has(&owner, Anum_member_removed_at) ? "owner removed" :
-			row_has(&owner, Anum_member_disabled_at) ? "owner disabled" : NULL;
-	}
-	row_close(&owner);
-	if (standing->state == TOKEN_ACTIVE && stopped != NULL)
-		become(standing, TOKEN_INACTIVE, stopped);
-	return role;
-}
-
-/* Fill in standing for a token's row; everything is allocated in the current context. */
-static void
-standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
+standing_of_row(const Row *token, Reading *reading, Standing *standing)
 {
 	bool		isnull;
 	Datum		value;
 	text	   *role = row_text(token, Anum_token_role);
-	text	   *owner_role = NULL;
+	const OrgFacts *org;
+	const OwnerFacts *owner = NULL;
 	ScopeList	carried;
 	bool		private;
 
+	reading_note(reading, row_xmin(token));
 	standing->token_id = row_uuid(token, Anum_token_id);
 	standing->org_id = row_uuid(token, Anum_token_org_id);
 	standing->kind = row_text(token, Anum_token_kind);
@@ -266,13 +160,30 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	value = row_get(token, Anum_token_expires_at, &isnull);
 	standing->has_expiry = !isnull;
 	standing->expires_at = isnull ? 0 : DatumGetTimestampTz(value);
+	standing->ends_at = isnull ? DT_NOEND : standing->expires_at;
 
 	judge_token(standing, token);
-	judge_org(standing, snapshot);
+	org = facts_of_org(reading, &standing->org_id);
+	if (org != NULL)
+		standing->org_slug = org->slug;
+	if (standing->state == TOKEN_ACTIVE && (org == NULL || !org->has_tokens))
+		become(standing, TOKEN_INACTIVE, "plan without API tokens");
+
 	value = row_get(token, Anum_token_owner_id, &isnull);
 	private = !isnull;
 	if (private)
-		owner_role = judge_owner(standing, DatumGetUUIDP(value), snapshot);
+	{
+		const char *stopped = "owner missing";
+
+		owner = facts_of_owner(reading, DatumGetUUIDP(value));
+		if (owner != NULL)
+		{
+			standing->subject = owner->subject;
+			stopped = owner->stopped;
+		}
+		if (standing->state == TOKEN_ACTIVE && stopped != NULL)
+			become(standing, TOKEN_INACTIVE, stopped);
+	}
 
 	/* the token's own scopes, in whose place a role may stand: its own, or, for a legacy token, its owner's */
 	value = row_get(token, Anum_token_scopes, &isnull);
@@ -280,9 +191,9 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 		standing->scopes = scope_list_from_array(value);
 	carried = standing->scopes;
 	if (standing->legacy)
-		role = owner_role;
+		role = owner == NULL ? NULL : owner->role;
 	if (role != NULL)
-		carried = role_scopes(role, snapshot);
+		carried = facts_role_scopes(reading, role);
 
 	/* what is left of them now; nothing for a token that is not active */
 	if (standing->state != TOKEN_ACTIVE)
@@ -292,8 +203,8 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	{
 		ScopeList	limit = {0, NULL};
 
-		if (owner_role != NULL)
-			limit = role_scopes(owner_role, snapshot);
+		if (owner != NULL)
+			limit = facts_role_scopes(reading, owner->role);
 		standing->effective.n = 0;
 		standing->effective.names = palloc(sizeof(text *) * Max(carried.n, 1));
 		for (int i = 0; i < carried.n; i++)
@@ -306,13 +217,9 @@ standing_of_row(const Row *token, Snapshot snapshot, Standing *standing)
 	}
 }
 
-/*
- * Standing of whatever token a credential opens: kind is bearer or legacy. The
- * caller provides a registered snapshot, and treats every state but TOKEN_ACTIVE
- * alike towards whoever presented the credential.
- */
-void
-standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snapshot, Standing *standing)
+/* The standing of whatever token a credential opens, in one reading. */
+static void
+read_credential(ValueKind kind, const uint8 *fingerprint, Reading *reading, Standing *standing)
 {
 	Row			credential;
 	Row			token;
@@ -321,20 +228,22 @@ standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snap
 	pg_uuid_t	token_id;
 	bool		found;
 	bool		isnull;
-	bool		ended = false;
+	TimestampTz until = DT_NOEND;
 
 	memset(standing, 0, sizeof(Standing));
 	SET_VARSIZE(stored, VARHDRSZ + DIGEST_LEN);
 	memcpy(VARDATA(stored), fingerprint, DIGEST_LEN);
 	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
-	found = row_find(&credential, "credential", "credential_pkey", 1, &key, snapshot) &&
-		text_is(row_text(&credential, Anum_credential_kind), kind);
+	found = row_find(&credential, "credential", "credential_pkey", 1, &key, reading->snapshot) &&
+		text_is(row_text(&credential, Anum_credential_kind), kind == VALUE_PAIR ? "legacy" : "bearer");
 	if (found)
 	{
-		Datum		until = row_get(&credential, Anum_credential_valid_until, &isnull);
+		Datum		value = row_get(&credential, Anum_credential_valid_until, &isnull);
 
-		ended = !isnull && DatumGetTimestampTz(until) <= GetCurrentTimestamp();
+		if (!isnull)
+			until = DatumGetTimestampTz(value);
 		token_id = row_uuid(&credential, Anum_credential_token_id);
+		reading_note(reading, row_xmin(&credential));
 	}
 	row_close(&credential);
 	if (!found)
@@ -343,20 +252,49 @@ standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snap
 		return;
 	}
 
-	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, &token_id, snapshot))
-		standing_of_row(&token, snapshot, standing);
+	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, &token_id, reading->snapshot))
+		standing_of_row(&token, reading, standing);
 	else
 		become(standing, TOKEN_UNKNOWN, "unknown");
 	row_close(&token);
-	if (ended && standing->state == TOKEN_ACTIVE)
+	if (standing->state == TOKEN_ACTIVE && until != DT_NOEND && until <= GetCurrentTimestamp())
 		become(standing, TOKEN_EXPIRED, "value renewed");
+	standing->ends_at = Min(standing->ends_at, until);
+}
+
+/*
+ * Standing of whatever token a credential opens, by what is committed now. The
+ * caller treats every state but TOKEN_ACTIVE alike towards whoever presented the
+ * credential. generation is what it was before anything was read. What standing
+ * points to holds until the next call.
+ */
+void
+standing_of_credential(ValueKind kind, const uint8 *fingerprint, Standing *standing, uint64 *generation)
+{
+	bool		remember = true;
+	bool		consistent;
+
+	do
+	{
+		Reading		reading;
+		Snapshot	snapshot;
+
+		*generation = cache_generation;
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		reading_begin(&reading, snapshot, *generation, remember);
+		read_credential(kind, fingerprint, &reading, standing);
+		consistent = reading_consistent(&reading);
+		UnregisterSnapshot(snapshot);
+		remember = false;
+	} while (!consistent);
 }
 
 /* The same for a bearer value as a client presents it. */
 void
-standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing)
+standing_of_value(const char *value, size_t len, Standing *standing)
 {
 	uint8		fingerprint[DIGEST_LEN];
+	uint64		generation;
 
 	if (!token_is_well_formed(value, len))
 	{
@@ -365,7 +303,65 @@ standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *st
 		return;
 	}
 	token_fingerprint(value, len, fingerprint);
-	standing_of_credential("bearer", fingerprint, snapshot, standing);
+	standing_of_credential(VALUE_BEARER, fingerprint, standing, &generation);
+}
+
+static Size
+room_of(const text *value)
+{
+	return value == NULL ? 0 : MAXALIGN(VARSIZE_ANY(value));
+}
+
+static text *
+put_text(char **at, const text *value)
+{
+	text	   *copy = (text *) *at;
+
+	if (value == NULL)
+		return NULL;
+	memcpy(copy, value, VARSIZE_ANY(value));
+	*at += room_of(value);
+	return copy;
+}
+
+static Size
+room_of_list(const ScopeList *list)
+{
+	Size		room = MAXALIGN(sizeof(text *) * list->n);
+
+	for (int i = 0; i < list->n; i++)
+		room += room_of(list->names[i]);
+	return room;
+}
+
+static void
+put_list(char **at, ScopeList *copy, const ScopeList *list)
+{
+	copy->n = list->n;
+	copy->names = (text **) *at;
+	*at += MAXALIGN(sizeof(text *) * list->n);
+	for (int i = 0; i < list->n; i++)
+		copy->names[i] = put_text(at, list->names[i]);
+}
+
+/* A copy in one piece of memory, which the caller frees by pfree(). */
+ResolvedToken *
+standing_flatten(const Standing *standing, MemoryContext context)
+{
+	Size		room = MAXALIGN(sizeof(ResolvedToken)) +
+		room_of(standing->org_slug) + room_of(standing->kind) + room_of(standing->subject) +
+		room_of_list(&standing->scopes) + room_of_list(&standing->effective);
+	ResolvedToken *token = MemoryContextAllocZero(context, room);
+	char	   *at = (char *) token + MAXALIGN(sizeof(ResolvedToken));
+
+	token->standing = *standing;
+	token->standing.org_slug = put_text(&at, standing->org_slug);
+	token->standing.kind = put_text(&at, standing->kind);
+	token->standing.subject = put_text(&at, standing->subject);
+	put_list(&at, &token->standing.scopes, &standing->scopes);
+	put_list(&at, &token->standing.effective, &standing->effective);
+	Assert(at == (char *) token + room);
+	return token;
 }
 
 /*
@@ -381,6 +377,7 @@ walwarden_token_standing(PG_FUNCTION_ARGS)
 	pg_uuid_t  *token_id = PG_GETARG_UUID_P(0);
 	TupleDesc	tupdesc;
 	Row			token;
+	Reading		reading;
 	Standing	standing;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
@@ -390,8 +387,9 @@ walwarden_token_standing(PG_FUNCTION_ARGS)
 
 	memset(&standing, 0, sizeof(standing));
 	become(&standing, TOKEN_UNKNOWN, "unknown");
-	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, GetActiveSnapshot()))
-		standing_of_row(&token, GetActiveSnapshot(), &standing);
+	reading_begin(&reading, GetActiveSnapshot(), cache_generation, false);
+	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, reading.snapshot))
+		standing_of_row(&token, &reading, &standing);
 	row_close(&token);
 
 	values[0] = CStringGetTextDatum(token_state_name(standing.state));
@@ -407,7 +405,10 @@ PG_FUNCTION_INFO_V1(walwarden_role_scopes);
 Datum
 walwarden_role_scopes(PG_FUNCTION_ARGS)
 {
-	ScopeList	list = role_scopes(PG_GETARG_TEXT_PP(0), GetActiveSnapshot());
+	Reading		reading;
+	ScopeList	list;
 
+	reading_begin(&reading, GetActiveSnapshot(), cache_generation, false);
+	list = facts_role_scopes(&reading, PG_GETARG_TEXT_PP(0));
 	PG_RETURN_DATUM(scope_list_array(&list));
 }

@@ -94,6 +94,13 @@ row_close(Row *row)
 	table_close(row->heap, AccessShareLock);
 }
 
+/* The transaction that made this version of the row; Frozen for an old one. */
+TransactionId
+row_xmin(const Row *row)
+{
+	return HeapTupleHeaderGetXmin(row->tuple->t_data);
+}
+
 Datum
 row_get(const Row *row, AttrNumber column, bool *isnull)
 {

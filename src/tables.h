@@ -26,6 +26,7 @@ extern bool row_find(Row *row, const char *table, const char *index, int nkeys, 
 extern bool row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot);
 extern bool row_find_uuid(Row *row, const char *table, const char *index, AttrNumber column, const pg_uuid_t *key, Snapshot snapshot);
 extern void row_close(Row *row);
+extern TransactionId row_xmin(const Row *row);
 extern Datum row_get(const Row *row, AttrNumber column, bool *isnull);
 extern bool row_has(const Row *row, AttrNumber column);
 extern pg_uuid_t row_uuid(const Row *row, AttrNumber column);

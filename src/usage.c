@@ -16,18 +16,20 @@
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "tables.h"
 
 #define USAGE_PRECISION (60 * USECS_PER_SEC)
 
 /*
- * Whether the stored time is too old; false where the row is missing. owner is
- * the table's.
+ * Whether the stored time is too old; false where the row is missing. noted is
+ * the stored time, owner the table's.
  */
 static bool
-usage_is_due(const pg_uuid_t *token_id, Snapshot snapshot, Oid *owner)
+usage_is_due(const pg_uuid_t *token_id, TimestampTz now, TimestampTz *noted, Oid *owner)
 {
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Row			usage;
 	bool		due = false;
 
@@ -36,20 +38,26 @@ usage_is_due(const pg_uuid_t *token_id, Snapshot snapshot, Oid *owner)
 		bool		isnull;
 		Datum		last = row_get(&usage, Anum_token_usage_last_used_at, &isnull);
 
-		due = isnull || DatumGetTimestampTz(last) <= GetCurrentTimestamp() - USAGE_PRECISION;
+		if (!isnull)
+			*noted = DatumGetTimestampTz(last);
+		due = isnull || *noted <= now - USAGE_PRECISION;
 	}
 	*owner = usage.heap->rd_rel->relowner;
 	row_close(&usage);
+	UnregisterSnapshot(snapshot);
 	return due;
 }
 
 /*
  * Note that a token is being used. The caller has checked it; the transaction
- * must be able to call SQL functions.
+ * must be able to call SQL functions. noted is kept by the caller from one use
+ * to the next: what is written here can roll back, so only what was read goes
+ * there.
  */
 void
-usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
+usage_note(const pg_uuid_t *token_id, TimestampTz *noted)
 {
+	TimestampTz now;
 	Oid			owner;
 	Oid			note;
 	Oid			argtypes[1] = {UUIDOID};
@@ -59,7 +67,8 @@ usage_note(const pg_uuid_t *token_id, Snapshot snapshot)
 	if (XactReadOnly || IsolationUsesXactSnapshot() || RecoveryInProgress())
 		return;
 
-	if (!usage_is_due(token_id, snapshot, &owner))
+	now = GetCurrentTimestamp();
+	if (*noted > now - USAGE_PRECISION || !usage_is_due(token_id, now, noted, &owner))
 		return;
 
 	note = LookupFuncName(list_make2(makeString("walwarden"), makeString("_note_usage")), 1, argtypes, false);

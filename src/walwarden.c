@@ -54,5 +54,6 @@ _PG_init(void)
 	MarkGUCPrefixReserved("walwarden");
 
 	lock_init();
+	cache_init();
 	identity_init();
 }

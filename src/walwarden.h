@@ -39,6 +39,12 @@ extern void hex_lower(const uint8 *bytes, size_t len, char *out);
 
 extern bool token_is_well_formed(const char *text, size_t len);
 extern bool text_contains_token(const char *text, size_t len);
+typedef enum ValueKind
+{
+	VALUE_BEARER,				/* a token's text */
+	VALUE_PAIR					/* a UUID and a secret of an older system */
+} ValueKind;
+
 extern void token_fingerprint(const char *text, size_t len, uint8 *fingerprint);
 extern bool pair_fingerprint(const char *uuid, size_t uuid_len,
 							 const char *secret, size_t secret_len, uint8 *fingerprint);
@@ -70,22 +76,75 @@ typedef struct Standing
 	bool		legacy;			/* permissions are not shown */
 	bool		has_expiry;
 	TimestampTz expires_at;
+	TimestampTz ends_at;		/* of the value that was presented, at the latest with the token */
 	ScopeList	scopes;			/* as stored: none where a role stands in their place */
 	ScopeList	effective;		/* what it may do now */
 	TokenState	state;
 	const char *reason;			/* why it is not active; a constant */
 } Standing;
 
+/* A token that was active when it was looked up, in one piece of memory. */
+typedef struct ResolvedToken
+{
+	Standing	standing;
+	ValueKind	kind;			/* of the value that opened it */
+	TimestampTz noted;			/* when its use was last on record, as far as this backend knows */
+	int			pins;			/* identities that it is now */
+	bool		cached;
+} ResolvedToken;
+
+/* facts.c */
+typedef struct Reading
+{
+	Snapshot	snapshot;
+	uint64		generation;		/* from before the snapshot */
+	bool		remember;
+	TimestampTz now;
+	TransactionId newest;		/* of the row versions that were used */
+	TransactionId oldest_fact;	/* of what was remembered; Invalid: nothing was */
+} Reading;
+
+typedef struct OrgFacts
+{
+	text	   *slug;
+	bool		has_tokens;		/* its plan has */
+} OrgFacts;
+
+typedef struct OwnerFacts
+{
+	text	   *subject;
+	text	   *role;
+	const char *stopped;		/* why the member's tokens are inactive; NULL: they are not */
+} OwnerFacts;
+
+extern void reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remember);
+extern void reading_note(Reading *reading, TransactionId xmin);
+extern bool reading_consistent(const Reading *reading);
+extern const OrgFacts *facts_of_org(Reading *reading, const pg_uuid_t *id);
+extern const OwnerFacts *facts_of_owner(Reading *reading, const pg_uuid_t *id);
+extern ScopeList facts_role_scopes(Reading *reading, const text *role);
+
+/* standing.c, more of it */
 extern const char *token_state_name(TokenState state);
-extern void standing_of_credential(const char *kind, const uint8 *fingerprint, Snapshot snapshot, Standing *standing);
-extern void standing_of_value(const char *value, size_t len, Snapshot snapshot, Standing *standing);
+extern ScopeList scope_list_from_array(Datum array);
+extern void standing_of_credential(ValueKind kind, const uint8 *fingerprint, Standing *standing, uint64 *generation);
+extern void standing_of_value(const char *value, size_t len, Standing *standing);
 extern bool scope_exists(const text *name, Snapshot snapshot);
 extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
 extern bool role_grant_exists(const char *kind, const char *role, Snapshot snapshot);
 extern Datum scope_list_array(const ScopeList *list);
+extern ResolvedToken *standing_flatten(const Standing *standing, MemoryContext context);
+
+/* cache.c */
+extern uint64 cache_generation;
+
+extern void cache_init(void);
+extern bool cache_may_store(uint64 generation);
+extern ResolvedToken *cache_resolve(ValueKind kind, const uint8 *fingerprint, const char **reason);
+extern void cache_unpin(ResolvedToken *token);
 
 /* usage.c */
-extern void usage_note(const pg_uuid_t *token_id, Snapshot snapshot);
+extern void usage_note(const pg_uuid_t *token_id, TimestampTz *noted);
 
 /* caller.c */
 typedef struct Caller

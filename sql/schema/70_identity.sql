@@ -1,3 +1,11 @@
+-- Never holds a row: what changes rows that a token's standing depends on
+-- invalidates this relation, and so tells every backend that what it remembers is
+-- old (src/cache.c).
+CREATE TABLE walwarden._standing_signal ();
+
+CREATE FUNCTION walwarden._signal_change() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_signal_change';
+
 -- The identity of a transaction. These run no SQL and read what only this
 -- library can set; a SET clause on them would cost more than they do.
 

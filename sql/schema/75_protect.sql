@@ -1,5 +1,5 @@
--- The triggers that append to the chain and that refuse changes, for everyone
--- and under every session_replication_role. They are made from this list, and
+-- The triggers that append to the chain, that refuse changes, and that tell every
+-- backend of changes, for everyone and under every session_replication_role. They are made from this list, and
 -- the verifiers compare the server with it.
 
 CREATE VIEW walwarden._protecting_trigger AS
@@ -25,6 +25,19 @@ CREATE VIEW walwarden._protecting_trigger AS
         ('capability',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('permission',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        -- what a token's standing depends on; a new token, owner or org makes nothing old
+        ('org',           'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
+        ('org',           'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
+        ('member',        'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
+        ('member',        'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
+        ('token',         'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
+        ('token',         'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
+        ('credential',    'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
+        ('credential',    'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
+        ('role_override', 'signal_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_signal_change'),
+        ('role_override', 'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
+        ('scope',         'signal_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_signal_change'),
+        ('scope',         'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),
         ('token_transition', 'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('token_transition', 'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('job_state',       'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
