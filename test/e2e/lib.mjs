@@ -13,7 +13,7 @@ export const base = new URL(process.env.REST_URL)
 
 // Statements of the tests hold tokens as literals; a client of the API never does.
 const quiet = { ...process.env, PGOPTIONS: '-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c client_min_messages=error' }
-const psql = ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', '-']
+const psql = ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-f', '-']     // verbose: with the SQLSTATE
 
 export function sql (text, env = {}) {
   return execFileSync('psql', psql, { input: text, env: { ...quiet, ...env }, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['pipe', 'pipe', 'pipe'] }).trim()
@@ -166,8 +166,8 @@ export const allScopes = sqlJson('SELECT name FROM walwarden.scope WHERE builtin
 
 // A node of an org: claims jobs and moves them, as docs/runner.md shows it.
 export class Node {
-  constructor (org) {
-    this.token = issue(org, [], ", kind => 'node'")
+  constructor (org, token = issue(org, [], ", kind => 'node'")) {
+    this.token = token
     sql("DO $$ BEGIN CREATE ROLE e2e_runner; PERFORM walwarden.grant_runner('e2e_runner'); EXCEPTION WHEN duplicate_object THEN NULL; END $$")
   }
 

@@ -1,4 +1,4 @@
-// Every operation against every kind of token, made from the rows of
+// Every operation against every kind of credential, made from the rows of
 // walwarden.rest_operation. What is written here is only what each operation
 // needs to succeed.
 import assert from 'node:assert/strict'
@@ -6,6 +6,11 @@ import { test, before } from 'node:test'
 import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
 
 const operations = sqlJson('SELECT * FROM walwarden.rest_operation ORDER BY stage, path, method')
+const kinds = ['none', 'malformed', 'unknown', 'revoked', 'expired', 'inactive', 'disabled', 'owner disabled', 'renewed away', 'node', 'deploy',
+  'no scope', 'wrong scope', 'right scope', 'owner reduced', 'legacy pair', 'other org']
+// whose admin was put into it: it reads, and changes nothing
+const reducedTo = 'read_only'
+const left = sqlJson(`SELECT scopes FROM walwarden.role WHERE name = '${reducedTo}'`)[0].scopes
 const tokens = {}
 const results = {}
 let all, node, ids
@@ -30,6 +35,10 @@ before(async () => {
     windowId: summary.json.windows[0].windowId
   }
 
+  // an organisation keeps an owner or admin: this one, whatever happens to the others
+  sql("SELECT walwarden.add_member('matrix', 'boss', 'owner')")
+  for (const subject of ['disabled', 'reduced', 'legacy']) sql(`SELECT walwarden.add_member('matrix', '${subject}', 'admin')`)
+
   tokens.none = undefined
   tokens.malformed = 'wal_NOTHEX'
   tokens.unknown = 'wal_' + 'ab'.repeat(32)
@@ -38,11 +47,22 @@ before(async () => {
   tokens.expired = issue('matrix', allScopes, ", now() + interval '1 second'")
   tokens.inactive = issue('matrix-lapsed', allScopes)
   sql("SELECT walwarden.set_plan('matrix-lapsed', 'free')")
+  tokens.disabled = issue('matrix', allScopes)
+  sql(`SELECT walwarden.disable_token((walwarden.introspect_token('${tokens.disabled}') ->> 'tokenId')::uuid)`)
+  tokens['owner disabled'] = issue('matrix', allScopes, ", owner => 'disabled'")
+  sql("SELECT walwarden.disable_member('matrix', 'disabled')")
+  tokens['renewed away'] = issue('matrix', allScopes)
+  sql(`SELECT walwarden.renew_token((walwarden.introspect_token('${tokens['renewed away']}') ->> 'tokenId')::uuid)`)
   tokens.node = node.token
   tokens.deploy = issue('matrix', [], ", role => 'deploy'")
   tokens['no scope'] = issue('matrix')
   tokens['wrong scope'] = Object.fromEntries(allScopes.map((scope) => [scope, issue('matrix', allScopes.filter((s) => s !== scope))]))
   tokens['right scope'] = Object.fromEntries(allScopes.map((scope) => [scope, issue('matrix', [scope])]))
+  tokens['owner reduced'] = issue('matrix', allScopes, ", owner => 'reduced'")
+  sql(`SELECT walwarden.set_member_role('matrix', 'reduced', '${reducedTo}')`)
+  const secret = 'e2e-' + crypto.randomUUID()
+  tokens['legacy pair'] = { 'X-WallarmAPI-UUID': crypto.randomUUID(), 'X-WallarmAPI-Secret': secret }
+  sql(`SELECT walwarden.import_legacy_credential('matrix', 'legacy', '${tokens['legacy pair']['X-WallarmAPI-UUID']}', '${secret}')`)
   tokens['other org'] = issue('matrix-other', allScopes)
   await sleep(1100)
 })
@@ -78,25 +98,34 @@ async function prepare (op) {
   return { path: op.path.replace(/\{(\w+)\}/, (_, name) => own[name]), body }
 }
 
+// What a request for op presents of a kind: options of call().
+function presented (op, kind) {
+  const credential = tokens[kind]
+  if (kind === 'legacy pair') return { headers: credential }
+  if (typeof credential !== 'object') return { token: credential }
+  return { token: op.required_scope ? credential[op.required_scope] : tokens['no scope'] }
+}
+
 function expected (op, kind) {
   if (op.stage === 'public') return op.success_status
   switch (kind) {
     case 'none': case 'malformed': case 'unknown': case 'revoked': case 'expired': case 'inactive': return 401
+    case 'disabled': case 'owner disabled': case 'renewed away': return 401
     case 'node': case 'deploy': return 403
     case 'no scope': case 'wrong scope': return op.required_scope ? 403 : op.success_status
-    case 'right scope': return op.success_status
+    case 'right scope': case 'legacy pair': return op.success_status
+    case 'owner reduced': return op.required_scope && !left.includes(op.required_scope) ? 403 : op.success_status
     case 'other org': return op.parameter || ['createRestore', 'exportEvidence'].includes(op.operation) ? 404 : op.success_status
   }
 }
 
 for (const op of operations) {
-  for (const kind of ['none', 'malformed', 'unknown', 'revoked', 'expired', 'inactive', 'node', 'deploy', 'no scope', 'wrong scope', 'right scope', 'other org']) {
+  for (const kind of kinds) {
     test(`${op.operation}, ${kind}`, async () => {
       const { path, body } = await prepare(op)
-      let token = tokens[kind]
-      if (typeof token === 'object') token = op.required_scope ? token[op.required_scope] : tokens['no scope']
+      const credential = presented(op, kind)
       const before = sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'matrix')")
-      const answer = await call(op.method, path, { token, body })
+      const answer = await call(op.method, path, { ...credential, body })
       ;(results[op.operation] ??= {})[kind] = answer.status
       assert.equal(answer.status, expected(op, kind), answer.text)
       if (answer.status >= 400) {
@@ -120,7 +149,7 @@ for (const op of operations) {
         for (const item of answer.json[op.list_field]) assert.ok(!JSON.stringify(item).includes(ids.databaseId))
       }
       if (op.method === 'GET') {
-        const head = await call('HEAD', path, { token })
+        const head = await call('HEAD', path, credential)
         assert.equal(head.status, answer.status)
         assert.equal(head.headers['www-authenticate'], answer.headers['www-authenticate'])
       }
@@ -133,10 +162,11 @@ for (const op of operations) {
 }
 
 test('the matrix is the whole document', () => {
-  const kinds = Object.keys(results[operations[0].operation])
-  console.log(`# ${'operation'.padEnd(24)}${kinds.map((kind) => kind.padEnd(12)).join('')}`)
-  for (const [operation, row] of Object.entries(results)) {
-    console.log(`# ${operation.padEnd(24)}${kinds.map((kind) => String(row[kind]).padEnd(12)).join('')}`)
-  }
+  // names in two lines, and columns no wider than a word
+  const words = kinds.map((kind) => kind.split(' '))
+  const print = (first, cells) => console.log(`# ${first.padEnd(24)}${cells.map((cell, i) => String(cell ?? '').padEnd(Math.max(...words[i].map((word) => word.length)) + 2)).join('')}`.trimEnd())
+  print('', words.map((pair) => pair.length > 1 ? pair[0] : ''))
+  print('operation', words.map((pair) => pair.at(-1)))
+  for (const [operation, row] of Object.entries(results)) print(operation, kinds.map((kind) => row[kind]))
   assert.equal(Object.keys(results).length, operations.length)
 })
