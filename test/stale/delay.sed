@@ -1,0 +1,3 @@
+# Time passes after the snapshot was taken: what is wrong with the order of things shows.
+/snapshot = RegisterSnapshot(GetLatestSnapshot());/a\
+		pg_usleep(500);
