@@ -17,7 +17,7 @@ DATA_built = walwarden--$(EXTVERSION).sql
 EXTRA_CLEAN = walwarden--*.sql
 
 REGRESS        = catalogue errors
-ISOLATION      = chain managers revoke
+ISOLATION      = chain lifecycle managers revoke
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config

@@ -58,6 +58,7 @@ CREATE FUNCTION everything() RETURNS bigint
          + (SELECT count(*) FROM walwarden.scope) + (SELECT count(*) FROM walwarden.audit_entry)
          + (SELECT count(*) FROM walwarden.database) + (SELECT count(*) FROM walwarden.destination) + (SELECT count(*) FROM walwarden.job)
          + (SELECT count(*) FROM walwarden.evidence) + (SELECT count(*) FROM walwarden.idempotency_key)
+         + (SELECT count(*) FROM walwarden.node) + (SELECT count(*) FROM walwarden.verification)
 $$;
 
 -- Tokens by name, for statements that authenticate first.
@@ -99,6 +100,41 @@ INSERT INTO ids SELECT '<private>', token_id FROM walwarden.issue_token('acme', 
 INSERT INTO tokens SELECT k, (walwarden.issue_token(o, k, kind => 'node')).token FROM (VALUES ('acme', 'node'), ('acme', 'second node'), ('other', 'elsewhere')) AS v(o, k);
 INSERT INTO tokens SELECT 'api', (walwarden.issue_token('acme', 'api', ARRAY['databases:write', 'destinations:write', 'backups:trigger'])).token;
 SELECT walwarden.grant_runner('regress_walwarden_runner') \g /dev/null
+
+-- A token in every state, and whose it is: what becomes of them is refused below.
+-- The admin is also the only manager of another organisation, which keeps nothing.
+SELECT walwarden.create_org('brief') IS NULL, walwarden.set_org_retention('brief', '0'),
+       walwarden.add_member('brief', 'admin@acme.example', 'admin', 'regress_walwarden_admin') IS NULL,
+       walwarden.add_member('acme', 'left@acme.example', 'member') IS NULL,
+       walwarden.add_member('acme', 'sso@acme.example', 'member') IS NULL, walwarden.set_member_sso('acme', 'sso@acme.example', true),
+       walwarden.set_member_role('acme', 'dev@acme.example', 'member'), walwarden.set_plan('poor', 'team')
+\g /dev/null
+INSERT INTO ids SELECT format('<%s>', name), (walwarden.issue_token('acme', name, ARRAY['databases:read'])).token_id
+  FROM unnest('{revoked,expired,disabled,disabled and expired}'::text[]) AS name;
+INSERT INTO ids SELECT format('<%s>', name), (walwarden.issue_token('acme', name, ARRAY['databases:read'], owner => owner || '@acme.example')).token_id
+  FROM (VALUES ('own', 'member'), ('own revoked', 'member'), ('own expired', 'member'), ('disabled by its owner', 'member'),
+               ('inactive', 'left'), ('of dev', 'dev'), ('of dev disabled', 'dev')) AS v(name, owner);
+INSERT INTO ids SELECT '<of a role>', token_id FROM walwarden.issue_token('acme', 'of a role', role => 'analyst');
+INSERT INTO ids SELECT '<of a node>', token_id FROM walwarden.issue_token('acme', 'of a node', kind => 'node');
+INSERT INTO ids SELECT format('<%s>', name), (walwarden.issue_token('poor', name)).token_id FROM unnest('{poor,poor disabled}'::text[]) AS name;
+INSERT INTO ids SELECT '<overdue>', token_id FROM walwarden.issue_token('brief', 'overdue');
+INSERT INTO ids SELECT '<legacy>', token_id
+  FROM walwarden.import_legacy_credential('acme', 'member@acme.example', '5f2b8a9c-0e4d-4c3a-9b1f-000000000001', repeat('s', 32), 'old pair');
+INSERT INTO tokens SELECT 'deploy', (walwarden.issue_token('acme', 'deploy', role => 'deploy')).token;
+SELECT walwarden.revoke_token(id) FROM ids WHERE place IN ('<revoked>', '<own revoked>') \g /dev/null
+SELECT walwarden.disable_token(id) FROM ids WHERE place IN ('<disabled>', '<disabled and expired>', '<of dev disabled>', '<poor disabled>', '<overdue>') \g /dev/null
+GRANT SELECT ON ids TO PUBLIC;
+SET ROLE regress_walwarden_member;
+SELECT walwarden.disable_token(id) FROM ids WHERE place = '<disabled by its owner>' \g /dev/null
+RESET ROLE;
+SELECT walwarden.disable_member('acme', 'left@acme.example'), walwarden.set_member_role('acme', 'dev@acme.example', 'api_developer'),
+       walwarden.set_plan('poor', 'free')
+\g /dev/null
+-- No expiry in the past can be given, and there is no clock to set: the row is
+-- changed behind the extension's back, by a superuser, as only a test may.
+UPDATE walwarden.token SET expires_at = now() - interval '1 hour'
+ WHERE id IN (SELECT id FROM ids WHERE place IN ('<expired>', '<disabled and expired>', '<own expired>'));
+
 SELECT request('api', 'POST', '/destinations', '{"name":"d","provider":"local","uri":"file:///srv"}') ->> 'id' AS destination \gset
 SELECT request('api', 'POST', '/databases', format('{"name":"d","connectionRef":"d","destinationId":"%s"}', :'destination')) ->> 'id' AS database \gset
 INSERT INTO ids SELECT 'JOB', (request('api', 'POST', format('/databases/%s/backups', :'database'), '') ->> 'backupJobId')::uuid;
@@ -106,6 +142,7 @@ BEGIN;
 SET LOCAL ROLE regress_walwarden_runner;
 SELECT as_token('node') \g /dev/null
 SELECT kind, fence, job ->> 'state' AS state, job #>> '{database,name}' AS database FROM walwarden.claim_job('{backup}');
+SELECT walwarden.register_node('node-1', '2.4.0') IS NULL \g /dev/null
 COMMIT;
 SELECT everything() AS before
 \gset
@@ -396,6 +433,222 @@ SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"9999-11-20T17:00:00Z"}')$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, '{"manifest":{},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"yesterday"}')$$);
 SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_job(JOB, 1, 'running'); SELECT walwarden.record_evidence(JOB, 1, jsonb_build_object('manifest', jsonb_build_object('x', repeat('y', 20000))))$$);
+
+\echo
+\echo == what becomes of tokens
+-- unknown, foreign, and shared without a right to see it: one text for whoever is no
+-- operator, whatever they want of it
+SELECT refused('nobody', $$SELECT walwarden.disable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.disable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.disable_token(<poor>)$$);
+SELECT refused('member', $$SELECT walwarden.disable_token(<shared>)$$);
+SELECT refused('member', $$SELECT walwarden.disable_token(<private>)$$);
+SELECT refused('other', $$SELECT walwarden.disable_token(<shared>)$$);
+SELECT refused('op', $$SELECT walwarden.disable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(NULL)$$);
+SELECT refused('nobody', $$SELECT walwarden.enable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.enable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<poor>)$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<shared>)$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<private>)$$);
+SELECT refused('other', $$SELECT walwarden.enable_token(<shared>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(NULL)$$);
+SELECT refused('nobody', $$SELECT walwarden.update_token('00000000-0000-0000-0000-000000000001', 'new')$$);
+SELECT refused('member', $$SELECT walwarden.update_token('00000000-0000-0000-0000-000000000001', 'new')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<poor>, 'new')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<shared>, 'new')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<private>, 'new')$$);
+SELECT refused('other', $$SELECT walwarden.update_token(<shared>, 'new')$$);
+SELECT refused('op', $$SELECT walwarden.update_token('00000000-0000-0000-0000-000000000001', 'new')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(NULL, 'new')$$);
+SELECT refused('nobody', $$SELECT walwarden.renew_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.renew_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<poor>)$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<shared>)$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<private>)$$);
+SELECT refused('other', $$SELECT walwarden.renew_token(<shared>)$$);
+SELECT refused('op', $$SELECT walwarden.renew_token('00000000-0000-0000-0000-000000000001')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(NULL)$$);
+SELECT what, count(DISTINCT split_part(refused('member', format($$SELECT walwarden.%s_token(%s)$$, what, id)), E'\n  -> ', 2)) = 1 AS one_text
+  FROM unnest('{disable,enable,update,renew,revoke}'::text[]) AS what, unnest(ARRAY['<shared>', '<private>', '<poor>', '<overdue>', quote_literal(gen_random_uuid())]) AS id
+ GROUP BY what ORDER BY what;
+-- the same of one that is final: it is not said of what is not theirs
+SELECT refused('member', $$SELECT walwarden.disable_token(<revoked>)$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<revoked>)$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<revoked>, 'new')$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<revoked>)$$);
+
+-- from a state that does not lead there
+SELECT refused('op', $$SELECT walwarden.disable_token(<revoked>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<revoked>)$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<revoked>, 'new')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<revoked>)$$);
+SELECT refused('member', $$SELECT walwarden.disable_token(<own revoked>)$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<own revoked>)$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<own revoked>, 'new')$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<own revoked>)$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(<expired>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<expired>)$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<expired>, 'new')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<expired>, expires_at => 'infinity')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<expired>)$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(<disabled and expired>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled and expired>)$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<disabled and expired>)$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<own expired>)$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<own expired>)$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<disabled>)$$);
+SELECT refused('member', $$SELECT walwarden.renew_token(<disabled by its owner>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<shared>, now() + interval '1 day')$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<inactive>, now() + interval '1 day')$$);
+-- no retention: it is to be removed as soon as it ended
+SELECT refused('op', $$SELECT walwarden.enable_token(<overdue>)$$);
+SELECT refused('admin', $$SELECT walwarden.enable_token(<overdue>, 'infinity')$$);
+-- the plan
+SELECT refused('op', $$SELECT walwarden.enable_token(<poor disabled>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<poor>)$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<poor>, 'new')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<poor>)$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<poor disabled>)$$);
+
+-- whose it is: managers stop another's private token, and take back what one of them did
+SELECT refused('admin', $$SELECT walwarden.update_token(<own>, 'new')$$);
+SELECT refused('admin', $$SELECT walwarden.renew_token(<own>)$$);
+SELECT refused('admin', $$SELECT walwarden.enable_token(<disabled by its owner>)$$);
+SELECT refused('admin', $$SELECT walwarden.enable_token(<own expired>, 'infinity')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<own>, 'new')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<own>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled by its owner>)$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<own expired>, 'infinity')$$);
+SELECT refused('super', $$SELECT walwarden.update_token(<own>, 'new')$$);
+SELECT refused('super', $$SELECT walwarden.renew_token(<own>)$$);
+SELECT refused('super', $$SELECT walwarden.enable_token(<disabled by its owner>)$$);
+SELECT refused('super', $$SELECT walwarden.enable_token(<own expired>, 'infinity')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<inactive>)$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<inactive>, 'new')$$);
+SELECT refused('other', $$SELECT walwarden.enable_token(<disabled by its owner>)$$);
+-- a role without private tokens can only end those that are left
+SELECT refused('dev', $$SELECT walwarden.enable_token(<of dev disabled>)$$);
+SELECT refused('dev', $$SELECT walwarden.update_token(<of dev>, 'new')$$);
+SELECT refused('dev', $$SELECT walwarden.renew_token(<of dev>)$$);
+
+-- with what
+SELECT refused('op', $$SELECT walwarden.disable_token(<shared>, '')$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(<shared>, repeat('x', 501))$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(<shared>, E'a\nb')$$);
+SELECT refused('op', $$SELECT walwarden.disable_token(<shared>, 'wal_' || repeat('0', 64))$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled>, '2020-01-01')$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled>, now())$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled>, '-infinity')$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<disabled>, '10000-01-01 UTC')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, expires_at => '2020-01-01')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, expires_at => now())$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, expires_at => '-infinity')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, expires_at => '10000-01-01 UTC')$$);
+SELECT refused('op', $$SELECT walwarden.enable_token(<expired>, now())$$);
+SELECT refused('member', $$SELECT walwarden.enable_token(<own expired>, now() - interval '1 s')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, '')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, '   ')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, repeat('x', 101))$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, E'a\nb')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, 'wal_' || repeat('0', 64))$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => '{*}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => '{databases:reed}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => '{databases:read,NULL}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => '{databases:read,databases:read}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => '{{databases:read},{audit:read}}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, scopes => array_fill('databases:read'::text, ARRAY[201]))$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<shared>, 'new', '{databases:read}', now())$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<of a role>, scopes => '{databases:read}')$$);
+SELECT refused('op', $$SELECT walwarden.update_token(<of a node>, scopes => '{databases:read}')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<legacy>, scopes => '{databases:read}')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<legacy>, scopes => '{}')$$);
+SELECT refused('member', $$SELECT walwarden.update_token(<own>, scopes => '{databases:read,databases:write,audit:read}')$$);
+SELECT refused('super', $$SELECT walwarden.set_role_scopes('admin', '{databases:read}'); SET LOCAL ROLE regress_walwarden_admin; SELECT walwarden.update_token(<shared>, scopes => '{databases:read,databases:write}')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, '8 days')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, '7 days 1 us')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, '1 month')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, '-1 s')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, '1 day -25 h')$$);
+SELECT refused('op', $$SELECT walwarden.renew_token(<shared>, NULL)$$);
+
+-- the last manager
+SELECT refused('admin', $$SELECT walwarden.set_member_role('brief', 'admin@acme.example', 'member')$$);
+SELECT refused('admin', $$SELECT walwarden.disable_member('brief', 'admin@acme.example')$$);
+SELECT refused('admin', $$SELECT walwarden.remove_member('brief', 'admin@acme.example')$$);
+SELECT refused('other', $$SELECT walwarden.disable_member('other', 'boss@other.example')$$);
+SELECT refused('other', $$SELECT walwarden.remove_member('other', 'boss@other.example')$$);
+
+\echo
+\echo == pairs of a UUID and a secret
+SELECT refused('admin', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('member', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('nobody', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('other', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('nobody', $$SELECT walwarden.import_legacy_credential('nope', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('nope', 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential(NULL, 'member@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('poor', 'boss@poor.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'none@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', '', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', NULL, gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'gone@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'sso@acme.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'boss@other.example', gen_random_uuid(), repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', NULL, repeat('x', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), NULL)$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), '')$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 31))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 513))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 20) || ' ' || repeat('x', 20))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32) || E'\n')$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32) || 'é')$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32), NULL)$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32), '')$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32), repeat('x', 101))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', gen_random_uuid(), repeat('x', 32), E'a\nb')$$);
+-- imported already, in whichever case and for whomever
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', '5f2b8a9c-0e4d-4c3a-9b1f-000000000001', repeat('s', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('other', 'boss@other.example', '5f2b8a9c-0e4d-4c3a-9b1f-000000000001', repeat('s', 32))$$);
+SELECT refused('op', $$SELECT walwarden.import_legacy_credential('acme', 'admin@acme.example', '5F2B8A9C-0E4D-4C3A-9B1F-000000000001', repeat('s', 32))$$);
+SELECT refused('super', $$SELECT walwarden.import_legacy_credential('acme', 'member@acme.example', '5f2b8a9c-0e4d-4c3a-9b1f-000000000001', repeat('s', 32))$$);
+
+\echo
+\echo == nodes and maintenance
+SELECT refused('nobody', $$SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('super', $$SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('runner', $$SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('runner', $$SELECT as_token('api'); SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('nobody', $$SELECT as_token('node'); SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('nobody', $$SELECT as_token('deploy'); SELECT walwarden.register_node('n', '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node(NULL, '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node('', '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node('  ', '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node(repeat('x', 101), '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node(E'a\nb', '1')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.register_node('wal_' || repeat('0', 64), '1')$$);
+SELECT refused('runner', $$SELECT as_token('deploy'); SELECT walwarden.register_node('node-1', NULL)$$);
+SELECT refused('runner', $$SELECT as_token('deploy'); SELECT walwarden.register_node('node-1', '')$$);
+SELECT refused('runner', $$SELECT as_token('deploy'); SELECT walwarden.register_node('node-1', repeat('x', 101))$$);
+SELECT refused('nobody', $$SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('member', $$SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('dev', $$SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('other', $$SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.list_nodes('other')$$);
+SELECT refused('member', $$SELECT * FROM walwarden.list_nodes('nope')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_nodes('nope')$$);
+SELECT refused('op', $$SELECT * FROM walwarden.list_nodes(NULL)$$);
+-- a node sees those of its own organisation, through a role for nodes
+SELECT refused('runner', $$SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('runner', $$SELECT as_token('api'); SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('runner', $$SELECT as_token('elsewhere'); SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('nobody', $$SELECT as_token('node'); SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('nobody', $$SELECT walwarden.run_maintenance()$$);
+SELECT refused('member', $$SELECT walwarden.run_maintenance()$$);
+SELECT refused('admin', $$SELECT walwarden.run_maintenance()$$);
+SELECT refused('other', $$SELECT walwarden.run_maintenance()$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.run_maintenance()$$);
 
 \echo
 \echo == the entry points of REST v1, and requests made up in SQL

@@ -166,7 +166,6 @@ INSERT INTO walwarden.token_transition (action, from_state, to_state, event) VAL
     ('enable',  'active',   'active',   NULL),
     ('enable',  'inactive', 'inactive', NULL),
     ('update',  'active',   'active',   'token.updated'),
-    ('update',  'inactive', 'inactive', 'token.updated'),
     ('update',  'disabled', 'disabled', 'token.updated'),
     ('renew',   'active',   'active',   'token.renewed'),
     ('revoke',  'active',   'revoked',  'token.revoked'),

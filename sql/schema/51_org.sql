@@ -79,6 +79,7 @@ DECLARE
     was walwarden.org := walwarden._lock_org(c, org, 'org.configure', 'any');
     o walwarden.org := was;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_plan(plan);
     o.plan := plan;
     RETURN walwarden._update_org(c, 'org.plan_changed', was, o);
@@ -94,6 +95,7 @@ DECLARE
     was walwarden.org := walwarden._lock_org(c, org, 'org.configure', 'any');
     o walwarden.org := was;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     -- in days and seconds, so that it means the same in every month
     o.retention := CASE WHEN retention BETWEEN '0' AND '4000 days' THEN justify_hours(make_interval(days => 365 * extract(year FROM retention)::integer + 30 * extract(month FROM retention)::integer
                                                        + extract(day FROM retention)::integer,

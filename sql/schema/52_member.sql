@@ -149,6 +149,7 @@ DECLARE
     was walwarden.member := walwarden._member_for_change(c, org, subject);
     m walwarden.member := was;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_last_manager(was);
     m.disabled_at := coalesce(was.disabled_at, clock_timestamp());
     RETURN walwarden._update_member(c, 'member.disabled', was, m);

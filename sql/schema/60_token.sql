@@ -22,12 +22,12 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'expiry is not in the future',
-            HINT = 'Give a later time, for example now() + interval ''90 days'', or NULL for no expiry.';
+            HINT = 'Give a later time, for example now() + interval ''90 days'', or ''infinity'' for no expiry.';
     ELSIF expires_at >= '10000-01-01 00:00:00+00' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'expiry is after the year 9999',
-            HINT = 'Give NULL or ''infinity'' for no expiry.';
+            HINT = 'Give ''infinity'' for no expiry.';
     END IF;
 END
 $$;

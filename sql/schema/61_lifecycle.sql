@@ -146,7 +146,7 @@ BEGIN
 END
 $$;
 
--- The org of a token that is to work on: its plan must have tokens.
+-- A token can only be made to work where the plan has tokens; a revoked one never is.
 CREATE FUNCTION walwarden._check_plan_of(t walwarden.token) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -154,8 +154,10 @@ AS $$
 DECLARE
     o walwarden.org;
 BEGIN
-    SELECT * INTO o FROM walwarden.org WHERE org.id = t.org_id;
-    PERFORM walwarden._check_plan_has_tokens(o);
+    IF t.revoked_at IS NULL THEN
+        SELECT * INTO o FROM walwarden.org WHERE org.id = t.org_id;
+        PERFORM walwarden._check_plan_has_tokens(o);
+    END IF;
 END
 $$;
 
@@ -169,6 +171,7 @@ DECLARE
     t walwarden.token := was;
     event text;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_reason(reason);
     event := walwarden._transition('disable', walwarden._state(was));
     IF event IS NULL THEN
@@ -194,6 +197,7 @@ DECLARE
     state text := walwarden._state(was);
     event text := walwarden._transition('enable', state);
 BEGIN
+    c := walwarden._caller();       -- after the wait
     IF walwarden._token_target(c, was) = 'private' AND was.disabled_by_owner IS DISTINCT FROM false AND event IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
@@ -243,10 +247,12 @@ DECLARE
     c walwarden.caller := walwarden._caller();
     was walwarden.token := walwarden._token_for_change(c, token_id, 'token.update');
     t walwarden.token := was;
-    event text := walwarden._transition('update', walwarden._state(was));
+    event text;
     m walwarden.member;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_plan_of(was);
+    event := walwarden._transition('update', walwarden._state(was));
     IF new_name IS NOT NULL THEN
         PERFORM walwarden._check_text('token name', new_name, 100);
         t.name := new_name;
@@ -296,15 +302,14 @@ DECLARE
     old walwarden.credential;
     new walwarden.credential;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     IF overlap IS NULL OR overlap NOT BETWEEN '0' AND '7 days' THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'overlap is not between 0 and 7 days',
             HINT = 'It is for how long the value before goes on working, for example ''1 hour''.';
     END IF;
-    IF t.revoked_at IS NULL THEN
-        PERFORM walwarden._check_plan_of(t);
-    END IF;
+    PERFORM walwarden._check_plan_of(t);
     event := walwarden._transition('renew', walwarden._state(t));
     t := walwarden._end_pair(walwarden._actor(c, t.org_id), t, 'value renewed');
 
@@ -353,7 +358,7 @@ DECLARE
     t walwarden.token := walwarden._token_for_change(c, token_id, 'token.revoke');
 BEGIN
     PERFORM walwarden._check_reason(reason);
-    RETURN walwarden._revoke(c, t, reason);
+    RETURN walwarden._revoke(walwarden._caller(), t, reason);
 END
 $$;
 
@@ -370,6 +375,7 @@ DECLARE
     m walwarden.member := was;
     t walwarden.token;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_last_manager(was);
     PERFORM walwarden._end_tokens(walwarden._tokens_of(m.id));
     FOR t IN SELECT f.* FROM walwarden.token AS f WHERE f.id = ANY (walwarden._tokens_of(m.id)) ORDER BY f.id LOOP
@@ -390,6 +396,7 @@ DECLARE
     was walwarden.member := walwarden._member_for_change(c, org, subject);
     m walwarden.member := was;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._end_tokens(walwarden._tokens_of(m.id));
     m.disabled_at := NULL;
     RETURN walwarden._update_member(c, 'member.enabled', was, m);
@@ -407,6 +414,7 @@ DECLARE
     m walwarden.member := was;
     t walwarden.token;
 BEGIN
+    c := walwarden._caller();       -- after the wait
     IF enabled IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
