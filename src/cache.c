@@ -95,7 +95,7 @@ walwarden_signal_change(PG_FUNCTION_ARGS)
 				 errmsg("function \"walwarden_signal_change\" must be fired BEFORE, by the trigger manager")));
 	CacheInvalidateRelcacheByRelid(get_relname_relid(SIGNAL_RELATION, RelationGetNamespace(trigdata->tg_relation)));
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple : trigdata->tg_trigtuple);
 }
 

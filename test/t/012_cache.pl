@@ -1,0 +1,146 @@
+# What a backend remembers of tokens: bounded, never of what is unknown, never of
+# what may roll back, never older than the last change, on a standby too. That it
+# is not stale under load is test/stale.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--locale=C' ]);
+$node->append_conf('postgresql.conf', "max_prepared_transactions = 2\n");
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION walwarden CASCADE;
+	SELECT walwarden.create_org('acme'), walwarden.create_org('other');
+	SELECT walwarden.add_member('acme', 'ann', 'owner'), walwarden.add_member('acme', 'bob', 'member');
+	CREATE ROLE nobody;
+	CREATE TABLE known AS SELECT * FROM walwarden.issue_token('acme', 'shared', '{databases:read}');
+	CREATE TABLE theirs AS SELECT * FROM walwarden.issue_token('acme', 'private', '{databases:read,evidence:read}', owner => 'bob');
+	CREATE FUNCTION opens(token text, scope text DEFAULT 'databases:read') RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM walwarden.authenticate(token);
+		RETURN walwarden.has_scope(scope);
+	EXCEPTION WHEN invalid_authorization_specification THEN
+		RETURN false;
+	END $$;
+	-- index and sequential scans of what standing depends on, by this backend
+	CREATE FUNCTION scans() RETURNS bigint LANGUAGE sql AS $$
+		SELECT sum(pg_stat_get_xact_numscans(c.oid)) FROM pg_class AS c WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relname LIKE ANY ('{credential%,token\_pkey,org\_pkey,member\_pkey,role%}') AND c.relkind IN ('r', 'i')
+	$$;
+	CREATE FUNCTION memory_of(context text) RETURNS bigint LANGUAGE sql AS $$
+		SELECT coalesce(sum(total_bytes), 0)::bigint FROM pg_backend_memory_contexts WHERE name = context
+	$$;
+});
+my $token = $node->safe_psql('postgres', 'SELECT token FROM known');
+my $private = $node->safe_psql('postgres', 'SELECT token FROM theirs');
+
+# sessions that stay: one that uses, one that changes
+my $user = $node->background_psql('postgres', on_error_stop => 0);
+my $admin = $node->background_psql('postgres', on_error_stop => 0);
+sub ask { my ($query) = @_; my $out = $user->query($query); $out =~ s/\s+$//; return $out; }
+sub opens { my ($t, $scope) = @_; return ask(sprintf "SELECT opens('%s', '%s');", $t, $scope // 'databases:read'); }
+sub change { $admin->query($_[0]); }
+
+is(opens($token), 't', 'a token opens');
+is(ask("BEGIN; SELECT scans() AS before \\gset\nSELECT opens('$token'); SELECT scans() - :before; COMMIT;"), "t\n0", 'and the next time without a look at a table');
+
+# each change in another session, and what was rolled back
+my @changes = (
+	[ 'disable', $token, 'databases:read', "SELECT walwarden.disable_token(token_id) FROM known;", "SELECT walwarden.enable_token(token_id) FROM known;" ],
+	[ 'plan', $token, 'databases:read', "SELECT walwarden.set_plan('acme', 'free');", "SELECT walwarden.set_plan('acme', 'team');" ],
+	[ 'owner', $private, 'databases:read', "SELECT walwarden.disable_member('acme', 'bob');", "SELECT walwarden.enable_member('acme', 'bob');" ],
+	[ 'role', $private, 'evidence:read', "SELECT walwarden.set_member_role('acme', 'bob', 'api_developer');", "SELECT walwarden.set_member_role('acme', 'bob', 'member');" ],
+	[ 'role scopes', $private, 'evidence:read', "SELECT walwarden.set_role_scopes('member', '{}');", "SELECT walwarden.set_role_scopes('member', NULL);" ],
+	[ 'under replica role', $token, 'databases:read',
+		"SET session_replication_role = replica; UPDATE walwarden.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); RESET session_replication_role;",
+		"SET session_replication_role = replica; UPDATE walwarden.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known); RESET session_replication_role;" ],
+	[ 'a row gone', $token, 'databases:read',
+		"CREATE TABLE gone AS SELECT c.* FROM walwarden.credential AS c JOIN known AS k USING (token_id); DELETE FROM walwarden.credential AS c USING known AS k WHERE c.token_id = k.token_id;",
+		"INSERT INTO walwarden.credential SELECT * FROM gone; DROP TABLE gone;" ],
+	[ 'by two-phase commit', $token, 'databases:read',
+		"BEGIN; UPDATE walwarden.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); PREPARE TRANSACTION 'x'; COMMIT PREPARED 'x';",
+		"UPDATE walwarden.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known);" ],
+);
+for my $case (@changes)
+{
+	my ($what, $t, $scope, $do, $undo) = @$case;
+	is(opens($t, $scope), 't', "$what: before");
+	change("BEGIN; $do ROLLBACK;") unless $what =~ /commit/;
+	is(opens($t, $scope), 't', "$what: rolled back");
+	change($do);
+	is(opens($t, $scope), 'f', "$what: changed");
+	change($undo);
+	is(opens($t, $scope), 't', "$what: changed back");
+}
+change('BEGIN; TRUNCATE walwarden.credential; COMMIT;');
+is(opens($token), 'f', 'TRUNCATE');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.credential}), '0', 'was one');
+
+# changes of the own transaction, and its subtransactions
+$node->safe_psql('postgres', q{TRUNCATE known; INSERT INTO known SELECT * FROM walwarden.issue_token('acme', 'another', '{databases:read}')});
+$token = $node->safe_psql('postgres', 'SELECT token FROM known');
+is(ask("BEGIN; SELECT opens('$token'); SELECT walwarden.disable_token(token_id) FROM known; SELECT opens('$token'); ROLLBACK; SELECT opens('$token');"), "t\nt\nf\nt", 'an own change that rolls back');
+is(ask("BEGIN; SELECT opens('$token'); SAVEPOINT s; SELECT walwarden.disable_token(token_id) FROM known; SELECT opens('$token'); ROLLBACK TO s; SELECT opens('$token'); COMMIT; SELECT opens('$token');"), "t\nt\nf\nt\nt", 'and one of a subtransaction');
+is(ask("BEGIN; SELECT token AS t FROM walwarden.issue_token('acme', 'undone', '{databases:read}') \\gset\nSELECT opens(:'t'); ROLLBACK; SELECT opens(:'t');"), "t\nf", 'a token that was never committed');
+is(ask("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT opens('$token');"), 't', 'a fixed snapshot');
+change('SELECT walwarden.disable_token(token_id) FROM known;');
+is(ask("SELECT opens('$token'); COMMIT;"), 'f', 'does not keep a token alive');
+change('SELECT walwarden.enable_token(token_id) FROM known;');
+
+# time
+is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'short', '{databases:read}', clock_timestamp() + interval '1 second') \\gset\nSELECT opens(:'t'); SELECT pg_sleep(1); SELECT opens(:'t');"), "t\n\nf", 'an expiry that passes between two uses');
+is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'renewed', '{databases:read}') \\gset\nSELECT token_id AS id, token AS t2 FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme', NULL, 1)), '1 second') \\gset\nSELECT opens(:'t'), opens(:'t2'); SELECT pg_sleep(1); SELECT opens(:'t'), opens(:'t2');"), "t|t\n\nf|t", 'an overlap too');
+
+# what is unknown is not remembered: no memory, and nobody gives way
+is(opens($token), 't', 'a good token');
+my $held = ask("SELECT memory_of('walwarden tokens');");
+ask(q{SELECT count(*) FILTER (WHERE opens('wal_' || encode(sha256(i::text::bytea), 'hex'))) FROM generate_series(1, 20000) AS i;});
+is(ask("SELECT memory_of('walwarden tokens');"), $held, '20,000 random tokens take no memory');
+is(ask("BEGIN; SELECT scans() AS before \\gset\nSELECT opens('$token'); SELECT scans() - :before; COMMIT;"), "t\n0", 'and displace nothing');
+
+# more good tokens than are remembered, by a transaction that writes nothing, or it
+# would remember nothing
+ask('SET default_transaction_read_only = on;');
+$node->safe_psql('postgres', q{CREATE TABLE many AS SELECT (walwarden.issue_token('other', 'many', '{databases:read}')).token FROM generate_series(1, 9000)});
+is(ask('SELECT count(*) FILTER (WHERE opens(token)) FROM many;'), 9000, '9,000 tokens open');
+my $full = ask("SELECT memory_of('walwarden tokens');");
+cmp_ok($full, '<', 8 * 1024 * 1024, 'in bounded memory');
+is(ask('SELECT count(*) FILTER (WHERE opens(token)) FROM many;'), 9000, 'again');
+cmp_ok(ask("SELECT memory_of('walwarden tokens');"), '<=', $full * 1.1, 'which does not grow');
+
+ask('RESET default_transaction_read_only;');
+
+# a standby
+$node->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'b', has_streaming => 1);
+$standby->start;
+$node->append_conf('postgresql.conf', "synchronous_standby_names = '*'\nsynchronous_commit = remote_apply\n");
+$node->reload;
+my $reader = $standby->background_psql('postgres', on_error_stop => 0);
+my $there = sub { my $out = $reader->query("SELECT opens('$token');"); $out =~ s/\s+$//; return $out; };
+is($there->(), 't', 'a standby');
+$node->safe_psql('postgres', 'SELECT walwarden.disable_token(token_id) FROM known');
+is($there->(), 'f', 'refuses what it has replayed');
+$node->safe_psql('postgres', 'SELECT walwarden.enable_token(token_id) FROM known');
+is($there->(), 't', 'and accepts it');
+$node->safe_psql('postgres', "SELECT walwarden.set_plan('acme', 'pro')");
+is($there->(), 'f', 'plan');
+$reader->quit;
+$standby->stop;
+$node->append_conf('postgresql.conf', "synchronous_standby_names = ''\n");
+$node->reload;
+$node->safe_psql('postgres', "SELECT walwarden.set_plan('acme', 'team')");
+
+# another extension than the one that was remembered
+is(opens($token), 't', 'before DROP EXTENSION');
+change('DROP FUNCTION scans(); DROP EXTENSION walwarden; CREATE EXTENSION walwarden;');
+is(ask("SELECT walwarden.create_org('acme') IS NOT NULL; SELECT opens('$token');"), "t\nf", 'a token of an extension that is gone');
+is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'x', '{databases:read}') \\gset\nSELECT opens(:'t'), opens(:'t');"), 't|t', 'and one of the new');
+
+$user->quit;
+$admin->quit;
+$node->stop;
+done_testing();
