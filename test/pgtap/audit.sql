@@ -180,7 +180,8 @@ $$;
 CREATE FUNCTION rearm() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER append, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
-    ALTER TABLE walwarden.scope ENABLE ALWAYS TRIGGER refuse_builtin, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
+    ALTER TABLE walwarden.scope ENABLE ALWAYS TRIGGER refuse_builtin, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate,
+        ENABLE ALWAYS TRIGGER signal_change, ENABLE ALWAYS TRIGGER signal_truncate;
     ALTER TABLE walwarden.audit_entry ADD CONSTRAINT audit_entry_holds
         CHECK (walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)) NOT VALID;
     UPDATE pg_constraint SET convalidated = true WHERE conrelid = 'walwarden.audit_entry'::regclass;
