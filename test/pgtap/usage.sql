@@ -30,7 +30,8 @@ SELECT last_used_at AS at FROM last \gset
 SELECT walwarden.authenticate(:'t') \g /dev/null
 SELECT is(last_used_at, :'at', 'not again within a minute') FROM last;
 UPDATE walwarden.token_usage SET last_used_at = now() - interval '61 seconds' WHERE token_id = :'id';
-\c     -- another session: this one knows when it noted the last use
+-- this session knows when it noted the last use, until a change makes it forget
+SELECT walwarden.set_org_retention('usage', '8 days') \g /dev/null
 SELECT walwarden.authenticate(:'t') \g /dev/null
 SELECT ok(last_used_at >= :'at', 'but after it') FROM last;
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'no difference for the verifier');
