@@ -66,113 +66,93 @@ audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *has
 	digest_sha256(parts, 2, hash);
 }
 
-/* Past the closing quote of the string that opens at p, or NULL. */
-static const char *
-skip_string(const char *p, const char *end)
+/* What a body says of itself, found while it is checked to be canonical. */
+typedef struct BodyOutline
 {
-	for (p++; p < end; p++)
+	int			members;		/* of the envelope */
+	const char *org;			/* value of this member of the payload, or NULL */
+	size_t		org_len;
+	const char *seq;
+	size_t		seq_len;
+} BodyOutline;
+
+/* CanonicalVisit */
+static void
+note_member(void *arg, int depth, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	BodyOutline *outline = arg;
+
+	if (depth == 1)
+		outline->members++;
+	else if (key_len == 3 && memcmp(key, "org", 3) == 0)
 	{
-		if (*p == '\\')
-			p++;
-		else if (*p == '"')
-			return p + 1;
+		outline->org = value;
+		outline->org_len = value_len;
 	}
-	return NULL;
-}
-
-/* To the comma or brace that ends the value of a member at p, or NULL. */
-static const char *
-skip_value(const char *p, const char *end)
-{
-	int			depth = 0;
-
-	while (p < end)
+	else if (key_len == 3 && memcmp(key, "seq", 3) == 0)
 	{
-		switch (*p)
-		{
-			case '"':
-				p = skip_string(p, end);
-				if (p == NULL)
-					return NULL;
-				continue;
-			case '{':
-			case '[':
-				depth++;
-				break;
-			case ',':
-				if (depth == 0)
-					return p;
-				break;
-			case '}':
-			case ']':
-				if (depth == 0)
-					return p;
-				depth--;
-				break;
-			default:
-				break;
-		}
-		p++;
+		outline->seq = value;
+		outline->seq_len = value_len;
 	}
-	return NULL;
 }
 
-static bool
-member_is(const char *begin, const char *end, const char *want)
+/* Whether text comes next, at *p; goes past it. */
+static inline bool
+comes_next(const char **p, const char *end, const char *text, size_t len)
 {
-	size_t		len = strlen(want);
-
-	return (size_t) (end - begin) == len && memcmp(begin, want, len) == 0;
+	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
+		return false;
+	*p += len;
+	return true;
 }
+
+#define LITERAL(text) (text), sizeof(text) - 1
 
 /*
- * Whether body says what the columns say: at, jobId and kind before the payload
- * byte by byte, then org and seq among the payload's own members. body is
- * canonical JSON.
+ * Whether body, which is canonical and has this outline, says what the columns
+ * say: at, jobId and kind byte by byte, then the payload, last in the envelope,
+ * with org and seq among its own members.
  */
 static bool
-body_matches(const AuditColumns *columns, const char *body, size_t len)
+body_matches(const AuditColumns *columns, const char *body, size_t len, const BodyOutline *outline)
 {
-	char		head[256];
-	char		org[UUID_TEXT_LEN + 16];
-	char		seq[40];
-	char		uuid[UUID_TEXT_LEN + 1];
-	char		at[ISO_TIME_LEN + 1];
+	const char *p = body;
 	const char *end = body + len;
-	const char *p;
-	int			head_len;
-	bool		has_org = false;
-	bool		has_seq = false;
+	char		at[ISO_TIME_LEN + 1];
+	char		uuid[UUID_TEXT_LEN + 1];
+	char		seq[MAXINT8LEN + 1];
 
-	if (!render_time(columns->at, at))
+	if (!render_time(columns->at, at) ||
+		!comes_next(&p, end, LITERAL("{\"at\":\"")) ||
+		!comes_next(&p, end, at, ISO_TIME_LEN) ||
+		!comes_next(&p, end, LITERAL("\",\"jobId\":")))
 		return false;
-	if (columns->job_id != NULL)
-		render_uuid(columns->job_id, uuid);
-	head_len = snprintf(head, sizeof(head), "{\"at\":\"%s\",\"jobId\":%s%s%s,\"kind\":\"%.*s\",\"payload\":{", at,
-						columns->job_id ? "\"" : "", columns->job_id ? uuid : "null", columns->job_id ? "\"" : "",
-						(int) columns->kind_len, columns->kind);
-	if (head_len >= (int) sizeof(head) || len < (size_t) head_len || memcmp(body, head, head_len) != 0)
-		return false;
-
-	render_uuid(columns->org_id, uuid);
-	snprintf(org, sizeof(org), "\"org\":\"%s\"", uuid);
-	snprintf(seq, sizeof(seq), "\"seq\":" INT64_FORMAT, columns->seq);
-	for (p = body + head_len; p != NULL && p < end; p++)
+	if (columns->job_id == NULL)
 	{
-		const char *member = p;
-		const char *key_end;
-
-		if (*p != '"' || (key_end = skip_string(p, end)) == NULL || (p = skip_value(key_end, end)) == NULL)
+		if (!comes_next(&p, end, LITERAL("null")))
 			return false;
-		if (member_is(member, key_end, "\"org\""))
-			has_org = member_is(member, p, org);
-		else if (member_is(member, key_end, "\"seq\""))
-			has_seq = member_is(member, p, seq);
-		if (*p == '}')
-			break;
 	}
-	/* the payload's brace and the envelope's are the end */
-	return p != NULL && end - p == 2 && p[1] == '}' && has_org && has_seq;
+	else
+	{
+		render_uuid(columns->job_id, uuid);
+		if (!comes_next(&p, end, LITERAL("\"")) ||
+			!comes_next(&p, end, uuid, UUID_TEXT_LEN) ||
+			!comes_next(&p, end, LITERAL("\"")))
+			return false;
+	}
+	if (!comes_next(&p, end, LITERAL(",\"kind\":\"")) ||
+		!comes_next(&p, end, columns->kind, columns->kind_len) ||
+		!comes_next(&p, end, LITERAL("\",\"payload\":{")) ||
+		outline->members != 4)
+		return false;
+
+	/* members at depth 2 are the payload's: nothing else is an object */
+	if (outline->org == NULL || outline->org_len != UUID_TEXT_LEN + 2 ||
+		outline->seq == NULL || outline->seq_len != (size_t) pg_lltoa(columns->seq, seq) ||
+		memcmp(outline->seq, seq, outline->seq_len) != 0)
+		return false;
+	render_uuid(columns->org_id, uuid);
+	return outline->org[0] == '"' && memcmp(outline->org + 1, uuid, UUID_TEXT_LEN) == 0;
 }
 
 /*
@@ -185,8 +165,7 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	const char *bytes = VARDATA_ANY(body);
 	size_t		len = VARSIZE_ANY_EXHDR(body);
 	uint8		digest[DIGEST_LEN];
-	CanonicalText canonical;
-	bool		same;
+	BodyOutline outline = {0};
 
 	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 		return "hash does not match the body";
@@ -194,14 +173,10 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
 		return "hash does not match the body";
 
-	if (!canonical_render(bytes, len, AUDIT_BODY_MAX, &canonical))
-		return "body is not canonical JSON";
-	same = canonical.len == len && memcmp(canonical.data, bytes, len) == 0;
-	pfree(canonical.data);
-	if (!same)
+	if (!canonical_check(bytes, len, AUDIT_BODY_MAX, note_member, &outline))
 		return "body is not canonical JSON";
 
-	if (!body_matches(columns, bytes, len))
+	if (!body_matches(columns, bytes, len, &outline))
 		return "columns differ from the body";
 	return NULL;
 }

@@ -8,6 +8,10 @@
  * closes. Equal values give equal bytes, and every canonical text renders to
  * itself.
  *
+ * canonical_check() says whether a text is canonical without rendering it. It is
+ * a second reading of the same rules, which test/fuzz/canonical.c holds against
+ * the first one.
+ *
  * Invariants: no byte is read at or after the end; the output's room never
  * exceeds the limit; recursion is bounded by CANONICAL_MAX_DEPTH; there is no error
  * exit but the return value.
@@ -25,6 +29,8 @@
 #include <stdint.h>
 
 #include "canonical.h"
+
+#define MAX_INTEGER (((uint64_t) 1 << 53) - 1)
 
 /* A member of an object that is still open, within the output. */
 typedef struct Member
@@ -360,7 +366,7 @@ parse_integer(Parser *p)
 	while (p->at < p->len && p->in[p->at] >= '0' && p->in[p->at] <= '9')
 	{
 		value = value * 10 + (p->in[p->at] - '0');
-		if (value > ((uint64_t) 1 << 53) - 1)
+		if (value > MAX_INTEGER)
 			return fail(p, "number is not an integer within +-(2^53-1)");
 		p->at++;
 	}
@@ -447,17 +453,17 @@ next_code_point(const char *text, size_t *at, size_t len)
 	}
 }
 
-/* Order of keys by UTF-16 code units. */
+/* Order of rendered keys by UTF-16 code units. */
 static int
-compare_keys(const char *out, const Member *a, const Member *b)
+compare_keys(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	size_t		i = 0;
 	size_t		j = 0;
 
-	while (i < a->key_len && j < b->key_len)
+	while (i < a_len && j < b_len)
 	{
-		uint32_t	x = next_code_point(out + a->key, &i, a->key_len);
-		uint32_t	y = next_code_point(out + b->key, &j, b->key_len);
+		uint32_t	x = next_code_point(a, &i, a_len);
+		uint32_t	y = next_code_point(b, &j, b_len);
 		uint32_t	x_unit = x < 0x10000 ? x : 0xD800 + ((x - 0x10000) >> 10);
 		uint32_t	y_unit = y < 0x10000 ? y : 0xD800 + ((y - 0x10000) >> 10);
 
@@ -466,7 +472,13 @@ compare_keys(const char *out, const Member *a, const Member *b)
 		if (x != y)
 			return x < y ? -1 : 1;
 	}
-	return (i < a->key_len) - (j < b->key_len);
+	return (i < a_len) - (j < b_len);
+}
+
+static int
+compare_members(const char *out, const Member *a, const Member *b)
+{
+	return compare_keys(out + a->key, a->key_len, out + b->key, b->key_len);
 }
 
 /* Merge sort: stable, and n log n whatever the input is. */
@@ -483,7 +495,7 @@ sort_members(const char *out, Member *members, Member *work, size_t n)
 	sort_members(out, members + half, work, n - half);
 	for (size_t k = 0; k < n; k++)
 	{
-		bool		left = j >= n || (i < half && compare_keys(out, &members[i], &members[j]) <= 0);
+		bool		left = j >= n || (i < half && compare_members(out, &members[i], &members[j]) <= 0);
 
 		work[k] = left ? members[i++] : members[j++];
 	}
@@ -505,7 +517,7 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 
 	for (size_t i = 1; i < n; i++)
 	{
-		int			order = compare_keys(p->out, &members[i - 1], &members[i]);
+		int			order = compare_members(p->out, &members[i - 1], &members[i]);
 
 		if (order == 0)
 		{
@@ -522,7 +534,7 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 	sort_members(p->out, members, work, n);
 	pfree(work);
 	for (size_t i = 1; i < n; i++)
-		if (compare_keys(p->out, &members[i - 1], &members[i]) == 0)
+		if (compare_members(p->out, &members[i - 1], &members[i]) == 0)
 		{
 			p->twice = &members[i];
 			return fail(p, "duplicate key");
@@ -667,4 +679,259 @@ canonical_render(const char *input, size_t len, size_t limit, CanonicalText *res
 	result->error = p.error;
 	result->error_at = p.at;
 	return ok;
+}
+
+/*
+ * The check: the same grammar with nothing to choose, so that whatever the
+ * renderer would write otherwise is refused where it stands. Each function goes
+ * past what it names, at p, and returns where that ends, or NULL.
+ */
+typedef struct Checker
+{
+	const unsigned char *end;
+	CanonicalVisit visit;
+	void	   *arg;
+} Checker;
+
+/* A key of the object that is being checked, its content between the quotes. */
+typedef struct Key
+{
+	const unsigned char *text;
+	size_t		len;
+	bool		escaped;
+} Key;
+
+static const unsigned char *check_value(const Checker *c, const unsigned char *p, int depth);
+
+/* Nonzero when one of the eight bytes is not plain: a quote, a backslash, a
+ * control character, or beyond ASCII. */
+static inline uint64_t
+any_special(uint64_t bytes)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t	quote = bytes ^ (ones * '"');
+	uint64_t	backslash = bytes ^ (ones * '\\');
+
+	/*
+	 * x - 0x01 borrows into the high bit of a byte that was zero, x - 0x20 of
+	 * one that was less; a borrow from a lower byte only comes with one found.
+	 */
+	return ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
+}
+
+/* An escape that the renderer writes, after its backslash. */
+static const unsigned char *
+check_escape(const Checker *c, const unsigned char *p)
+{
+	if (p >= c->end)
+		return NULL;
+	switch (*p++)
+	{
+		case '"':
+		case '\\':
+		case 'b':
+		case 'f':
+		case 'n':
+		case 'r':
+		case 't':
+			return p;
+		case 'u':
+			break;
+		default:
+			return NULL;
+	}
+	if (c->end - p < 4 || p[0] != '0' || p[1] != '0')
+		return NULL;
+	if (p[2] == '0' ? memchr("1234567bef", p[3], 10) == NULL :
+		p[2] != '1' || memchr("0123456789abcdef", p[3], 16) == NULL)
+		return NULL;
+	return p + 4;
+}
+
+/* A string with its quotes, and what it says of itself as a key. */
+static const unsigned char *
+check_string(const Checker *c, const unsigned char *p, Key *key)
+{
+	const unsigned char *end = c->end;
+
+	if (p >= end || *p != '"')
+		return NULL;
+	key->text = ++p;
+	key->escaped = false;
+	for (;;)
+	{
+		uint64_t	eight;
+
+		while (end - p >= 8)
+		{
+			memcpy(&eight, p, 8);
+			if (any_special(eight))
+				break;
+			p += 8;
+		}
+		while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
+			p++;
+		if (p >= end || *p < 0x20)
+			return NULL;
+		if (*p == '"')
+			break;
+		if (*p == '\\')
+		{
+			key->escaped = true;
+			p = check_escape(c, p + 1);
+			if (p == NULL)
+				return NULL;
+		}
+		else
+		{
+			uint32_t	cp;
+			size_t		n = decode_utf8(p, end - p, &cp);
+
+			if (n == 0)
+				return NULL;
+			p += n;
+		}
+	}
+	key->len = p - key->text;
+	return p + 1;
+}
+
+/* The order of keys, by their bytes where these say it. */
+static bool
+keys_ascend(const Key *a, const Key *b)
+{
+	size_t		least = a->len < b->len ? a->len : b->len;
+	size_t		i = 0;
+
+	/* what stands escaped sorts elsewhere than a backslash */
+	if (a->escaped || b->escaped)
+		return compare_keys((const char *) a->text, a->len, (const char *) b->text, b->len) < 0;
+	while (i < least && a->text[i] == b->text[i])
+		i++;
+	if (i == least)
+		return a->len < b->len;
+
+	/*
+	 * UTF-8 has the order of code points. UTF-16 has it too, but that what is
+	 * beyond U+FFFF (from 0xF0) goes before U+E000 to U+FFFF (0xEE, 0xEF), as
+	 * surrogates do. None of these bytes continues a sequence.
+	 */
+	if (a->text[i] >= 0xEE && b->text[i] >= 0xEE && (a->text[i] >= 0xF0) != (b->text[i] >= 0xF0))
+		return a->text[i] >= 0xF0;
+	return a->text[i] < b->text[i];
+}
+
+static const unsigned char *
+check_integer(const Checker *c, const unsigned char *p)
+{
+	bool		negative = p < c->end && *p == '-';
+	const unsigned char *begin = p += negative;
+	uint64_t	value = 0;
+
+	while (p < c->end && *p >= '0' && *p <= '9')
+	{
+		value = value * 10 + (*p++ - '0');
+		if (value > MAX_INTEGER)
+			return NULL;
+	}
+	if (p == begin || (*begin == '0' && (negative || p - begin > 1)))
+		return NULL;
+	return p;					/* a fraction or an exponent is in the way of what follows */
+}
+
+static const unsigned char *
+check_word(const Checker *c, const unsigned char *p, const char *word, size_t n)
+{
+	return (size_t) (c->end - p) >= n && memcmp(p, word, n) == 0 ? p + n : NULL;
+}
+
+/* depth counts this array */
+static const unsigned char *
+check_array(const Checker *c, const unsigned char *p, int depth)
+{
+	if (depth > CANONICAL_MAX_DEPTH)
+		return NULL;
+	p++;
+	if (p < c->end && *p == ']')
+		return p + 1;
+	for (;;)
+	{
+		p = check_value(c, p, depth);
+		if (p == NULL || p >= c->end)
+			return NULL;
+		if (*p == ']')
+			return p + 1;
+		if (*p++ != ',')
+			return NULL;
+	}
+}
+
+/* depth counts this object */
+static const unsigned char *
+check_object(const Checker *c, const unsigned char *p, int depth)
+{
+	Key			before = {0};
+	Key			key;
+
+	if (depth > CANONICAL_MAX_DEPTH)
+		return NULL;
+	p++;
+	if (p < c->end && *p == '}')
+		return p + 1;
+	for (;;)
+	{
+		const unsigned char *value;
+
+		value = check_string(c, p, &key);
+		if (value == NULL || value >= c->end || *value++ != ':')
+			return NULL;
+		if (before.text != NULL && !keys_ascend(&before, &key))
+			return NULL;
+		p = check_value(c, value, depth);
+		if (p == NULL || p >= c->end)
+			return NULL;
+		if (c->visit != NULL && depth <= CANONICAL_VISIT_DEPTH)
+			c->visit(c->arg, depth, (const char *) key.text, key.len, (const char *) value, p - value);
+		if (*p == '}')
+			return p + 1;
+		if (*p++ != ',')
+			return NULL;
+		before = key;
+	}
+}
+
+/* depth counts the arrays and objects around the value */
+static const unsigned char *
+check_value(const Checker *c, const unsigned char *p, int depth)
+{
+	Key			ignored;
+
+	if (p >= c->end)
+		return NULL;
+	switch (*p)
+	{
+		case '{':
+			return check_object(c, p, depth + 1);
+		case '[':
+			return check_array(c, p, depth + 1);
+		case '"':
+			return check_string(c, p, &ignored);
+		case 't':
+			return check_word(c, p, "true", 4);
+		case 'f':
+			return check_word(c, p, "false", 5);
+		case 'n':
+			return check_word(c, p, "null", 4);
+		default:
+			return check_integer(c, p);
+	}
+}
+
+bool
+canonical_check(const char *input, size_t len, size_t limit, CanonicalVisit visit, void *arg)
+{
+	const unsigned char *p = (const unsigned char *) input;
+	Checker		c = {p + len, visit, arg};
+
+	return len <= limit && check_value(&c, p, 0) == c.end;
 }
