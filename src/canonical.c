@@ -686,44 +686,51 @@ canonical_render(const char *input, size_t len, size_t limit, CanonicalText *res
  * renderer would write otherwise is refused where it stands. Each function goes
  * past what it names, at p, and returns where that ends, or NULL.
  */
-typedef struct Checker
+
+/* An array or object that is open, and its last member when it is an object. */
+typedef struct Level
 {
-	const unsigned char *end;
-	CanonicalVisit visit;
-	void	   *arg;
-} Checker;
+	unsigned char close;		/* bracket or brace, whichever ends it */
+	bool		escaped;		/* there are escapes in the key */
+	const unsigned char *key;	/* within the quotes; NULL before the first one */
+	size_t		key_len;
+	const unsigned char *value;
+} Level;
 
-/* A key of the object that is being checked, its content between the quotes. */
-typedef struct Key
-{
-	const unsigned char *text;
-	size_t		len;
-	bool		escaped;
-} Key;
-
-static const unsigned char *check_value(const Checker *c, const unsigned char *p, int depth);
-
-/* Nonzero when one of the eight bytes is not plain: a quote, a backslash, a
- * control character, or beyond ASCII. */
-static inline uint64_t
-any_special(uint64_t bytes)
+/*
+ * How many of the eight bytes at p come before the first that is not plain: a
+ * quote, a backslash, a control character, or one beyond ASCII.
+ */
+static inline int
+plain_bytes(const unsigned char *p)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t	quote = bytes ^ (ones * '"');
-	uint64_t	backslash = bytes ^ (ones * '\\');
+	uint64_t	bytes;
+	uint64_t	quote;
+	uint64_t	backslash;
+	uint64_t	special;
+
+	memcpy(&bytes, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	bytes = __builtin_bswap64(bytes);
+#endif
+	quote = bytes ^ (ones * '"');
+	backslash = bytes ^ (ones * '\\');
 
 	/*
-	 * x - 0x01 borrows into the high bit of a byte that was zero, x - 0x20 of
-	 * one that was less; a borrow from a lower byte only comes with one found.
+	 * Taking 0x01 away sets the high bit of a byte that was zero, taking 0x20
+	 * away that of one that was less. Only such a byte borrows from the next
+	 * one, so the first bit that is set tells the truth.
 	 */
-	return ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
+	special = ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
+	return special == 0 ? 8 : __builtin_ctzll(special) / 8;
 }
 
 /* An escape that the renderer writes, after its backslash. */
 static const unsigned char *
-check_escape(const Checker *c, const unsigned char *p)
+check_escape(const unsigned char *p, const unsigned char *end)
 {
-	if (p >= c->end)
+	if (p >= end)
 		return NULL;
 	switch (*p++)
 	{
@@ -740,7 +747,7 @@ check_escape(const Checker *c, const unsigned char *p)
 		default:
 			return NULL;
 	}
-	if (c->end - p < 4 || p[0] != '0' || p[1] != '0')
+	if (end - p < 4 || p[0] != '0' || p[1] != '0')
 		return NULL;
 	if (p[2] == '0' ? memchr("1234567bef", p[3], 10) == NULL :
 		p[2] != '1' || memchr("0123456789abcdef", p[3], 16) == NULL)
@@ -748,37 +755,16 @@ check_escape(const Checker *c, const unsigned char *p)
 	return p + 4;
 }
 
-/* A string with its quotes, and what it says of itself as a key. */
+/* To the closing quote of a string, from within it. */
 static const unsigned char *
-check_string(const Checker *c, const unsigned char *p, Key *key)
+check_string_rest(const unsigned char *p, const unsigned char *end, bool *escaped)
 {
-	const unsigned char *end = c->end;
-
-	if (p >= end || *p != '"')
-		return NULL;
-	key->text = ++p;
-	key->escaped = false;
-	for (;;)
+	while (p < end && *p >= 0x20 && *p != '"')
 	{
-		uint64_t	eight;
-
-		while (end - p >= 8)
-		{
-			memcpy(&eight, p, 8);
-			if (any_special(eight))
-				break;
-			p += 8;
-		}
-		while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\')
-			p++;
-		if (p >= end || *p < 0x20)
-			return NULL;
-		if (*p == '"')
-			break;
 		if (*p == '\\')
 		{
-			key->escaped = true;
-			p = check_escape(c, p + 1);
+			*escaped = true;
+			p = check_escape(p + 1, end);
 			if (p == NULL)
 				return NULL;
 		}
@@ -792,43 +778,58 @@ check_string(const Checker *c, const unsigned char *p, Key *key)
 			p += n;
 		}
 	}
-	key->len = p - key->text;
+	return p < end && *p == '"' ? p : NULL;
+}
+
+/* A string with its quotes; the opening one is at p. */
+static inline const unsigned char *
+check_string(const unsigned char *p, const unsigned char *end, bool *escaped)
+{
+	int			n = 8;
+
+	p++;
+	*escaped = false;
+	while (n == 8 && end - p >= 8)
+		p += n = plain_bytes(p);
+	if (n == 8 || *p != '"')
+	{
+		p = check_string_rest(p, end, escaped);
+		if (p == NULL)
+			return NULL;
+	}
 	return p + 1;
 }
 
-/* The order of keys, by their bytes where these say it. */
-static bool
-keys_ascend(const Key *a, const Key *b)
+/* The order of keys in which nothing is escaped, by their bytes. */
+static inline bool
+keys_ascend(const unsigned char *a, size_t a_len, const unsigned char *b, size_t b_len)
 {
-	size_t		least = a->len < b->len ? a->len : b->len;
+	size_t		least = a_len < b_len ? a_len : b_len;
 	size_t		i = 0;
 
-	/* what stands escaped sorts elsewhere than a backslash */
-	if (a->escaped || b->escaped)
-		return compare_keys((const char *) a->text, a->len, (const char *) b->text, b->len) < 0;
-	while (i < least && a->text[i] == b->text[i])
+	while (i < least && a[i] == b[i])
 		i++;
 	if (i == least)
-		return a->len < b->len;
+		return a_len < b_len;
 
 	/*
 	 * UTF-8 has the order of code points. UTF-16 has it too, but that what is
 	 * beyond U+FFFF (from 0xF0) goes before U+E000 to U+FFFF (0xEE, 0xEF), as
 	 * surrogates do. None of these bytes continues a sequence.
 	 */
-	if (a->text[i] >= 0xEE && b->text[i] >= 0xEE && (a->text[i] >= 0xF0) != (b->text[i] >= 0xF0))
-		return a->text[i] >= 0xF0;
-	return a->text[i] < b->text[i];
+	if (a[i] >= 0xEE && b[i] >= 0xEE && (a[i] >= 0xF0) != (b[i] >= 0xF0))
+		return a[i] >= 0xF0;
+	return a[i] < b[i];
 }
 
-static const unsigned char *
-check_integer(const Checker *c, const unsigned char *p)
+static inline const unsigned char *
+check_integer(const unsigned char *p, const unsigned char *end)
 {
-	bool		negative = p < c->end && *p == '-';
+	bool		negative = *p == '-';
 	const unsigned char *begin = p += negative;
 	uint64_t	value = 0;
 
-	while (p < c->end && *p >= '0' && *p <= '9')
+	while (p < end && *p >= '0' && *p <= '9')
 	{
 		value = value * 10 + (*p++ - '0');
 		if (value > MAX_INTEGER)
@@ -839,99 +840,98 @@ check_integer(const Checker *c, const unsigned char *p)
 	return p;					/* a fraction or an exponent is in the way of what follows */
 }
 
-static const unsigned char *
-check_word(const Checker *c, const unsigned char *p, const char *word, size_t n)
+static inline const unsigned char *
+check_word(const unsigned char *p, const unsigned char *end, const char *word, size_t n)
 {
-	return (size_t) (c->end - p) >= n && memcmp(p, word, n) == 0 ? p + n : NULL;
-}
-
-/* depth counts this array */
-static const unsigned char *
-check_array(const Checker *c, const unsigned char *p, int depth)
-{
-	if (depth > CANONICAL_MAX_DEPTH)
-		return NULL;
-	p++;
-	if (p < c->end && *p == ']')
-		return p + 1;
-	for (;;)
-	{
-		p = check_value(c, p, depth);
-		if (p == NULL || p >= c->end)
-			return NULL;
-		if (*p == ']')
-			return p + 1;
-		if (*p++ != ',')
-			return NULL;
-	}
-}
-
-/* depth counts this object */
-static const unsigned char *
-check_object(const Checker *c, const unsigned char *p, int depth)
-{
-	Key			before = {0};
-	Key			key;
-
-	if (depth > CANONICAL_MAX_DEPTH)
-		return NULL;
-	p++;
-	if (p < c->end && *p == '}')
-		return p + 1;
-	for (;;)
-	{
-		const unsigned char *value;
-
-		value = check_string(c, p, &key);
-		if (value == NULL || value >= c->end || *value++ != ':')
-			return NULL;
-		if (before.text != NULL && !keys_ascend(&before, &key))
-			return NULL;
-		p = check_value(c, value, depth);
-		if (p == NULL || p >= c->end)
-			return NULL;
-		if (c->visit != NULL && depth <= CANONICAL_VISIT_DEPTH)
-			c->visit(c->arg, depth, (const char *) key.text, key.len, (const char *) value, p - value);
-		if (*p == '}')
-			return p + 1;
-		if (*p++ != ',')
-			return NULL;
-		before = key;
-	}
-}
-
-/* depth counts the arrays and objects around the value */
-static const unsigned char *
-check_value(const Checker *c, const unsigned char *p, int depth)
-{
-	Key			ignored;
-
-	if (p >= c->end)
-		return NULL;
-	switch (*p)
-	{
-		case '{':
-			return check_object(c, p, depth + 1);
-		case '[':
-			return check_array(c, p, depth + 1);
-		case '"':
-			return check_string(c, p, &ignored);
-		case 't':
-			return check_word(c, p, "true", 4);
-		case 'f':
-			return check_word(c, p, "false", 5);
-		case 'n':
-			return check_word(c, p, "null", 4);
-		default:
-			return check_integer(c, p);
-	}
+	return (size_t) (end - p) >= n && memcmp(p, word, n) == 0 ? p + n : NULL;
 }
 
 bool
 canonical_check(const char *input, size_t len, size_t limit, CanonicalVisit visit, void *arg)
 {
 	const unsigned char *p = (const unsigned char *) input;
-	Checker		c = {p + len, visit, arg};
+	const unsigned char *end = p + len;
+	Level		levels[CANONICAL_MAX_DEPTH + 1];
+	Level	   *level = levels; /* the innermost; levels[0] is around it all */
+	bool		escaped;
 
-	return len <= limit && check_value(&c, p, 0) == c.end;
+	if (len > limit)
+		return false;
+	level->close = '\0';
+	for (;;)
+	{
+		if (level->close == '}')
+		{
+			const unsigned char *key = p + 1;
+			size_t		key_len;
+
+			if (p >= end || *p != '"')
+				return false;
+			p = check_string(p, end, &escaped);
+			if (p == NULL || p >= end || *p != ':')
+				return false;
+			key_len = p - 1 - key;
+			if (level->key != NULL &&
+				!(escaped || level->escaped ?
+				  compare_keys((const char *) level->key, level->key_len, (const char *) key, key_len) < 0 :
+				  keys_ascend(level->key, level->key_len, key, key_len)))
+				return false;
+			level->key = key;
+			level->key_len = key_len;
+			level->escaped = escaped;
+			level->value = ++p;
+		}
+
+		if (p >= end)
+			return false;
+		switch (*p)
+		{
+			case '"':
+				p = check_string(p, end, &escaped);
+				break;
+			case '{':
+			case '[':
+				if (level == levels + CANONICAL_MAX_DEPTH)
+					return false;
+				level++;
+				level->close = *p++ == '{' ? '}' : ']';
+				level->key = NULL;
+				if (p >= end || *p != level->close)
+					continue;
+				level--;
+				p++;
+				break;
+			case 't':
+				p = check_word(p, end, "true", 4);
+				break;
+			case 'f':
+				p = check_word(p, end, "false", 5);
+				break;
+			case 'n':
+				p = check_word(p, end, "null", 4);
+				break;
+			default:
+				p = check_integer(p, end);
+				break;
+		}
+		if (p == NULL)
+			return false;
+
+		/* a comma after the value, or the ends of what it is the last of */
+		for (;; level--)
+		{
+			if (level == levels)
+				return p == end;
+			if (p >= end)
+				return false;
+			if (visit != NULL && level <= levels + CANONICAL_VISIT_DEPTH && level->close == '}')
+				visit(arg, level - levels, (const char *) level->key, level->key_len,
+					  (const char *) level->value, p - level->value);
+			if (*p == ',')
+				break;
+			if (*p++ != level->close)
+				return false;
+		}
+		p++;
+	}
 }
