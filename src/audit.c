@@ -66,33 +66,32 @@ audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *has
 	digest_sha256(parts, 2, hash);
 }
 
-/* What a body says of itself, found while it is checked to be canonical. */
-typedef struct BodyOutline
+/* Values of members of a payload, or NULL. */
+typedef struct Place
 {
-	int			members;		/* of the envelope */
-	const char *org;			/* value of this member of the payload, or NULL */
+	const char *org;
 	size_t		org_len;
 	const char *seq;
 	size_t		seq_len;
-} BodyOutline;
+} Place;
 
 /* CanonicalVisit */
 static void
-note_member(void *arg, int depth, const char *key, size_t key_len, const char *value, size_t value_len)
+note_place(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
 {
-	BodyOutline *outline = arg;
+	Place	   *place = arg;
 
-	if (depth == 1)
-		outline->members++;
-	else if (key_len == 3 && memcmp(key, "org", 3) == 0)
+	if (key_len != 3)
+		return;
+	if (memcmp(key, "org", 3) == 0)
 	{
-		outline->org = value;
-		outline->org_len = value_len;
+		place->org = value;
+		place->org_len = value_len;
 	}
-	else if (key_len == 3 && memcmp(key, "seq", 3) == 0)
+	else if (memcmp(key, "seq", 3) == 0)
 	{
-		outline->seq = value;
-		outline->seq_len = value_len;
+		place->seq = value;
+		place->seq_len = value_len;
 	}
 }
 
@@ -109,20 +108,23 @@ comes_next(const char **p, const char *end, const char *text, size_t len)
 #define LITERAL(text) (text), sizeof(text) - 1
 
 /*
- * Whether body, which is canonical and has this outline, says what the columns
- * say: at, jobId and kind byte by byte, then the payload, last in the envelope,
- * with org and seq among its own members.
+ * Whether body is canonical JSON and says what the columns say: at, jobId and
+ * kind, then a payload with org and seq among its own members, and nothing else.
+ * The first three are compared byte by byte, so that only kind and payload are
+ * left to be checked.
  */
 static bool
-body_matches(const AuditColumns *columns, const char *body, size_t len, const BodyOutline *outline)
+body_holds(const AuditColumns *columns, const char *body, size_t len, Place *place)
 {
 	const char *p = body;
 	const char *end = body + len;
+	const char *kind;
 	char		at[ISO_TIME_LEN + 1];
 	char		uuid[UUID_TEXT_LEN + 1];
 	char		seq[MAXINT8LEN + 1];
 
-	if (!render_time(columns->at, at) ||
+	if (len > AUDIT_BODY_MAX ||
+		!render_time(columns->at, at) ||
 		!comes_next(&p, end, LITERAL("{\"at\":\"")) ||
 		!comes_next(&p, end, at, ISO_TIME_LEN) ||
 		!comes_next(&p, end, LITERAL("\",\"jobId\":")))
@@ -140,19 +142,25 @@ body_matches(const AuditColumns *columns, const char *body, size_t len, const Bo
 			!comes_next(&p, end, LITERAL("\"")))
 			return false;
 	}
-	if (!comes_next(&p, end, LITERAL(",\"kind\":\"")) ||
-		!comes_next(&p, end, columns->kind, columns->kind_len) ||
+	if (!comes_next(&p, end, LITERAL(",\"kind\":\"")))
+		return false;
+	kind = p - 1;
+	if (!comes_next(&p, end, columns->kind, columns->kind_len) ||
 		!comes_next(&p, end, LITERAL("\",\"payload\":{")) ||
-		outline->members != 4)
+		!canonical_check(kind, columns->kind_len + 2, AUDIT_BODY_MAX, 1, NULL, NULL))
 		return false;
 
-	/* members at depth 2 are the payload's: nothing else is an object */
-	if (outline->org == NULL || outline->org_len != UUID_TEXT_LEN + 2 ||
-		outline->seq == NULL || outline->seq_len != (size_t) pg_lltoa(columns->seq, seq) ||
-		memcmp(outline->seq, seq, outline->seq_len) != 0)
+	/* from the payload's brace to before the envelope's */
+	p--;
+	place->org = place->seq = NULL;
+	if (!canonical_check(p, end - 1 - p, AUDIT_BODY_MAX, 1, note_place, place) || end[-1] != '}')
 		return false;
+
 	render_uuid(columns->org_id, uuid);
-	return outline->org[0] == '"' && memcmp(outline->org + 1, uuid, UUID_TEXT_LEN) == 0;
+	return place->org != NULL && place->org_len == UUID_TEXT_LEN + 2 &&
+		place->org[0] == '"' && memcmp(place->org + 1, uuid, UUID_TEXT_LEN) == 0 &&
+		place->seq != NULL && place->seq_len == (size_t) pg_lltoa(columns->seq, seq) &&
+		memcmp(place->seq, seq, place->seq_len) == 0;
 }
 
 /*
@@ -165,7 +173,7 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	const char *bytes = VARDATA_ANY(body);
 	size_t		len = VARSIZE_ANY_EXHDR(body);
 	uint8		digest[DIGEST_LEN];
-	BodyOutline outline = {0};
+	Place		place;
 
 	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 		return "hash does not match the body";
@@ -173,12 +181,11 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
 		return "hash does not match the body";
 
-	if (!canonical_check(bytes, len, AUDIT_BODY_MAX, note_member, &outline))
+	if (body_holds(columns, bytes, len, &place))
+		return NULL;
+	if (!canonical_check(bytes, len, AUDIT_BODY_MAX, 0, NULL, NULL))
 		return "body is not canonical JSON";
-
-	if (!body_matches(columns, bytes, len, &outline))
-		return "columns differ from the body";
-	return NULL;
+	return "columns differ from the body";
 }
 
 /*

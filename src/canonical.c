@@ -847,7 +847,7 @@ check_word(const unsigned char *p, const unsigned char *end, const char *word, s
 }
 
 bool
-canonical_check(const char *input, size_t len, size_t limit, CanonicalVisit visit, void *arg)
+canonical_check(const char *input, size_t len, size_t limit, int around, CanonicalVisit visit, void *arg)
 {
 	const unsigned char *p = (const unsigned char *) input;
 	const unsigned char *end = p + len;
@@ -891,7 +891,7 @@ canonical_check(const char *input, size_t len, size_t limit, CanonicalVisit visi
 				break;
 			case '{':
 			case '[':
-				if (level == levels + CANONICAL_MAX_DEPTH)
+				if (level - levels + around == CANONICAL_MAX_DEPTH)
 					return false;
 				level++;
 				level->close = *p++ == '{' ? '}' : ']';
@@ -924,9 +924,8 @@ canonical_check(const char *input, size_t len, size_t limit, CanonicalVisit visi
 				return p == end;
 			if (p >= end)
 				return false;
-			if (visit != NULL && level <= levels + CANONICAL_VISIT_DEPTH && level->close == '}')
-				visit(arg, level - levels, (const char *) level->key, level->key_len,
-					  (const char *) level->value, p - level->value);
+			if (level == levels + 1 && level->close == '}' && visit != NULL)
+				visit(arg, (const char *) level->key, level->key_len, (const char *) level->value, p - level->value);
 			if (*p == ',')
 				break;
 			if (*p++ != level->close)

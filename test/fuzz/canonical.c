@@ -21,15 +21,14 @@ typedef struct Bounds
 	const char *end;
 } Bounds;
 
-/* Members stand within the text, one after the other or around it. */
+/* Members stand within the text, one after the other. */
 static void
-visit(void *arg, int depth, const char *key, size_t key_len, const char *value, size_t value_len)
+visit(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
 {
 	Bounds	   *bounds = arg;
 
-	if (depth < 1 || depth > CANONICAL_VISIT_DEPTH || key[-1] != '"' || key[key_len] != '"' ||
-		key + key_len + 2 != value || value_len == 0 || value + value_len >= bounds->end ||
-		value + value_len <= bounds->at)
+	if (key < bounds->at + 2 || key[-1] != '"' || key[key_len] != '"' || key + key_len + 2 != value ||
+		value_len == 0 || value + value_len >= bounds->end)
 		abort();
 	bounds->at = value + value_len;
 }
@@ -39,13 +38,23 @@ static bool
 check(const char *text, size_t len)
 {
 	char	   *copy = malloc(len);
+	char	   *nested = malloc(len + 2);
 	Bounds		bounds = {copy, copy + len};
 	bool		result;
 
 	memcpy(copy, text, len);
-	result = canonical_check(copy, len, LIMIT, visit, &bounds);
-	if (canonical_check(copy, len, LIMIT, NULL, NULL) != result)
+	result = canonical_check(copy, len, LIMIT, 0, visit, &bounds);
+	if (canonical_check(copy, len, LIMIT, 0, NULL, NULL) != result)
 		abort();
+
+	/* what stands in an array is the same thing with an array around it */
+	memcpy(nested + 1, text, len);
+	nested[0] = '[';
+	nested[len + 1] = ']';
+	if (len > 0 && memchr(text, ',', len) == NULL &&
+		canonical_check(nested, len + 2, LIMIT + 2, 0, NULL, NULL) != canonical_check(copy, len, LIMIT, 1, NULL, NULL))
+		abort();
+	free(nested);
 	free(copy);
 	return result;
 }
