@@ -25,12 +25,10 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -189,6 +187,71 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 }
 
 /*
+ * The entry that this backend's trigger made last, every byte of it, so that the
+ * CHECK, which is asked next, need not compute again what has just been computed.
+ * Only what body_holds() is kept, and a hash that was computed over it: what
+ * equals this is sound wherever it comes from. Long entries are not kept.
+ */
+#define KEPT_KIND_MAX 100
+#define KEPT_BODY_MAX 8192
+
+static struct
+{
+	bool		valid;
+	bool		has_job_id;
+	pg_uuid_t	org_id;
+	pg_uuid_t	job_id;
+	int64		seq;
+	TimestampTz at;
+	size_t		kind_len;
+	size_t		body_len;
+	uint8		prev_hash[DIGEST_LEN];
+	uint8		hash[DIGEST_LEN];
+	char		kind[KEPT_KIND_MAX];
+	char		body[KEPT_BODY_MAX];
+}			made_last;
+
+static void
+keep_made(const AuditColumns *columns, const text *body, const uint8 *prev_hash, const uint8 *hash)
+{
+	made_last.valid = false;
+	if (columns->kind_len > KEPT_KIND_MAX || VARSIZE_ANY_EXHDR(body) > KEPT_BODY_MAX)
+		return;
+	made_last.org_id = *columns->org_id;
+	made_last.has_job_id = columns->job_id != NULL;
+	if (columns->job_id != NULL)
+		made_last.job_id = *columns->job_id;
+	made_last.seq = columns->seq;
+	made_last.at = columns->at;
+	made_last.kind_len = columns->kind_len;
+	memcpy(made_last.kind, columns->kind, columns->kind_len);
+	made_last.body_len = VARSIZE_ANY_EXHDR(body);
+	memcpy(made_last.body, VARDATA_ANY(body), made_last.body_len);
+	memcpy(made_last.prev_hash, prev_hash, DIGEST_LEN);
+	memcpy(made_last.hash, hash, DIGEST_LEN);
+	made_last.valid = true;
+}
+
+static bool
+is_made_last(const AuditColumns *columns, const text *body, const bytea *prev_hash, const bytea *hash)
+{
+	return made_last.valid &&
+		columns->seq == made_last.seq &&
+		columns->at == made_last.at &&
+		memcmp(columns->org_id, &made_last.org_id, sizeof(pg_uuid_t)) == 0 &&
+		(columns->job_id != NULL) == made_last.has_job_id &&
+		(columns->job_id == NULL || memcmp(columns->job_id, &made_last.job_id, sizeof(pg_uuid_t)) == 0) &&
+		columns->kind_len == made_last.kind_len &&
+		memcmp(columns->kind, made_last.kind, made_last.kind_len) == 0 &&
+		VARSIZE_ANY_EXHDR(prev_hash) == DIGEST_LEN &&
+		memcmp(VARDATA_ANY(prev_hash), made_last.prev_hash, DIGEST_LEN) == 0 &&
+		VARSIZE_ANY_EXHDR(hash) == DIGEST_LEN &&
+		memcmp(VARDATA_ANY(hash), made_last.hash, DIGEST_LEN) == 0 &&
+		VARSIZE_ANY_EXHDR(body) == made_last.body_len &&
+		memcmp(VARDATA_ANY(body), made_last.body, made_last.body_len) == 0;
+}
+
+/*
  * walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)
  *
  * The CHECK of walwarden.audit_entry: everything that one entry can be held to
@@ -218,7 +281,8 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
 
-	PG_RETURN_BOOL(audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
+	PG_RETURN_BOOL(is_made_last(&columns, body, prev_hash, hash) ||
+				   audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
 }
 
 /*
@@ -267,23 +331,35 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 	index_close(index, AccessShareLock);
 }
 
+static void
+refuse_payload(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("payload cannot be an audit entry: %s", why),
+			 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
+					 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+}
+
 /*
- * The body of a new entry: the payload, a JSON object, with org and seq added,
- * in its envelope, in canonical form.
+ * The body of a new entry but for what only the lock tells: the payload, a JSON
+ * object, with org and seq added, in its envelope, in canonical form. at and seq
+ * are those of columns, seq in one digit, with room after the text for any other.
+ * *seq is where it stands.
  */
 static text *
-compose_body(const AuditColumns *columns, const text *payload)
+draft_body(const AuditColumns *columns, const text *payload, char **seq)
 {
 	const char *p = VARDATA_ANY(payload);
 	const char *end = p + VARSIZE_ANY_EXHDR(payload);
 	StringInfoData raw;
 	CanonicalText canonical;
+	Place		place;
 	char		at[ISO_TIME_LEN + 1];
 	char		uuid[UUID_TEXT_LEN + 1];
 	text	   *body;
 
-	if (!render_time(columns->at, at))
-		elog(ERROR, "the clock is out of range");
+	(void) render_time(columns->at, at);
 	initStringInfo(&raw);
 	appendStringInfo(&raw, "{\"at\":\"%s\",", at);
 	if (columns->job_id != NULL)
@@ -313,21 +389,49 @@ compose_body(const AuditColumns *columns, const text *payload)
 	appendStringInfoChar(&raw, '}');
 
 	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload cannot be an audit entry: %s", canonical.error),
-				 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
-						 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+		refuse_payload(canonical.error);
 	/* in what will be stored, where no escape hides one */
 	if (text_contains_token(canonical.data, canonical.len))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an audit entry cannot contain a token"),
 				 errhint("A token is a secret and is never stored; treat this one as disclosed and revoke it.")));
-	body = cstring_to_text_with_len(canonical.data, canonical.len);
+	body = palloc(VARHDRSZ + canonical.len + MAXINT8LEN);
+	SET_VARSIZE(body, VARHDRSZ + canonical.len);
+	memcpy(VARDATA(body), canonical.data, canonical.len);
 	pfree(canonical.data);
 	pfree(raw.data);
+
+	/* a kind that needs escapes, a payload that goes on behind its end */
+	if (!body_holds(columns, VARDATA(body), VARSIZE(body) - VARHDRSZ, &place))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind and payload do not make an audit entry"),
+				 errhint("A kind is lower-case words with dots between them, a payload is one JSON object.")));
+	*seq = unconstify(char *, place.seq);
 	return body;
+}
+
+/*
+ * Put at and seq into a draft. Both are what body_holds() compares, and nothing
+ * else about the text changes, so that it holds for the result.
+ */
+static void
+complete_body(text *body, char *seq, const AuditColumns *columns)
+{
+	char		digits[MAXINT8LEN + 1];
+	int			len = pg_lltoa(columns->seq, digits);
+	char	   *end = (char *) body + VARSIZE(body);
+	char		at[ISO_TIME_LEN + 1];
+
+	if (!render_time(columns->at, at))
+		elog(ERROR, "the clock is out of range");
+	memcpy(VARDATA(body) + strlen("{\"at\":\""), at, ISO_TIME_LEN);
+	memmove(seq + len, seq + 1, end - (seq + 1));
+	memcpy(seq, digits, len);
+	SET_VARSIZE(body, VARSIZE(body) + len - 1);
+	if (VARSIZE(body) - VARHDRSZ > AUDIT_BODY_MAX)
+		refuse_payload("too long");
 }
 
 static bytea *
@@ -367,17 +471,16 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	Datum		values[Natts_audit_entry];
 	bool		nulls[Natts_audit_entry];
-	bool		replace[Natts_audit_entry] = {false};
 	AuditColumns columns;
 	Head		head;
 	uint8		hash[DIGEST_LEN];
 	text	   *kind;
 	text	   *body;
+	char	   *seq;
 
 	check_trigger("walwarden_audit_append", fcinfo);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
-		strcmp(RelationGetRelationName(trigdata->tg_relation), "audit_entry") != 0 ||
-		RelationGetNamespace(trigdata->tg_relation) != get_namespace_oid("walwarden", true))
+		RelationGetRelid(trigdata->tg_relation) != walwarden_relation_oid("audit_entry"))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"walwarden_audit_append\" must be fired by INSERT on walwarden.audit_entry for each row")));
@@ -399,12 +502,18 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
 
+	/* what takes long comes before the lock */
+	columns.seq = 0;
+	columns.at = 0;
+	body = draft_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]), &seq);
+
 	lock_take(columns.org_id, LOCK_CHAIN);
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = GetCurrentTimestamp();
-	body = compose_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]));
-	audit_hash(head.hash, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), hash);
+	complete_body(body, seq, &columns);
+	audit_hash(head.hash, VARDATA(body), VARSIZE(body) - VARHDRSZ, hash);
+	keep_made(&columns, body, head.hash, hash);
 
 	values[Anum_audit_entry_seq - 1] = Int64GetDatum(columns.seq);
 	values[Anum_audit_entry_at - 1] = TimestampTzGetDatum(columns.at);
@@ -413,17 +522,13 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	values[Anum_audit_entry_hash - 1] = PointerGetDatum(digest_to_bytea(hash));
 	for (int i = 0; i < Natts_audit_entry; i++)
 		if (i != Anum_audit_entry_job_id - 1)
-		{
 			nulls[i] = false;
-			replace[i] = true;
-		}
 
 	/* an acknowledged entry survives a crash whatever synchronous_commit says */
 	ForceSyncCommit();
 	lock_forbid_prepare();
 
-	return PointerGetDatum(heap_modify_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation),
-											 values, nulls, replace));
+	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));
 }
 
 /* Trigger BEFORE anything on what nobody may change. */

@@ -323,6 +323,32 @@ SELECT is(guard_found(deed), wanted || ' t', what)
      'the built-in catalogues are not as they were installed', 'permissions for everyone')
   ) AS v(deed, wanted, what);
 
+-- the CHECK knows the entry that this session made last, and nothing like it
+SELECT walwarden.append_audit('app.kept', '{"n":1}', gen_random_uuid(), 'victim') AS kept \gset
+CREATE FUNCTION holds(change text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    e walwarden.audit_entry;
+    args text[] := '{org_id,seq,at,kind,job_id,body,prev_hash,hash}';
+    held boolean;
+BEGIN
+    SELECT * INTO e FROM walwarden.audit_entry WHERE kind = 'app.kept';
+    IF change <> '' THEN
+        args := array_replace(args, split_part(change, ' = ', 1), split_part(change, ' = ', 2));
+    END IF;
+    EXECUTE format('SELECT walwarden._audit_entry_holds(%s) FROM (SELECT ($1).*) AS e', array_to_string(args, ', ')) INTO held USING e;
+    RETURN held;
+END$$;
+SELECT ok(holds(''), 'the entry itself');
+SELECT ok(NOT holds(change), 'not with ' || change)
+  FROM (VALUES ('org_id = gen_random_uuid()'), ('seq = seq + 1'), ($$at = at + interval '1 microsecond'$$), ($$kind = 'app.kepu'$$),
+               ($$kind = 'app.kep'$$), ('job_id = NULL::uuid'), ('job_id = gen_random_uuid()'), ($$body = replace(body, '"n":1', '"n":2')$$),
+               ($$body = body || ' '$$), ($$body = left(body, -1)$$), ($$prev_hash = hash$$), ($$prev_hash = prev_hash || '\x00'$$),
+               ('hash = prev_hash'), ($$hash = set_byte(hash, 31, get_byte(hash, 31) # 1)$$), ($$hash = substr(hash, 1, 31)$$)) AS v(change);
+SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 1, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE kind = %L', 'app.kept'), '23514', NULL, 'nor is a copy of it let in');
+SELECT throws_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, %L, %L)', :'thief', kind, payload), '22023', 'kind and payload do not make an audit entry', what)
+  FROM (VALUES ('app.x', '{},"x":{}', 'a payload that goes on in the envelope'), ('app\u002ex', '{}', 'a kind with an escape'),
+               ('app.x","kinds":{"a":1},"x":"', '{}', 'a kind that goes on')) AS v(kind, payload, what);
+
 -- the CHECK refuses what the trigger would not make, under replica role too
 SET LOCAL session_replication_role = replica;
 SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 1, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE org_id = %L AND seq = 9', :'thief'), '23514', NULL, 'a hash that does not fit');
