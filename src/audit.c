@@ -525,7 +525,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 			nulls[i] = false;
 
 	/* an acknowledged entry survives a crash whatever synchronous_commit says */
-	ForceSyncCommit();
+	commit_note_append();
 	lock_forbid_prepare();
 
 	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));

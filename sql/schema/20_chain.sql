@@ -32,6 +32,12 @@ CREATE FUNCTION walwarden._audit_append() RETURNS trigger
 CREATE FUNCTION walwarden._refuse_change() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refuse_change';
 
+-- Hashes that were read leave the server after a call of this, which makes sure
+-- that they are durable: under walwarden.early_lock_release they may be seen before.
+-- In a STABLE function it may come first: the snapshot was taken before.
+CREATE FUNCTION walwarden._settle_audit() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_settle_audit';
+
 -- The one way in which this extension writes an entry. Called as late as the
 -- change allows: from here to the end of the transaction the chain is locked.
 CREATE FUNCTION walwarden._append(org_id uuid, kind text, payload jsonb, job_id uuid DEFAULT NULL) RETURNS bigint
