@@ -293,15 +293,31 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 static void
 read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 {
+	/* where this backend saw a head last: not believed, but a good place to start */
+	static pg_uuid_t seen_org;
+	static int64 seen_seq = 0;
+
 	TupleDesc	desc = RelationGetDescr(entries);
 	Relation	index = walwarden_index_open("audit_entry_pkey");
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	last;
 
-	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
-	scan = systable_beginscan_ordered(entries, index, SnapshotSelf, 1, &key);
-	last = systable_getnext_ordered(scan, BackwardScanDirection);
+	/*
+	 * A btree reads all that matches on a page before it gives the first. With
+	 * a lower bound that is a few entries; if there is nothing from there on, it
+	 * was rolled back, and we look at all.
+	 */
+	for (int nkeys = seen_seq > 0 && memcmp(org_id, &seen_org, sizeof(pg_uuid_t)) == 0 ? 2 : 1;; nkeys = 1)
+	{
+		ScanKeyInit(&keys[0], Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
+		ScanKeyInit(&keys[1], Anum_audit_entry_seq, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(seen_seq));
+		scan = systable_beginscan_ordered(entries, index, SnapshotSelf, nkeys, keys);
+		last = systable_getnext_ordered(scan, BackwardScanDirection);
+		if (HeapTupleIsValid(last) || nkeys == 1)
+			break;
+		systable_endscan_ordered(scan);
+	}
 	if (HeapTupleIsValid(last))
 	{
 		bool		isnull;
@@ -321,6 +337,8 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 		if (VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 			elog(ERROR, "hash of audit entry " INT64_FORMAT " has a wrong length", head->seq);
 		memcpy(head->hash, VARDATA_ANY(hash), DIGEST_LEN);
+		seen_org = *org_id;
+		seen_seq = head->seq;
 	}
 	else
 	{
