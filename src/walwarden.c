@@ -33,7 +33,7 @@ _PG_init(void)
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("walwarden.early_lock_release",
 							 "Releases the lock of an audit chain before the commit is flushed to disk.",
-							 "Clients of one chain then share flushes. A commit is acknowledged when it is durable, as ever, but others can see it before.",
+							 "Many clients of one chain then share a flush. A commit is acknowledged when it is durable, as always, but others can see it a moment before.",
 							 &walwarden_early_lock_release,
 							 false,
 							 PGC_SIGHUP, 0,

@@ -86,8 +86,22 @@ for my $level ('off', 'local', 'on')
 	$node->start;
 	is($node->safe_psql('postgres', "SELECT entries FROM walwarden.verify_audit_chain('acme')"), $seq, "the last entry is there, synchronous_commit = $level");
 }
-# a listing makes durable what it shows
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.list_audit('acme', 0, 3)}), '3', 'lists');
+
+# What shows a hash makes durable what it may have read, whoever wrote it, and also
+# where WAL ends right before the header of a page.
+for my $reading (q{walwarden.list_audit('acme', 0, 3)}, q{walwarden.verify_audit_chain('acme')}, q{walwarden.verify_audit_chain_sql('acme')})
+{
+	is($node->safe_psql('postgres', <<"SQL"), 't', "$reading flushes");
+SET synchronous_commit = off;
+BEGIN;
+INSERT INTO deferred SELECT coalesce(max(id), 100) + 1 FROM deferred;
+SELECT pg_current_wal_insert_lsn() AS lsn \\gset
+COMMIT;
+SELECT FROM $reading \\g /dev/null
+SELECT pg_current_wal_flush_lsn() > :'lsn';
+SQL
+	is($node->safe_psql('postgres', "SELECT pg_switch_wal() IS NULL; SELECT count(*) > 0 FROM $reading"), "f\nt", 'and does at the start of a segment');
+}
 
 # What a session shows of synchronous_commit after each of these, and that it is
 # not left off behind the setting: a commit of its own is flushed. An error must
