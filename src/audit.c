@@ -36,6 +36,7 @@
 #include "tables.h"
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
+#define KIND_MAX 100
 
 typedef struct Head
 {
@@ -192,7 +193,6 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
  * Only what body_holds() is kept, and a hash that was computed over it: what
  * equals this is sound wherever it comes from. Long entries are not kept.
  */
-#define KEPT_KIND_MAX 100
 #define KEPT_BODY_MAX 8192
 
 static struct
@@ -207,7 +207,7 @@ static struct
 	size_t		body_len;
 	uint8		prev_hash[DIGEST_LEN];
 	uint8		hash[DIGEST_LEN];
-	char		kind[KEPT_KIND_MAX];
+	char		kind[KIND_MAX];
 	char		body[KEPT_BODY_MAX];
 }			made_last;
 
@@ -215,7 +215,7 @@ static void
 keep_made(const AuditColumns *columns, const text *body, const uint8 *prev_hash, const uint8 *hash)
 {
 	made_last.valid = false;
-	if (columns->kind_len > KEPT_KIND_MAX || VARSIZE_ANY_EXHDR(body) > KEPT_BODY_MAX)
+	if (columns->kind_len > KIND_MAX || VARSIZE_ANY_EXHDR(body) > KEPT_BODY_MAX)
 		return;
 	made_last.org_id = *columns->org_id;
 	made_last.has_job_id = columns->job_id != NULL;
@@ -251,6 +251,28 @@ is_made_last(const AuditColumns *columns, const text *body, const bytea *prev_ha
 		memcmp(VARDATA_ANY(body), made_last.body, made_last.body_len) == 0;
 }
 
+/* Lower-case words, digits and underscores, with dots between them: two at least. */
+static bool
+kind_is_well_formed(const char *kind, size_t len)
+{
+	bool		dots = false;
+
+	if (len > KIND_MAX || len == 0 || kind[len - 1] == '.')
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (kind[i] == '.')
+		{
+			if (i == 0 || kind[i - 1] == '.')
+				return false;
+			dots = true;
+		}
+		else if (!((kind[i] >= 'a' && kind[i] <= 'z') || (kind[i] >= '0' && kind[i] <= '9') || kind[i] == '_'))
+			return false;
+	}
+	return dots;
+}
+
 /*
  * walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)
  *
@@ -281,8 +303,10 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
 
-	PG_RETURN_BOOL(is_made_last(&columns, body, prev_hash, hash) ||
-				   audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
+	PG_RETURN_BOOL(columns.seq > 0 &&
+				   kind_is_well_formed(columns.kind, columns.kind_len) &&
+				   (is_made_last(&columns, body, prev_hash, hash) ||
+					audit_entry_fault(&columns, body, prev_hash, hash) == NULL));
 }
 
 /*
