@@ -21,6 +21,13 @@ ISOLATION      = chain lifecycle managers revoke
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config
+
+# src/digest.c calls OpenSSL where the server does; its headers say so, under any
+# build system and in whichever of them a distribution keeps the answer.
+ifneq ($(shell grep -sx '.define USE_OPENSSL 1' $$($(PG_CONFIG) --includedir-server 2>/dev/null)/pg_config*.h),)
+SHLIB_LINK += -lcrypto
+endif
+
 PGXS      := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 ifneq ($(PGXS),)
 include $(PGXS)

@@ -25,12 +25,10 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -38,6 +36,7 @@
 #include "tables.h"
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
+#define KIND_MAX 100
 
 typedef struct Head
 {
@@ -66,113 +65,101 @@ audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *has
 	digest_sha256(parts, 2, hash);
 }
 
-/* Past the closing quote of the string that opens at p, or NULL. */
-static const char *
-skip_string(const char *p, const char *end)
+/* Values of members of a payload, or NULL. */
+typedef struct Place
 {
-	for (p++; p < end; p++)
+	const char *org;
+	size_t		org_len;
+	const char *seq;
+	size_t		seq_len;
+} Place;
+
+/* CanonicalVisit */
+static void
+note_place(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	Place	   *place = arg;
+
+	if (key_len != 3)
+		return;
+	if (memcmp(key, "org", 3) == 0)
 	{
-		if (*p == '\\')
-			p++;
-		else if (*p == '"')
-			return p + 1;
+		place->org = value;
+		place->org_len = value_len;
 	}
-	return NULL;
-}
-
-/* To the comma or brace that ends the value of a member at p, or NULL. */
-static const char *
-skip_value(const char *p, const char *end)
-{
-	int			depth = 0;
-
-	while (p < end)
+	else if (memcmp(key, "seq", 3) == 0)
 	{
-		switch (*p)
-		{
-			case '"':
-				p = skip_string(p, end);
-				if (p == NULL)
-					return NULL;
-				continue;
-			case '{':
-			case '[':
-				depth++;
-				break;
-			case ',':
-				if (depth == 0)
-					return p;
-				break;
-			case '}':
-			case ']':
-				if (depth == 0)
-					return p;
-				depth--;
-				break;
-			default:
-				break;
-		}
-		p++;
+		place->seq = value;
+		place->seq_len = value_len;
 	}
-	return NULL;
 }
 
-static bool
-member_is(const char *begin, const char *end, const char *want)
+/* Whether text comes next, at *p; goes past it. */
+static inline bool
+comes_next(const char **p, const char *end, const char *text, size_t len)
 {
-	size_t		len = strlen(want);
-
-	return (size_t) (end - begin) == len && memcmp(begin, want, len) == 0;
+	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
+		return false;
+	*p += len;
+	return true;
 }
+
+#define LITERAL(text) (text), sizeof(text) - 1
 
 /*
- * Whether body says what the columns say: at, jobId and kind before the payload
- * byte by byte, then org and seq among the payload's own members. body is
- * canonical JSON.
+ * Whether body is canonical JSON and says what the columns say: at, jobId and
+ * kind, then a payload with org and seq among its own members, and nothing else.
+ * The first three are compared byte by byte, so that only kind and payload are
+ * left to be checked.
  */
 static bool
-body_matches(const AuditColumns *columns, const char *body, size_t len)
+body_holds(const AuditColumns *columns, const char *body, size_t len, Place *place)
 {
-	char		head[256];
-	char		org[UUID_TEXT_LEN + 16];
-	char		seq[40];
-	char		uuid[UUID_TEXT_LEN + 1];
-	char		at[ISO_TIME_LEN + 1];
+	const char *p = body;
 	const char *end = body + len;
-	const char *p;
-	int			head_len;
-	bool		has_org = false;
-	bool		has_seq = false;
+	const char *kind;
+	char		at[ISO_TIME_LEN + 1];
+	char		uuid[UUID_TEXT_LEN + 1];
+	char		seq[MAXINT8LEN + 1];
 
-	if (!render_time(columns->at, at))
+	if (len > AUDIT_BODY_MAX ||
+		!render_time(columns->at, at) ||
+		!comes_next(&p, end, LITERAL("{\"at\":\"")) ||
+		!comes_next(&p, end, at, ISO_TIME_LEN) ||
+		!comes_next(&p, end, LITERAL("\",\"jobId\":")))
 		return false;
-	if (columns->job_id != NULL)
+	if (columns->job_id == NULL)
+	{
+		if (!comes_next(&p, end, LITERAL("null")))
+			return false;
+	}
+	else
+	{
 		render_uuid(columns->job_id, uuid);
-	head_len = snprintf(head, sizeof(head), "{\"at\":\"%s\",\"jobId\":%s%s%s,\"kind\":\"%.*s\",\"payload\":{", at,
-						columns->job_id ? "\"" : "", columns->job_id ? uuid : "null", columns->job_id ? "\"" : "",
-						(int) columns->kind_len, columns->kind);
-	if (head_len >= (int) sizeof(head) || len < (size_t) head_len || memcmp(body, head, head_len) != 0)
+		if (!comes_next(&p, end, LITERAL("\"")) ||
+			!comes_next(&p, end, uuid, UUID_TEXT_LEN) ||
+			!comes_next(&p, end, LITERAL("\"")))
+			return false;
+	}
+	if (!comes_next(&p, end, LITERAL(",\"kind\":\"")))
+		return false;
+	kind = p - 1;
+	if (!comes_next(&p, end, columns->kind, columns->kind_len) ||
+		!comes_next(&p, end, LITERAL("\",\"payload\":{")) ||
+		!canonical_check(kind, columns->kind_len + 2, AUDIT_BODY_MAX, 1, NULL, NULL))
+		return false;
+
+	/* from the payload's brace to before the envelope's */
+	p--;
+	place->org = place->seq = NULL;
+	if (!canonical_check(p, end - 1 - p, AUDIT_BODY_MAX, 1, note_place, place) || end[-1] != '}')
 		return false;
 
 	render_uuid(columns->org_id, uuid);
-	snprintf(org, sizeof(org), "\"org\":\"%s\"", uuid);
-	snprintf(seq, sizeof(seq), "\"seq\":" INT64_FORMAT, columns->seq);
-	for (p = body + head_len; p != NULL && p < end; p++)
-	{
-		const char *member = p;
-		const char *key_end;
-
-		if (*p != '"' || (key_end = skip_string(p, end)) == NULL || (p = skip_value(key_end, end)) == NULL)
-			return false;
-		if (member_is(member, key_end, "\"org\""))
-			has_org = member_is(member, p, org);
-		else if (member_is(member, key_end, "\"seq\""))
-			has_seq = member_is(member, p, seq);
-		if (*p == '}')
-			break;
-	}
-	/* the payload's brace and the envelope's are the end */
-	return p != NULL && end - p == 2 && p[1] == '}' && has_org && has_seq;
+	return place->org != NULL && place->org_len == UUID_TEXT_LEN + 2 &&
+		place->org[0] == '"' && memcmp(place->org + 1, uuid, UUID_TEXT_LEN) == 0 &&
+		place->seq != NULL && place->seq_len == (size_t) pg_lltoa(columns->seq, seq) &&
+		memcmp(place->seq, seq, place->seq_len) == 0;
 }
 
 /*
@@ -185,8 +172,7 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	const char *bytes = VARDATA_ANY(body);
 	size_t		len = VARSIZE_ANY_EXHDR(body);
 	uint8		digest[DIGEST_LEN];
-	CanonicalText canonical;
-	bool		same;
+	Place		place;
 
 	if (VARSIZE_ANY_EXHDR(prev_hash) != DIGEST_LEN || VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 		return "hash does not match the body";
@@ -194,16 +180,97 @@ audit_entry_fault(const AuditColumns *columns, const text *body, const bytea *pr
 	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
 		return "hash does not match the body";
 
-	if (!canonical_render(bytes, len, AUDIT_BODY_MAX, &canonical))
+	if (body_holds(columns, bytes, len, &place))
+		return NULL;
+	if (!canonical_check(bytes, len, AUDIT_BODY_MAX, 0, NULL, NULL))
 		return "body is not canonical JSON";
-	same = canonical.len == len && memcmp(canonical.data, bytes, len) == 0;
-	pfree(canonical.data);
-	if (!same)
-		return "body is not canonical JSON";
+	return "columns differ from the body";
+}
 
-	if (!body_matches(columns, bytes, len))
-		return "columns differ from the body";
-	return NULL;
+/*
+ * The entry that this backend's trigger made last, every byte of it, so that the
+ * CHECK, which is asked next, need not compute again what has just been computed.
+ * Only what body_holds() is kept, and a hash that was computed over it: what
+ * equals this is sound wherever it comes from. Long entries are not kept.
+ */
+#define KEPT_BODY_MAX 8192
+
+static struct
+{
+	bool		valid;
+	bool		has_job_id;
+	pg_uuid_t	org_id;
+	pg_uuid_t	job_id;
+	int64		seq;
+	TimestampTz at;
+	size_t		kind_len;
+	size_t		body_len;
+	uint8		prev_hash[DIGEST_LEN];
+	uint8		hash[DIGEST_LEN];
+	char		kind[KIND_MAX];
+	char		body[KEPT_BODY_MAX];
+}			made_last;
+
+static void
+keep_made(const AuditColumns *columns, const text *body, const uint8 *prev_hash, const uint8 *hash)
+{
+	made_last.valid = false;
+	if (columns->kind_len > KIND_MAX || VARSIZE_ANY_EXHDR(body) > KEPT_BODY_MAX)
+		return;
+	made_last.org_id = *columns->org_id;
+	made_last.has_job_id = columns->job_id != NULL;
+	if (columns->job_id != NULL)
+		made_last.job_id = *columns->job_id;
+	made_last.seq = columns->seq;
+	made_last.at = columns->at;
+	made_last.kind_len = columns->kind_len;
+	memcpy(made_last.kind, columns->kind, columns->kind_len);
+	made_last.body_len = VARSIZE_ANY_EXHDR(body);
+	memcpy(made_last.body, VARDATA_ANY(body), made_last.body_len);
+	memcpy(made_last.prev_hash, prev_hash, DIGEST_LEN);
+	memcpy(made_last.hash, hash, DIGEST_LEN);
+	made_last.valid = true;
+}
+
+static bool
+is_made_last(const AuditColumns *columns, const text *body, const bytea *prev_hash, const bytea *hash)
+{
+	return made_last.valid &&
+		columns->seq == made_last.seq &&
+		columns->at == made_last.at &&
+		memcmp(columns->org_id, &made_last.org_id, sizeof(pg_uuid_t)) == 0 &&
+		(columns->job_id != NULL) == made_last.has_job_id &&
+		(columns->job_id == NULL || memcmp(columns->job_id, &made_last.job_id, sizeof(pg_uuid_t)) == 0) &&
+		columns->kind_len == made_last.kind_len &&
+		memcmp(columns->kind, made_last.kind, made_last.kind_len) == 0 &&
+		VARSIZE_ANY_EXHDR(prev_hash) == DIGEST_LEN &&
+		memcmp(VARDATA_ANY(prev_hash), made_last.prev_hash, DIGEST_LEN) == 0 &&
+		VARSIZE_ANY_EXHDR(hash) == DIGEST_LEN &&
+		memcmp(VARDATA_ANY(hash), made_last.hash, DIGEST_LEN) == 0 &&
+		VARSIZE_ANY_EXHDR(body) == made_last.body_len &&
+		memcmp(VARDATA_ANY(body), made_last.body, made_last.body_len) == 0;
+}
+
+/* Lower-case words, digits and underscores, with dots between them: two at least. */
+static bool
+kind_is_well_formed(const char *kind, size_t len)
+{
+	bool		dots = false;
+
+	if (len > KIND_MAX || len == 0 || kind[len - 1] == '.')
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (kind[i] == '.')
+		{
+			if (i == 0 || kind[i - 1] == '.')
+				return false;
+			dots = true;
+		}
+		else if (!((kind[i] >= 'a' && kind[i] <= 'z') || (kind[i] >= '0' && kind[i] <= '9') || kind[i] == '_'))
+			return false;
+	}
+	return dots;
 }
 
 /*
@@ -236,7 +303,10 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
 
-	PG_RETURN_BOOL(audit_entry_fault(&columns, body, prev_hash, hash) == NULL);
+	PG_RETURN_BOOL(columns.seq > 0 &&
+				   kind_is_well_formed(columns.kind, columns.kind_len) &&
+				   (is_made_last(&columns, body, prev_hash, hash) ||
+					audit_entry_fault(&columns, body, prev_hash, hash) == NULL));
 }
 
 /*
@@ -247,15 +317,31 @@ walwarden_audit_entry_holds(PG_FUNCTION_ARGS)
 static void
 read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 {
+	/* where this backend saw a head last: not believed, but a good place to start */
+	static pg_uuid_t seen_org;
+	static int64 seen_seq = 0;
+
 	TupleDesc	desc = RelationGetDescr(entries);
 	Relation	index = walwarden_index_open("audit_entry_pkey");
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	last;
 
-	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
-	scan = systable_beginscan_ordered(entries, index, SnapshotSelf, 1, &key);
-	last = systable_getnext_ordered(scan, BackwardScanDirection);
+	/*
+	 * A btree reads all that matches on a page before it gives the first. With
+	 * a lower bound that is a few entries; if there is nothing from there on, it
+	 * was rolled back, and we look at all.
+	 */
+	for (int nkeys = seen_seq > 0 && memcmp(org_id, &seen_org, sizeof(pg_uuid_t)) == 0 ? 2 : 1;; nkeys = 1)
+	{
+		ScanKeyInit(&keys[0], Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
+		ScanKeyInit(&keys[1], Anum_audit_entry_seq, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(seen_seq));
+		scan = systable_beginscan_ordered(entries, index, SnapshotSelf, nkeys, keys);
+		last = systable_getnext_ordered(scan, BackwardScanDirection);
+		if (HeapTupleIsValid(last) || nkeys == 1)
+			break;
+		systable_endscan_ordered(scan);
+	}
 	if (HeapTupleIsValid(last))
 	{
 		bool		isnull;
@@ -275,6 +361,8 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 		if (VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 			elog(ERROR, "hash of audit entry " INT64_FORMAT " has a wrong length", head->seq);
 		memcpy(head->hash, VARDATA_ANY(hash), DIGEST_LEN);
+		seen_org = *org_id;
+		seen_seq = head->seq;
 	}
 	else
 	{
@@ -285,23 +373,35 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 	index_close(index, AccessShareLock);
 }
 
+static void
+refuse_payload(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("payload cannot be an audit entry: %s", why),
+			 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
+					 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+}
+
 /*
- * The body of a new entry: the payload, a JSON object, with org and seq added,
- * in its envelope, in canonical form.
+ * The body of a new entry but for what only the lock tells: the payload, a JSON
+ * object, with org and seq added, in its envelope, in canonical form. at and seq
+ * are those of columns, seq in one digit, with room after the text for any other.
+ * *seq is where it stands.
  */
 static text *
-compose_body(const AuditColumns *columns, const text *payload)
+draft_body(const AuditColumns *columns, const text *payload, char **seq)
 {
 	const char *p = VARDATA_ANY(payload);
 	const char *end = p + VARSIZE_ANY_EXHDR(payload);
 	StringInfoData raw;
 	CanonicalText canonical;
+	Place		place;
 	char		at[ISO_TIME_LEN + 1];
 	char		uuid[UUID_TEXT_LEN + 1];
 	text	   *body;
 
-	if (!render_time(columns->at, at))
-		elog(ERROR, "the clock is out of range");
+	(void) render_time(columns->at, at);
 	initStringInfo(&raw);
 	appendStringInfo(&raw, "{\"at\":\"%s\",", at);
 	if (columns->job_id != NULL)
@@ -331,21 +431,49 @@ compose_body(const AuditColumns *columns, const text *payload)
 	appendStringInfoChar(&raw, '}');
 
 	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("payload cannot be an audit entry: %s", canonical.error),
-				 errhint("Payloads are JSON with integers within +-(2^53-1), at most %d levels deep; an entry has at most %d bytes. Write other numbers as strings.",
-						 CANONICAL_MAX_DEPTH - 2, AUDIT_BODY_MAX)));
+		refuse_payload(canonical.error);
 	/* in what will be stored, where no escape hides one */
 	if (text_contains_token(canonical.data, canonical.len))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an audit entry cannot contain a token"),
 				 errhint("A token is a secret and is never stored; treat this one as disclosed and revoke it.")));
-	body = cstring_to_text_with_len(canonical.data, canonical.len);
+	body = palloc(VARHDRSZ + canonical.len + MAXINT8LEN);
+	SET_VARSIZE(body, VARHDRSZ + canonical.len);
+	memcpy(VARDATA(body), canonical.data, canonical.len);
 	pfree(canonical.data);
 	pfree(raw.data);
+
+	/* a kind that needs escapes, a payload that goes on behind its end */
+	if (!body_holds(columns, VARDATA(body), VARSIZE(body) - VARHDRSZ, &place))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind and payload do not make an audit entry"),
+				 errhint("A kind is lower-case words with dots between them, a payload is one JSON object.")));
+	*seq = unconstify(char *, place.seq);
 	return body;
+}
+
+/*
+ * Put at and seq into a draft. Both are what body_holds() compares, and nothing
+ * else about the text changes, so that it holds for the result.
+ */
+static void
+complete_body(text *body, char *seq, const AuditColumns *columns)
+{
+	char		digits[MAXINT8LEN + 1];
+	int			len = pg_lltoa(columns->seq, digits);
+	char	   *end = (char *) body + VARSIZE(body);
+	char		at[ISO_TIME_LEN + 1];
+
+	if (!render_time(columns->at, at))
+		elog(ERROR, "the clock is out of range");
+	memcpy(VARDATA(body) + strlen("{\"at\":\""), at, ISO_TIME_LEN);
+	memmove(seq + len, seq + 1, end - (seq + 1));
+	memcpy(seq, digits, len);
+	SET_VARSIZE(body, VARSIZE(body) + len - 1);
+	if (VARSIZE(body) - VARHDRSZ > AUDIT_BODY_MAX)
+		refuse_payload("too long");
 }
 
 static bytea *
@@ -385,17 +513,16 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	Datum		values[Natts_audit_entry];
 	bool		nulls[Natts_audit_entry];
-	bool		replace[Natts_audit_entry] = {false};
 	AuditColumns columns;
 	Head		head;
 	uint8		hash[DIGEST_LEN];
 	text	   *kind;
 	text	   *body;
+	char	   *seq;
 
 	check_trigger("walwarden_audit_append", fcinfo);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
-		strcmp(RelationGetRelationName(trigdata->tg_relation), "audit_entry") != 0 ||
-		RelationGetNamespace(trigdata->tg_relation) != get_namespace_oid("walwarden", true))
+		RelationGetRelid(trigdata->tg_relation) != walwarden_relation_oid("audit_entry"))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"walwarden_audit_append\" must be fired by INSERT on walwarden.audit_entry for each row")));
@@ -417,12 +544,18 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
 	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
 
+	/* what takes long comes before the lock */
+	columns.seq = 0;
+	columns.at = 0;
+	body = draft_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]), &seq);
+
 	lock_take(columns.org_id, LOCK_CHAIN);
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = GetCurrentTimestamp();
-	body = compose_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]));
-	audit_hash(head.hash, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), hash);
+	complete_body(body, seq, &columns);
+	audit_hash(head.hash, VARDATA(body), VARSIZE(body) - VARHDRSZ, hash);
+	keep_made(&columns, body, head.hash, hash);
 
 	values[Anum_audit_entry_seq - 1] = Int64GetDatum(columns.seq);
 	values[Anum_audit_entry_at - 1] = TimestampTzGetDatum(columns.at);
@@ -431,17 +564,13 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	values[Anum_audit_entry_hash - 1] = PointerGetDatum(digest_to_bytea(hash));
 	for (int i = 0; i < Natts_audit_entry; i++)
 		if (i != Anum_audit_entry_job_id - 1)
-		{
 			nulls[i] = false;
-			replace[i] = true;
-		}
 
 	/* an acknowledged entry survives a crash whatever synchronous_commit says */
-	ForceSyncCommit();
+	commit_note_append();
 	lock_forbid_prepare();
 
-	return PointerGetDatum(heap_modify_tuple(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation),
-											 values, nulls, replace));
+	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));
 }
 
 /* Trigger BEFORE anything on what nobody may change. */

@@ -8,6 +8,10 @@
  * closes. Equal values give equal bytes, and every canonical text renders to
  * itself.
  *
+ * canonical_check() says whether a text is canonical without rendering it. It is
+ * a second reading of the same rules, which test/fuzz/canonical.c holds against
+ * the first one.
+ *
  * Invariants: no byte is read at or after the end; the output's room never
  * exceeds the limit; recursion is bounded by CANONICAL_MAX_DEPTH; there is no error
  * exit but the return value.
@@ -25,6 +29,8 @@
 #include <stdint.h>
 
 #include "canonical.h"
+
+#define MAX_INTEGER (((uint64_t) 1 << 53) - 1)
 
 /* A member of an object that is still open, within the output. */
 typedef struct Member
@@ -360,7 +366,7 @@ parse_integer(Parser *p)
 	while (p->at < p->len && p->in[p->at] >= '0' && p->in[p->at] <= '9')
 	{
 		value = value * 10 + (p->in[p->at] - '0');
-		if (value > ((uint64_t) 1 << 53) - 1)
+		if (value > MAX_INTEGER)
 			return fail(p, "number is not an integer within +-(2^53-1)");
 		p->at++;
 	}
@@ -447,17 +453,17 @@ next_code_point(const char *text, size_t *at, size_t len)
 	}
 }
 
-/* Order of keys by UTF-16 code units. */
+/* Order of rendered keys by UTF-16 code units. */
 static int
-compare_keys(const char *out, const Member *a, const Member *b)
+compare_keys(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	size_t		i = 0;
 	size_t		j = 0;
 
-	while (i < a->key_len && j < b->key_len)
+	while (i < a_len && j < b_len)
 	{
-		uint32_t	x = next_code_point(out + a->key, &i, a->key_len);
-		uint32_t	y = next_code_point(out + b->key, &j, b->key_len);
+		uint32_t	x = next_code_point(a, &i, a_len);
+		uint32_t	y = next_code_point(b, &j, b_len);
 		uint32_t	x_unit = x < 0x10000 ? x : 0xD800 + ((x - 0x10000) >> 10);
 		uint32_t	y_unit = y < 0x10000 ? y : 0xD800 + ((y - 0x10000) >> 10);
 
@@ -466,7 +472,13 @@ compare_keys(const char *out, const Member *a, const Member *b)
 		if (x != y)
 			return x < y ? -1 : 1;
 	}
-	return (i < a->key_len) - (j < b->key_len);
+	return (i < a_len) - (j < b_len);
+}
+
+static int
+compare_members(const char *out, const Member *a, const Member *b)
+{
+	return compare_keys(out + a->key, a->key_len, out + b->key, b->key_len);
 }
 
 /* Merge sort: stable, and n log n whatever the input is. */
@@ -483,7 +495,7 @@ sort_members(const char *out, Member *members, Member *work, size_t n)
 	sort_members(out, members + half, work, n - half);
 	for (size_t k = 0; k < n; k++)
 	{
-		bool		left = j >= n || (i < half && compare_keys(out, &members[i], &members[j]) <= 0);
+		bool		left = j >= n || (i < half && compare_members(out, &members[i], &members[j]) <= 0);
 
 		work[k] = left ? members[i++] : members[j++];
 	}
@@ -505,7 +517,7 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 
 	for (size_t i = 1; i < n; i++)
 	{
-		int			order = compare_keys(p->out, &members[i - 1], &members[i]);
+		int			order = compare_members(p->out, &members[i - 1], &members[i]);
 
 		if (order == 0)
 		{
@@ -522,7 +534,7 @@ order_members(Parser *p, Member *members, size_t n, size_t begin)
 	sort_members(p->out, members, work, n);
 	pfree(work);
 	for (size_t i = 1; i < n; i++)
-		if (compare_keys(p->out, &members[i - 1], &members[i]) == 0)
+		if (compare_members(p->out, &members[i - 1], &members[i]) == 0)
 		{
 			p->twice = &members[i];
 			return fail(p, "duplicate key");
@@ -667,4 +679,258 @@ canonical_render(const char *input, size_t len, size_t limit, CanonicalText *res
 	result->error = p.error;
 	result->error_at = p.at;
 	return ok;
+}
+
+/*
+ * The check: the same grammar with nothing to choose, so that whatever the
+ * renderer would write otherwise is refused where it stands. Each function goes
+ * past what it names, at p, and returns where that ends, or NULL.
+ */
+
+/* An array or object that is open, and its last member when it is an object. */
+typedef struct Level
+{
+	unsigned char close;		/* bracket or brace, whichever ends it */
+	bool		escaped;		/* there are escapes in the key */
+	const unsigned char *key;	/* within the quotes; NULL before the first one */
+	size_t		key_len;
+	const unsigned char *value;
+} Level;
+
+/*
+ * How many of the eight bytes at p come before the first that is not plain: a
+ * quote, a backslash, a control character, or one beyond ASCII.
+ */
+static inline int
+plain_bytes(const unsigned char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t	bytes;
+	uint64_t	quote;
+	uint64_t	backslash;
+	uint64_t	special;
+
+	memcpy(&bytes, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	bytes = __builtin_bswap64(bytes);
+#endif
+	quote = bytes ^ (ones * '"');
+	backslash = bytes ^ (ones * '\\');
+
+	/*
+	 * Taking 0x01 away sets the high bit of a byte that was zero, taking 0x20
+	 * away that of one that was less. Only such a byte borrows from the next
+	 * one, so the first bit that is set tells the truth.
+	 */
+	special = ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
+	return special == 0 ? 8 : __builtin_ctzll(special) / 8;
+}
+
+/* An escape that the renderer writes, after its backslash. */
+static const unsigned char *
+check_escape(const unsigned char *p, const unsigned char *end)
+{
+	if (p >= end)
+		return NULL;
+	switch (*p++)
+	{
+		case '"':
+		case '\\':
+		case 'b':
+		case 'f':
+		case 'n':
+		case 'r':
+		case 't':
+			return p;
+		case 'u':
+			break;
+		default:
+			return NULL;
+	}
+	if (end - p < 4 || p[0] != '0' || p[1] != '0')
+		return NULL;
+	if (p[2] == '0' ? memchr("1234567bef", p[3], 10) == NULL :
+		p[2] != '1' || memchr("0123456789abcdef", p[3], 16) == NULL)
+		return NULL;
+	return p + 4;
+}
+
+/* To the closing quote of a string, from within it. */
+static const unsigned char *
+check_string_rest(const unsigned char *p, const unsigned char *end, bool *escaped)
+{
+	while (p < end && *p >= 0x20 && *p != '"')
+	{
+		if (*p == '\\')
+		{
+			*escaped = true;
+			p = check_escape(p + 1, end);
+			if (p == NULL)
+				return NULL;
+		}
+		else
+		{
+			uint32_t	cp;
+			size_t		n = decode_utf8(p, end - p, &cp);
+
+			if (n == 0)
+				return NULL;
+			p += n;
+		}
+	}
+	return p < end && *p == '"' ? p : NULL;
+}
+
+/* A string with its quotes; the opening one is at p. */
+static inline const unsigned char *
+check_string(const unsigned char *p, const unsigned char *end, bool *escaped)
+{
+	int			n = 8;
+
+	p++;
+	*escaped = false;
+	while (n == 8 && end - p >= 8)
+		p += n = plain_bytes(p);
+	if (n == 8 || *p != '"')
+	{
+		p = check_string_rest(p, end, escaped);
+		if (p == NULL)
+			return NULL;
+	}
+	return p + 1;
+}
+
+/* The order of keys in which nothing is escaped, by their bytes. */
+static inline bool
+keys_ascend(const unsigned char *a, size_t a_len, const unsigned char *b, size_t b_len)
+{
+	size_t		least = a_len < b_len ? a_len : b_len;
+	size_t		i = 0;
+
+	while (i < least && a[i] == b[i])
+		i++;
+	if (i == least)
+		return a_len < b_len;
+
+	/*
+	 * UTF-8 has the order of code points. UTF-16 has it too, but that what is
+	 * beyond U+FFFF (from 0xF0) goes before U+E000 to U+FFFF (0xEE, 0xEF), as
+	 * surrogates do. None of these bytes continues a sequence.
+	 */
+	if (a[i] >= 0xEE && b[i] >= 0xEE && (a[i] >= 0xF0) != (b[i] >= 0xF0))
+		return a[i] >= 0xF0;
+	return a[i] < b[i];
+}
+
+static inline const unsigned char *
+check_integer(const unsigned char *p, const unsigned char *end)
+{
+	bool		negative = *p == '-';
+	const unsigned char *begin = p += negative;
+	uint64_t	value = 0;
+
+	while (p < end && *p >= '0' && *p <= '9')
+	{
+		value = value * 10 + (*p++ - '0');
+		if (value > MAX_INTEGER)
+			return NULL;
+	}
+	if (p == begin || (*begin == '0' && (negative || p - begin > 1)))
+		return NULL;
+	return p;					/* a fraction or an exponent is in the way of what follows */
+}
+
+static inline const unsigned char *
+check_word(const unsigned char *p, const unsigned char *end, const char *word, size_t n)
+{
+	return (size_t) (end - p) >= n && memcmp(p, word, n) == 0 ? p + n : NULL;
+}
+
+bool
+canonical_check(const char *input, size_t len, size_t limit, int around, CanonicalVisit visit, void *arg)
+{
+	const unsigned char *p = (const unsigned char *) input;
+	const unsigned char *end = p + len;
+	Level		levels[CANONICAL_MAX_DEPTH + 1];
+	Level	   *level = levels; /* the innermost; levels[0] is around it all */
+	bool		escaped;
+
+	if (len > limit)
+		return false;
+	level->close = '\0';
+	for (;;)
+	{
+		if (level->close == '}')
+		{
+			const unsigned char *key = p + 1;
+			size_t		key_len;
+
+			if (p >= end || *p != '"')
+				return false;
+			p = check_string(p, end, &escaped);
+			if (p == NULL || p >= end || *p != ':')
+				return false;
+			key_len = p - 1 - key;
+			if (level->key != NULL &&
+				!(escaped || level->escaped ?
+				  compare_keys((const char *) level->key, level->key_len, (const char *) key, key_len) < 0 :
+				  keys_ascend(level->key, level->key_len, key, key_len)))
+				return false;
+			level->key = key;
+			level->key_len = key_len;
+			level->escaped = escaped;
+			level->value = ++p;
+		}
+
+		if (p >= end)
+			return false;
+		switch (*p)
+		{
+			case '"':
+				p = check_string(p, end, &escaped);
+				break;
+			case '{':
+			case '[':
+				if (level - levels + around == CANONICAL_MAX_DEPTH)
+					return false;
+				level++;
+				level->close = *p++ == '{' ? '}' : ']';
+				level->key = NULL;
+				if (p >= end || *p != level->close)
+					continue;
+				level--;
+				p++;
+				break;
+			case 't':
+				p = check_word(p, end, "true", 4);
+				break;
+			case 'f':
+				p = check_word(p, end, "false", 5);
+				break;
+			case 'n':
+				p = check_word(p, end, "null", 4);
+				break;
+			default:
+				p = check_integer(p, end);
+				break;
+		}
+		if (p == NULL)
+			return false;
+
+		/* a comma after the value, or the ends of what it is the last of */
+		for (;; level--)
+		{
+			if (level == levels)
+				return p == end;
+			if (p >= end)
+				return false;
+			if (level == levels + 1 && level->close == '}' && visit != NULL)
+				visit(arg, (const char *) level->key, level->key_len, (const char *) level->value, p - level->value);
+			if (*p == ',')
+				break;
+			if (*p++ != level->close)
+				return false;
+		}
+		p++;
+	}
 }

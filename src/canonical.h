@@ -28,4 +28,14 @@ typedef struct CanonicalText
  */
 extern bool canonical_render(const char *input, size_t len, size_t limit, CanonicalText *result);
 
+/* A member of the outermost object: its key as it stands between the quotes, its value. */
+typedef void (*CanonicalVisit) (void *arg, const char *key, size_t key_len, const char *value, size_t value_len);
+
+/*
+ * Whether canonical_render() would succeed and give input itself, with around
+ * arrays or objects around it. Allocates nothing. visit, if not NULL, is called
+ * for members in their order; what it saw means nothing when the answer is false.
+ */
+extern bool canonical_check(const char *input, size_t len, size_t limit, int around, CanonicalVisit visit, void *arg);
+
 #endif							/* WALWARDEN_CANONICAL_H */

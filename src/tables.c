@@ -5,7 +5,7 @@
  * No search_path, operator or policy of the session has a part in it, and no
  * right to read is checked. The schema belongs to the extension and to nobody
  * else, so a name in it is as good as an OID, and survives DROP and CREATE
- * EXTENSION.
+ * EXTENSION: OIDs are kept no longer than the caches that they came from.
  */
 #include "walwarden.h"
 
@@ -13,17 +13,71 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "tables.h"
 
-static Oid
-relation_oid(const char *name)
+/* Names that were looked up, as long as no name in pg_class or pg_namespace changes. */
+#define KNOWN_MAX 40
+
+static struct
 {
-	Oid			relid = get_relname_relid(name, get_namespace_oid("walwarden", false));
+	const char *name;			/* a constant of the code */
+	Oid			oid;
+}			known[KNOWN_MAX];
+static int	nknown = 0;
+
+/* Counts the changes, so that a lookup in which one was seen is not kept. */
+static uint64 generation = 0;
+
+static void
+forget_names(Datum arg, int cacheid, uint32 hashvalue)
+{
+	generation++;
+	nknown = 0;
+}
+
+/* InvalidOid when there is none. */
+static Oid
+look_up(const char *name)
+{
+	static bool registered = false;
+	uint64		before;
+	Oid			relid;
+
+	for (int i = 0; i < nknown; i++)
+		if (known[i].name == name || strcmp(known[i].name, name) == 0)
+			return known[i].oid;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELNAMENSP, forget_names, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACENAME, forget_names, (Datum) 0);
+		registered = true;
+	}
+	before = generation;
+	relid = get_relname_relid(name, get_namespace_oid("walwarden", false));
+	if (OidIsValid(relid) && before == generation && nknown < KNOWN_MAX)
+	{
+		known[nknown].name = name;
+		known[nknown++].oid = relid;
+	}
+	return relid;
+}
+
+/*
+ * The relation of that name. name: a string constant, which is remembered by its
+ * address.
+ */
+Oid
+walwarden_relation_oid(const char *name)
+{
+	Oid			relid = look_up(name);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -33,18 +87,34 @@ relation_oid(const char *name)
 	return relid;
 }
 
+/* Taking the lock lets changes in that were made meanwhile: then look again. */
+static Oid
+lock_by_name(const char *name)
+{
+	for (;;)
+	{
+		uint64		before = generation;
+		Oid			relid = walwarden_relation_oid(name);
+
+		LockRelationOid(relid, AccessShareLock);
+		if (generation == before || walwarden_relation_oid(name) == relid)
+			return relid;
+		UnlockRelationOid(relid, AccessShareLock);
+	}
+}
+
 /* For reading. The caller closes it with AccessShareLock. */
 Relation
 walwarden_table_open(const char *name)
 {
-	return table_open(relation_oid(name), AccessShareLock);
+	return table_open(lock_by_name(name), NoLock);
 }
 
 /* For reading. The caller closes it with AccessShareLock. */
 Relation
 walwarden_index_open(const char *name)
 {
-	return index_open(relation_oid(name), AccessShareLock);
+	return index_open(lock_by_name(name), NoLock);
 }
 
 /*

@@ -19,6 +19,7 @@ typedef struct Row
 	HeapTuple	tuple;			/* a copy, NULL when there is none */
 } Row;
 
+extern Oid	walwarden_relation_oid(const char *name);
 extern Relation walwarden_table_open(const char *name);
 extern Relation walwarden_index_open(const char *name);
 

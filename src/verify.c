@@ -173,6 +173,7 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	systable_endscan_ordered(scan);
 	index_close(index, AccessShareLock);
 	table_close(entries, AccessShareLock);
+	settle_audit();
 	if (expecting && verdict.entries < expected_seq)
 		found_bad(&verdict, verdict.entries + 1, "tail is lost: the expected entry is missing");
 

@@ -14,6 +14,7 @@
 PG_MODULE_MAGIC;
 
 int			walwarden_audit_lock_timeout = 10000;
+bool		walwarden_early_lock_release = false;
 int			walwarden_max_tokens_per_org = 10000;
 int			walwarden_idempotency_retention = 86400;
 int			walwarden_verify_interval = 86400;
@@ -30,6 +31,13 @@ _PG_init(void)
 							10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("walwarden.early_lock_release",
+							 "Releases the lock of an audit chain before the commit is flushed to disk.",
+							 "Many clients of one chain then share a flush. A commit is acknowledged when it is durable, as always, but others can see it a moment before.",
+							 &walwarden_early_lock_release,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.idempotency_retention",
 							"How long REST v1 gives the answer of a mutation again under the same Idempotency-Key.",
 							NULL,
@@ -54,6 +62,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("walwarden");
 
 	lock_init();
+	commit_init();
 	cache_init();
 	identity_init();
 }

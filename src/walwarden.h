@@ -17,6 +17,7 @@
 
 /* walwarden.c */
 extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
+extern bool walwarden_early_lock_release;
 extern int	walwarden_max_tokens_per_org;
 extern int	walwarden_idempotency_retention;	/* seconds */
 extern int	walwarden_verify_interval;	/* seconds */
@@ -188,6 +189,11 @@ extern void lock_init(void);
 extern int	lock_timeout_effective(void);
 extern void lock_forbid_prepare(void);
 extern void lock_take(const pg_uuid_t *id, LockClass which);
+
+/* commit.c */
+extern void commit_init(void);
+extern void commit_note_append(void);
+extern void settle_audit(void);
 
 /* audit.c */
 #define AUDIT_BODY_MAX 65536

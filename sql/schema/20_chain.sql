@@ -1,8 +1,11 @@
 -- The audit chain: one table, one appending trigger, one CHECK. The bytes are
 -- specified in docs/audit-chain.md.
 
--- True when hash is SHA-256(hex(prev_hash) || body), body is canonical, and the
--- columns equal what body says. Restored rows and new ones meet it alike.
+-- True when hash is SHA-256(hex(prev_hash) || body), body is canonical and has at
+-- most 64 KiB, the columns equal what body says, and kind is lower-case words with
+-- dots between them, of at most 100 characters. Restored rows and new ones meet it
+-- alike. It is one CHECK because the server reads the text of each one anew for
+-- every statement.
 CREATE FUNCTION walwarden._audit_entry_holds(
         org_id uuid, seq bigint, at timestamptz, kind text, job_id uuid,
         body text, prev_hash bytea, hash bytea) RETURNS boolean
@@ -13,11 +16,11 @@ CREATE FUNCTION walwarden._audit_entry_holds(
 -- entries outlive what they describe.
 CREATE TABLE walwarden.audit_entry (
     org_id    uuid NOT NULL,
-    seq       bigint NOT NULL CHECK (seq > 0),
+    seq       bigint NOT NULL,
     at        timestamptz NOT NULL,
-    kind      text COLLATE "C" NOT NULL CHECK (kind ~ '^[a-z0-9_]+(\.[a-z0-9_]+)+$' AND length(kind) <= 100),
+    kind      text COLLATE "C" NOT NULL,
     job_id    uuid,
-    body      text NOT NULL CHECK (octet_length(body) <= 65536),
+    body      text NOT NULL,
     prev_hash bytea NOT NULL,
     hash      bytea NOT NULL,
     PRIMARY KEY (org_id, seq),
@@ -31,6 +34,12 @@ CREATE FUNCTION walwarden._audit_append() RETURNS trigger
 
 CREATE FUNCTION walwarden._refuse_change() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refuse_change';
+
+-- Hashes that were read leave the server after a call of this, which makes sure
+-- that they are durable: under walwarden.early_lock_release they may be seen before.
+-- In a STABLE function it may come first: the snapshot was taken before.
+CREATE FUNCTION walwarden._settle_audit() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_settle_audit';
 
 -- The one way in which this extension writes an entry. Called as late as the
 -- change allows: from here to the end of the transaction the chain is locked.

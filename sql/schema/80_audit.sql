@@ -33,6 +33,7 @@ BEGIN
             MESSAGE = 'after_seq is missing or negative',
             HINT = 'Give the last seq of the page before, or 0 for the first page.';
     END IF;
+    PERFORM walwarden._settle_audit();
     RETURN QUERY
         SELECT e.* FROM walwarden.audit_entry AS e WHERE e.org_id = chain AND e.seq > after_seq ORDER BY e.seq LIMIT max_rows;
 END
@@ -329,12 +330,14 @@ COMMENT ON FUNCTION walwarden.verify_audit_chain(text, bigint, text) IS
 'Verifies an audit chain, or with NULL every chain, and that the present state is what it says; writes nothing. With the seq and hash of an earlier head it also finds a lost tail. reason names the first finding, first_bad_seq its entry. For operators; for owners and admins with their organisation named. Errors: 42501 no right, 42704 unknown organisation, 22023 bad expected head. Example: SELECT * FROM walwarden.verify_audit_chain(''acme'');';
 
 -- The same verdict without a line of this extension's C: hashes by pgcrypto,
--- rendering by to_char. For whoever does not trust the library.
+-- rendering by to_char. For whoever does not trust the library, which has no part
+-- in it but to flush what is judged.
 CREATE FUNCTION walwarden.verify_audit_chain_sql(org text)
     RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT walwarden._settle_audit();
     WITH chain AS (
         SELECT c.org_id, c.name FROM walwarden._chains() AS c WHERE $1 IS NULL OR c.name = $1
         UNION ALL

@@ -18,6 +18,7 @@ CREATE FUNCTION walwarden._rest_list_evidence(r walwarden.rest_request) RETURNS 
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM walwarden._settle_audit();
     RETURN walwarden._rest_page(r, 'evidence', ARRAY(
         SELECT (e.recorded_at, e.backup_job_id::text, e.item)::walwarden.rest_item
           FROM walwarden._shown_evidence AS e
@@ -33,6 +34,7 @@ CREATE FUNCTION walwarden._rest_get_evidence(r walwarden.rest_request) RETURNS j
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM walwarden._settle_audit();
     RETURN walwarden._rest_found((SELECT e.item FROM walwarden._shown_evidence AS e WHERE e.org_id = r.org_id AND e.backup_job_id = r.id));
 END
 $$;
@@ -55,6 +57,7 @@ BEGIN
       FROM unnest(ids) WITH ORDINALITY AS u(id, n)
       JOIN walwarden._shown_evidence AS e ON e.org_id = r.org_id AND e.backup_job_id = u.id
     HAVING count(*) = cardinality(ids);
+    PERFORM walwarden._settle_audit();
     IF package IS NULL THEN
         PERFORM walwarden._rest_missing();
     END IF;
@@ -213,6 +216,7 @@ CREATE FUNCTION walwarden._rest_list_audit_entries(r walwarden.rest_request) RET
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM walwarden._settle_audit();
     RETURN walwarden._rest_page(r, 'entries', ARRAY(
         SELECT (a.at, a.seq::text, json_build_object(
                     'seq', a.seq, 'at', walwarden._iso(a.at), 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,

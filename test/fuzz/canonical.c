@@ -1,7 +1,8 @@
 /*
  * canonical.c
  *		libFuzzer target for src/canonical.c: no input may crash it or write too
- *		much, and what it renders renders to itself.
+ *		much, what it renders renders to itself, and canonical_check() is true
+ *		for exactly what renders to itself.
  *
  *		clang -g -O1 -fsanitize=fuzzer,address,undefined -DCANONICAL_STANDALONE \
  *			-Isrc test/fuzz/canonical.c src/canonical.c -o canonical_fuzzer
@@ -14,25 +15,75 @@
 
 #define LIMIT 4096		/* small, so that it is met */
 
+typedef struct Bounds
+{
+	const char *at;			/* end of the member that was visited last */
+	const char *end;
+} Bounds;
+
+/* Members stand within the text, one after the other. */
+static void
+visit(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	Bounds	   *bounds = arg;
+
+	if (key < bounds->at + 2 || key[-1] != '"' || key[key_len] != '"' || key + key_len + 2 != value ||
+		value_len == 0 || value + value_len >= bounds->end)
+		abort();
+	bounds->at = value + value_len;
+}
+
+/* Both from an allocation of their own, so that a byte too far is seen. */
+static bool
+check(const char *text, size_t len)
+{
+	char	   *copy = malloc(len);
+	char	   *nested = malloc(len + 2);
+	Bounds		bounds = {copy, copy + len};
+	bool		result;
+
+	memcpy(copy, text, len);
+	result = canonical_check(copy, len, LIMIT, 0, visit, &bounds);
+	if (canonical_check(copy, len, LIMIT, 0, NULL, NULL) != result)
+		abort();
+
+	/* what stands in an array is the same thing with an array around it */
+	memcpy(nested + 1, text, len);
+	nested[0] = '[';
+	nested[len + 1] = ']';
+	if (len > 0 && memchr(text, ',', len) == NULL &&
+		canonical_check(nested, len + 2, LIMIT + 2, 0, NULL, NULL) != canonical_check(copy, len, LIMIT, 1, NULL, NULL))
+		abort();
+	free(nested);
+	free(copy);
+	return result;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const char *text = (const char *) data;
 	CanonicalText first;
 	CanonicalText second;
 
-	if (!canonical_render((const char *) data, size, LIMIT, &first))
+	if (!canonical_render(text, size, LIMIT, &first))
 	{
 		if (first.error == NULL || first.data != NULL)
 			abort();
 		if ((first.twice != NULL) != (strcmp(first.error, "duplicate key") == 0))
 			abort();
 		free(first.twice);
+		if (check(text, size))
+			abort();
 		return 0;
 	}
 	if (first.error != NULL || first.len > LIMIT)
 		abort();
 	if (!canonical_render(first.data, first.len, LIMIT, &second) ||
 		second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
+		abort();
+	if (check(text, size) != (first.len == size && memcmp(first.data, text, size) == 0) ||
+		!check(first.data, first.len))
 		abort();
 	free(first.data);
 	free(second.data);

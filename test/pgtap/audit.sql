@@ -173,7 +173,7 @@ SELECT walwarden.create_scope('x:read', 'x', 'x'), walwarden.set_role_scopes('me
 
 CREATE FUNCTION disarm() RETURNS void LANGUAGE sql AS $$
     ALTER TABLE walwarden.audit_entry DISABLE TRIGGER ALL;
-    ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds, DROP CONSTRAINT audit_entry_body_check;
+    ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds;
     ALTER TABLE walwarden.scope DISABLE TRIGGER ALL;
 $$;
 -- rearmed, so that the finding is the deed and not the disarming
@@ -323,6 +323,37 @@ SELECT is(guard_found(deed), wanted || ' t', what)
     ($$ALTER TABLE walwarden.permission DISABLE TRIGGER ALL; UPDATE walwarden.permission SET any_of = any_of || '{member}'; ALTER TABLE walwarden.permission ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate$$,
      'the built-in catalogues are not as they were installed', 'permissions for everyone')
   ) AS v(deed, wanted, what);
+
+-- the CHECK knows the entry that this session made last, and nothing like it
+SELECT walwarden.append_audit('app.kept', '{"n":1}', gen_random_uuid(), 'victim') AS kept \gset
+CREATE FUNCTION holds(change text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    e walwarden.audit_entry;
+    args text[] := '{org_id,seq,at,kind,job_id,body,prev_hash,hash}';
+    held boolean;
+BEGIN
+    SELECT * INTO e FROM walwarden.audit_entry WHERE kind = 'app.kept';
+    IF change <> '' THEN
+        args := array_replace(args, split_part(change, ' = ', 1), split_part(change, ' = ', 2));
+    END IF;
+    EXECUTE format('SELECT walwarden._audit_entry_holds(%s) FROM (SELECT ($1).*) AS e', array_to_string(args, ', ')) INTO held USING e;
+    RETURN held;
+END$$;
+SELECT ok(holds(''), 'the entry itself');
+SELECT ok(NOT holds(change), 'not with ' || change)
+  FROM (VALUES ('org_id = gen_random_uuid()'), ('seq = seq + 1'), ($$at = at + interval '1 microsecond'$$), ($$kind = 'app.kepu'$$),
+               ($$kind = 'app.kep'$$), ('job_id = NULL::uuid'), ('job_id = gen_random_uuid()'), ($$body = replace(body, '"n":1', '"n":2')$$),
+               ($$body = body || ' '$$), ($$body = left(body, -1)$$), ($$prev_hash = hash$$), ($$prev_hash = prev_hash || '\x00'$$),
+               ('hash = prev_hash'), ($$hash = set_byte(hash, 31, get_byte(hash, 31) # 1)$$), ($$hash = substr(hash, 1, 31)$$)) AS v(change);
+SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 1, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE kind = %L', 'app.kept'), '23514', NULL, 'nor is a copy of it let in');
+SELECT throws_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, %L, %L)', :'thief', kind, payload), '22023', 'kind and payload do not make an audit entry', what)
+  FROM (VALUES ('app.x', '{},"x":{}', 'a payload that goes on in the envelope'), ('app\u002ex', '{}', 'a kind with an escape'),
+               ('app.x","kinds":{"a":1},"x":"', '{}', 'a kind that goes on')) AS v(kind, payload, what);
+
+SELECT throws_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, %L, %L)', :'victim', kind, '{}'), '23514', NULL, format('no kind: %s', left(kind, 10)))
+  FROM (VALUES (''), ('x'), ('x.'), ('.x'), ('x..y'), ('X.y'), ('x.é'), ('x-y.z'), ('x y.z'), (repeat('x', 99) || '.y')) AS v(kind);
+SELECT lives_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, %L, %L)', :'victim', kind, '{}'), format('a kind: %s', left(kind, 10)))
+  FROM (VALUES ('x.y'), ('_.0.z9'), (repeat('x', 98) || '.y')) AS v(kind);
 
 -- the CHECK refuses what the trigger would not make, under replica role too
 SET LOCAL session_replication_role = replica;
