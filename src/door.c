@@ -86,6 +86,8 @@ rethrow(MemoryContext context, bool secret)
 		error->hide_stmt = true;
 		error->hide_ctx = true;
 		error->context = NULL;
+		if (error->hint == NULL)
+			error->detail = NULL;	/* the server's own can hold a fingerprint */
 		FlushErrorState();
 		ReThrowError(error);
 	}

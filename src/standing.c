@@ -258,7 +258,10 @@ read_credential(ValueKind kind, const uint8 *fingerprint, Reading *reading, Stan
 		become(standing, TOKEN_UNKNOWN, "unknown");
 	row_close(&token);
 	if (standing->state == TOKEN_ACTIVE && until != DT_NOEND && until <= GetCurrentTimestamp())
+	{
 		become(standing, TOKEN_EXPIRED, "value renewed");
+		standing->effective.n = 0;
+	}
 	standing->ends_at = Min(standing->ends_at, until);
 }
 

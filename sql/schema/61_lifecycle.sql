@@ -198,11 +198,12 @@ DECLARE
     event text := walwarden._transition('enable', state);
 BEGIN
     c := walwarden._caller();       -- after the wait
-    IF walwarden._token_target(c, was) = 'private' AND was.disabled_by_owner IS DISTINCT FROM false AND event IS NOT NULL THEN
+    IF walwarden._token_target(c, was) = 'private' AND event IS NOT NULL
+       AND (was.disabled_by_owner IS DISTINCT FROM false OR state = 'expired' OR expiry IS NOT NULL) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
-            MESSAGE = 'a private token that ended by its owner, or by its expiry, is enabled by its owner',
-            HINT = 'Operators, owners and admins enable what one of them disabled.';
+            MESSAGE = 'a private token that its owner disabled or that expired is enabled, and its expiry changed, by its owner',
+            HINT = 'Operators, owners and admins enable what one of them disabled, with the expiry that it has.';
     END IF;
     IF EXISTS (SELECT FROM walwarden._ended_token AS e WHERE e.id = was.id AND e.overdue) THEN
         RAISE EXCEPTION USING
@@ -301,9 +302,12 @@ DECLARE
     event text;
     old walwarden.credential;
     new walwarden.credential;
+    seconds numeric := extract(epoch FROM overlap);
 BEGIN
     c := walwarden._caller();       -- after the wait
-    IF overlap IS NULL OR overlap NOT BETWEEN '0' AND '7 days' THEN
+    -- in seconds: a month or a year compares as so many days, and adds as others
+    IF overlap IS NULL OR seconds NOT BETWEEN 0 AND 7 * 86400
+       OR extract(year FROM overlap) <> 0 OR extract(month FROM overlap) <> 0 THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
             MESSAGE = 'overlap is not between 0 and 7 days',
@@ -311,6 +315,11 @@ BEGIN
     END IF;
     PERFORM walwarden._check_plan_of(t);
     event := walwarden._transition('renew', walwarden._state(t));
+    -- it hands out a plaintext, as issuing does
+    IF t.owner_id IS NULL AND NOT c.operator THEN
+        PERFORM walwarden._check_within_role(CASE WHEN t.role IS NULL THEN t.scopes ELSE walwarden._role_scopes(t.role) END,
+                                             walwarden._caller_member(c, t.org_id), 'the issuer');
+    END IF;
     t := walwarden._end_pair(walwarden._actor(c, t.org_id), t, 'value renewed');
 
     SELECT minted.token, minted.fingerprint INTO token, new.fingerprint FROM walwarden._mint() AS minted;
@@ -318,7 +327,7 @@ BEGIN
     new.kind := 'bearer';
     new.created_at := clock_timestamp();
     SELECT * INTO old FROM walwarden.credential AS f WHERE f.token_id = t.id AND f.valid_until IS NULL;
-    old.valid_until := new.created_at + overlap;
+    old.valid_until := new.created_at + make_interval(secs => seconds::double precision);
     t := walwarden._store_token(walwarden._actor(c, t.org_id), event, t, t, ARRAY[old, new]);
 
     token_id := t.id;
@@ -395,11 +404,12 @@ DECLARE
     c walwarden.caller := walwarden._caller();
     was walwarden.member := walwarden._member_for_change(c, org, subject);
     m walwarden.member := was;
+    ended boolean;
 BEGIN
     c := walwarden._caller();       -- after the wait
-    PERFORM walwarden._end_tokens(walwarden._tokens_of(m.id));
+    ended := walwarden._end_tokens(walwarden._tokens_of(m.id));
     m.disabled_at := NULL;
-    RETURN walwarden._update_member(c, 'member.enabled', was, m);
+    RETURN walwarden._update_member(c, 'member.enabled', was, m) OR ended;
 END
 $$;
 
@@ -426,7 +436,7 @@ BEGIN
         FOR t IN SELECT f.* FROM walwarden.token AS f
                   WHERE f.owner_id = m.id AND f.kind = 'legacy' AND f.removed_at IS NULL
                   ORDER BY f.id LOOP
-            PERFORM walwarden._end_pair(walwarden._actor(c, m.org_id), t, 'SSO enabled');
+            PERFORM walwarden._end_pair(walwarden._actor(c, m.org_id), walwarden._record_expiry(t), 'SSO enabled');
         END LOOP;
     END IF;
     m.sso := enabled;

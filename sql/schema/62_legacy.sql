@@ -48,6 +48,18 @@ BEGIN
 END
 $$;
 
+-- Whether no token has this fingerprint, here or in a transaction that is waited
+-- for: one of another org can be importing the same pair.
+CREATE FUNCTION walwarden._is_new_pair(fingerprint bytea) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden._take_request_lock(substr(encode(fingerprint, 'hex'), 1, 32)::uuid);
+    RETURN NOT EXISTS (SELECT FROM walwarden.credential AS f WHERE f.fingerprint = _is_new_pair.fingerprint);
+END
+$$;
+
 CREATE FUNCTION walwarden._import_legacy_credential(
         org text, owner text, legacy_uuid uuid, secret text, wanted_name text,
         OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
@@ -92,11 +104,11 @@ BEGIN
     pair.token_id := t.id;
     pair.kind := 'legacy';
     pair.created_at := t.created_at;
-    IF EXISTS (SELECT FROM walwarden.credential AS f WHERE f.fingerprint = pair.fingerprint) THEN
+    IF NOT walwarden._is_new_pair(pair.fingerprint) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'unique_violation',
             MESSAGE = 'this pair of a UUID and a secret was imported already',
-            HINT = 'Revoke the token that it opens first, or leave it out.';
+            HINT = 'It stays with the token that it was imported for, also when that is revoked: issue a token instead.';
     END IF;
     bearer := pair;
     bearer.kind := 'bearer';

@@ -94,6 +94,9 @@ SELECT ok(overlap_until BETWEEN clock_timestamp() + interval '59 minutes' AND cl
 SELECT token AS v4 FROM walwarden.renew_token(:'id', '7 days') \gset
 SELECT ok(opens(:'v4') AND opens(:'v3') AND NOT opens(:'r_v2'), 'another renewal ends the older');
 SELECT is((SELECT count(*) FROM walwarden.credential WHERE token_id = :'id'), 2::bigint, 'at most two values are kept');
+SELECT throws_ok(format('SELECT walwarden.renew_token(%L, %L)', :'id', i), '22023', 'overlap is not between 0 and 7 days', 'an overlap of ' || i)
+  FROM unnest('{8 days,-1 second,10 years -3593 days,-1000 years 360000 days,1 month -29 days,1 month,168:00:01,300000 years -107999993 days}'::text[]) AS i;
+SELECT is(walwarden.introspect_token(:'v') ->> 'active', 'false', 'an ended value is not active');
 SELECT ok(walwarden.disable_token(:'id'), 'disable');
 SELECT ok(NOT opens(:'v4') AND NOT opens(:'v3'), 'stops both');
 SELECT throws_ok(format('SELECT walwarden.renew_token(%L)', :'id'), '55000', 'cannot renew a token that is disabled', 'a disabled token is not renewed');
@@ -288,6 +291,18 @@ SELECT ok(walwarden.set_member_sso('older', 'leg', false), 'SSO taken back');
 SELECT is(last_kinds(1, 'older'), 'member.sso_changed', 'brings nothing back');
 SELECT is(pair_opens(:'pair', :'secret'), '401', 'the pair neither');
 SELECT is((SELECT count(*) FROM generate_series(1, 5) AS i, walwarden.import_legacy_credential('older', 'leg', gen_random_uuid(), repeat(i::text, 32), 'many')), 5::bigint, 'many from a query');
+
+-- a renewal hands out a plaintext: not of more than the manager's own role carries
+SELECT token_id AS id FROM walwarden.issue_token('older', 'wide', '{audit:read,databases:write}') \gset w_
+SELECT walwarden.set_role_scopes('admin', '{databases:write}') \g /dev/null
+SET LOCAL ROLE tl_leg;
+SELECT throws_ok(format('SELECT walwarden.renew_token(%L)', :'w_id'), '42501', 'scopes wider than those of the issuer', 'wider than the role');
+RESET ROLE;
+SELECT walwarden.set_role_scopes('admin', NULL) \g /dev/null
+SELECT throws_ok(format('SELECT walwarden.enable_token(%L, ''infinity'')', token_id), '42501', NULL, 'an operator gives no private token another expiry')
+  FROM walwarden.list_tokens('older') WHERE name = 'older key' AND walwarden.disable_token(token_id) AND walwarden.enable_token(token_id) AND walwarden.disable_token(token_id);
+SELECT ok(walwarden.set_org_retention('older', '0') AND walwarden.enable_member('older', 'leg2') AND NOT walwarden.enable_member('older', 'leg2'), 'enable_member says when it removed something');
+SELECT ok(walwarden.set_org_retention('older', '7 days'), 'retention');
 
 -- nodes
 CREATE ROLE tl_runner;

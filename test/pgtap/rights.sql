@@ -63,6 +63,8 @@ BEGIN
                  ELSE 'depends on who disabled it' END
         WHEN action ~ '^enable .* its owner disabled' THEN
             tried(role, format('SET LOCAL ROLE tr_another; SELECT walwarden.disable_token(%s); RESET ROLE', target), format('SELECT walwarden.enable_token(%s)', target))
+        WHEN action ~ '^enable an expired' THEN
+            tried(role, format('SET LOCAL ROLE tr_operator; SELECT walwarden.disable_token(%1$s); RESET ROLE; UPDATE walwarden.token SET expires_at = now() - interval ''1 hour'' WHERE id = %1$s', target), format($s$SELECT walwarden.enable_token(%s, 'infinity')$s$, target))
         WHEN action ~ '^enable' THEN
             tried(role, format('SET LOCAL ROLE tr_operator; SELECT walwarden.disable_token(%s); RESET ROLE', target), format('SELECT walwarden.enable_token(%s)', target))
         WHEN action ~ '^renew' THEN tried(role, NULL, format('SELECT token_id = %1$s FROM walwarden.renew_token(%1$s)', target))
@@ -74,7 +76,7 @@ $$;
 SELECT is(cell(r.action, c.name, c.role), k.value, format('%s: %s', c.name, r.action))
   FROM rights AS r, caller AS c, jsonb_each_text(to_jsonb(r)) AS k
  WHERE k.key = c.name AND k.value <> 'n/a';
-SELECT is((SELECT count(*) FROM rights AS r, jsonb_each_text(to_jsonb(r) - 'action') AS k), 210::bigint, 'the table is whole');
+SELECT is((SELECT count(*) FROM rights AS r, jsonb_each_text(to_jsonb(r) - 'action') AS k), 220::bigint, 'the table is whole');
 SELECT is((SELECT count(DISTINCT k.value) FROM rights AS r, jsonb_each_text(to_jsonb(r) - 'action') AS k), 3::bigint, 'and says yes, no or n/a');
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'nothing was left behind');
 
