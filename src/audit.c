@@ -16,8 +16,9 @@
  *
  * Invariants: one entry follows another in exactly one way, in every isolation
  * level, or the statement fails with 40001; an entry that came with a hash is
- * never hashed again; a transaction that appended commits synchronously and is
- * never prepared.
+ * never hashed again; a transaction that appended is acknowledged when it is
+ * durable (commit.c) and never prepared; the CHECK leaves out no check for a row
+ * that differs in one byte from what this backend made itself.
  */
 #include "walwarden.h"
 

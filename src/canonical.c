@@ -698,17 +698,16 @@ typedef struct Level
 } Level;
 
 /*
- * How many of the eight bytes at p come before the first that is not plain: a
- * quote, a backslash, a control character, or one beyond ASCII.
+ * Which of the eight bytes at p are not plain: quotes, backslashes, control
+ * characters, bytes beyond ASCII. The first one has the lowest bit that is set.
  */
-static inline int
-plain_bytes(const unsigned char *p)
+static inline uint64_t
+special_bytes(const unsigned char *p)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
 	uint64_t	bytes;
 	uint64_t	quote;
 	uint64_t	backslash;
-	uint64_t	special;
 
 	memcpy(&bytes, p, 8);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -722,8 +721,7 @@ plain_bytes(const unsigned char *p)
 	 * away that of one that was less. Only such a byte borrows from the next
 	 * one, so the first bit that is set tells the truth.
 	 */
-	special = ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
-	return special == 0 ? 8 : __builtin_ctzll(special) / 8;
+	return ((bytes - ones * 0x20) | (quote - ones) | (backslash - ones) | bytes) & (ones * 0x80);
 }
 
 /* An escape that the renderer writes, after its backslash. */
@@ -785,19 +783,21 @@ check_string_rest(const unsigned char *p, const unsigned char *end, bool *escape
 static inline const unsigned char *
 check_string(const unsigned char *p, const unsigned char *end, bool *escaped)
 {
-	int			n = 8;
-
-	p++;
 	*escaped = false;
-	while (n == 8 && end - p >= 8)
-		p += n = plain_bytes(p);
-	if (n == 8 || *p != '"')
+	for (p++; end - p >= 8; p += 8)
 	{
-		p = check_string_rest(p, end, escaped);
-		if (p == NULL)
-			return NULL;
+		uint64_t	special = special_bytes(p);
+
+		if (special != 0)
+		{
+			p += __builtin_ctzll(special) / 8;
+			if (*p == '"')
+				return p + 1;
+			break;
+		}
 	}
-	return p + 1;
+	p = check_string_rest(p, end, escaped);
+	return p == NULL ? NULL : p + 1;
 }
 
 /* The order of keys in which nothing is escaped, by their bytes. */
