@@ -137,7 +137,7 @@ DECLARE
 BEGIN
     FOR i IN 1 .. n / 1000 LOOP
         INSERT INTO walwarden.audit_entry (org_id, kind, body)
-        SELECT chain, 'app.bench', format('{"data": {"note": "%s"}}', repeat('x', 224)) FROM generate_series(1, 1000);
+        SELECT chain, 'app.bench', format('{"data": {"note": "%s"}}', repeat('x', 245)) FROM generate_series(1, 1000);
     END LOOP;
     bodies := ARRAY(SELECT e.body FROM walwarden.audit_entry AS e WHERE e.org_id = chain);
     FOR i IN 1 .. rounds LOOP
