@@ -33,9 +33,9 @@ def run(*argv, **environment):
     return done.stdout
 
 
-def psql(db, sql):
-    """One statement; its rows, as lists of strings."""
-    out = run('psql', '-XqAt', '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-d', db, '-c', sql)
+def psql(db, *statements):
+    """Runs statements in one session; their rows, as lists of strings."""
+    out = run('psql', '-XqAt', '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-d', db, *(x for s in statements for x in ('-c', s)))
     return [line.split('\t') for line in out.splitlines()]
 
 
@@ -132,7 +132,8 @@ def rls():
             (2, 'bench_subselect', 'bench_true', '(SELECT has_scope()) in a policy, two workers', 1.15)):
         t = slices('bench', {ours: count(ours), other: count(other)}, seconds, repeat=1, define=[f'token={token}'], mode='extended',
                    options=f'-c max_parallel_workers_per_gather={workers}')
-        plan = str(psql('bench', f'SET max_parallel_workers_per_gather = {workers}; SET ROLE {ours}; EXPLAIN SELECT count(*) FROM bench.document'))
+        plan = str(psql('bench', f'SET max_parallel_workers_per_gather = {workers}', f'SET ROLE {ours}',
+                        'EXPLAIN SELECT count(*) FROM bench.document'))
         if workers and f'Workers Planned: {workers}' not in plan:
             sys.exit(f'no plan with {workers} workers: {plan}')
         row(f'count(*) of {documents} rows, {name}', us(t[ours]), f"{'true' if workers else 'a C function'}: {us(t[other])}",
@@ -140,8 +141,9 @@ def rls():
 
 
 def audit():
-    body = json.dumps({'data': {'note': 'x' * 245}})
-    payload = '{"at":"2026-01-01T00:00:00.000000Z","jobId":null,"kind":"app.bench","payload":{"data":{"note":"%s"},"org":"00000000-0000-0000-0000-000000000000","seq":1000000}}' % ('x' * 245)
+    payload = json.dumps({'data': {'note': 'x' * 245}})
+    stored = json.dumps({'at': '2026-01-01T00:00:00.000000Z', 'jobId': None, 'kind': 'app.bench', 'payload': {
+        'data': {'note': 'x' * 245}, 'org': '00000000-0000-0000-0000-000000000000', 'seq': 1000}}, separators=(',', ':'))
     org = "('00000000-0000-0000-0000-00000000' || :o)::uuid"
     bytes32 = 'int8send(:a) || int8send(:b) || int8send(:c) || int8send(:d)'
     ours = f"INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES ({org}, 'app.bench', :body);"
@@ -154,15 +156,14 @@ def audit():
             setup += [f'\\set {x} random(1, 9223372036854775806)' for x in 'abcd']
         path = script('audit', [*setup, statement])
         out = run('pgbench', '-n', '-M', 'prepared', '-c', str(clients), '-j', str(min(clients, 2)), '-T', '1',
-                  '-f', path, '-D', f'body={body if statement == ours else payload}', 'bench')
+                  '-f', path, '-D', f'body={payload if statement == ours else stored}', 'bench')
         return float(re.search(r'tps = ([0-9.]+)', out)[1])
 
     def early(value):
-        psql('bench', f'ALTER SYSTEM SET walwarden.early_lock_release = {value}')
-        psql('bench', 'SELECT pg_reload_conf()')
+        psql('bench', "LOAD 'walwarden'", f'ALTER SYSTEM SET walwarden.early_lock_release = {value}', 'SELECT pg_reload_conf()')
         time.sleep(0.2)
 
-    have_early = psql('bench', "LOAD 'walwarden'; SELECT 1 FROM pg_settings WHERE name = 'walwarden.early_lock_release'")
+    have_early = psql('bench', "LOAD 'walwarden'", "SELECT 1 FROM pg_settings WHERE name = 'walwarden.early_lock_release'")
     t = {}
     for _ in range(1 + (4 if SMALL else 15)):
         for orgs, clients in ((64, 16), (1, 1), (1, 16)):
