@@ -3,6 +3,7 @@
 # Without a server or any set-up (see README.md):
 #     make demo
 #     make test
+#     make bench
 
 EXTENSION  = walwarden
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.control)
@@ -42,11 +43,13 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 $(OBJS): $(wildcard src/*.h)
 
 # Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test docs
+.PHONY: demo test bench docs
 demo:
 	test/run demo
 test:
 	test/run test
+bench:
+	SCALE=$(SCALE) test/run bench
 docs:
 	for page in $(patsubst docs/%.psql,%,$(wildcard docs/*.psql)); do \
 	    test/run docs $$page > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \

@@ -1,0 +1,124 @@
+-- Data for the benchmarks. By hand, as a superuser in a database with the extension:
+--
+--     \i bench/generate.sql
+--     CALL bench.generate(10000);                 -- tokens 1 .. 10000
+--     CALL bench.generate_overdue(10000, 500);    -- and 500 that maintenance is to remove
+--
+-- Every token has its credential, its row of last use and its entry token.issued, so
+-- that verify_audit_chain() finds nothing. Token i is bench.token(i), its id
+-- bench.token_id(i). The first tenth of the tokens belongs to org-1, each thousand of
+-- the others to an organisation of its own: org-2, org-3 ...
+--
+-- Entries are appended by the table's own trigger, as all entries are. What is left
+-- out: the doors, which check what is known to be good here, and foreign keys. Two
+-- connections share the work:
+--
+--     CALL bench.generate(10000000, 0, 2);        -- and at the same time, elsewhere:
+--     CALL bench.generate(10000000, 1, 2);
+
+CREATE SCHEMA bench;
+
+-- It ends with a number of 19 digits, because that is what pgbench can make.
+CREATE FUNCTION bench.token(i bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'wal_000000000000000000000000000000000000000000000' || (1000000000000000000 + i);
+
+CREATE FUNCTION bench.token_id(i bigint) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN md5('token ' || i)::uuid;
+
+CREATE FUNCTION bench.org_id(o bigint) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN md5('org ' || o)::uuid;
+
+-- The organisation of a token, and its place there, from 1; tenth: how many org-1 has.
+CREATE FUNCTION bench.org_of(i bigint, tenth bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN i <= tenth THEN 1 ELSE 2 + (i - tenth - 1) / 1000 END;
+CREATE FUNCTION bench.place_of(i bigint, tenth bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN i <= tenth THEN i ELSE 1 + (i - tenth - 1) % 1000 END;
+
+CREATE PROCEDURE bench.make_orgs(first bigint, last bigint)
+    LANGUAGE sql
+AS $$
+    INSERT INTO walwarden.org (id, slug, display_name, plan, created_at, audit_seq)
+    SELECT bench.org_id(o), 'org-' || o, 'Org ' || o, 'team', '2020-01-01 00:00:00+00', 1
+      FROM generate_series(first, last) AS o;
+    INSERT INTO walwarden.audit_entry (org_id, kind, body)
+    SELECT o.id, 'org.created',
+           walwarden._change('{"kind": "operator", "role": "postgres", "subject": null}', 'org', o.id::text, NULL, walwarden._org_state(o))::text
+      FROM generate_series(first, last) AS n JOIN walwarden.org AS o ON o.id = bench.org_id(n);
+$$;
+
+-- Rows reach the trigger in the order of the numbers, so that the k-th token of an
+-- organisation is described by entry k + 1.
+CREATE PROCEDURE bench.make_tokens(first bigint, last bigint, tenth bigint, expires_at timestamptz)
+    LANGUAGE sql
+    SET work_mem = '64MB'
+AS $$
+    WITH made AS MATERIALIZED (
+        SELECT i, bench.token_id(i) AS id, bench.org_id(bench.org_of(i, tenth)) AS org_id, bench.place_of(i, tenth) + 1 AS seq,
+               sha256(bench.token(i)::bytea) AS fingerprint, '2020-01-01 00:00:00+00'::timestamptz + i * interval '1 microsecond' AS at
+          FROM generate_series(first, last) AS i
+    ), entry AS (
+        INSERT INTO walwarden.audit_entry (org_id, kind, body)
+        SELECT m.org_id, 'token.issued',
+               -- what walwarden._change() and _token_state() make of it, at a tenth of the cost
+               format('{"actor":{"kind":"operator","role":"postgres","subject":null},"object":{"type":"token","id":"%1$s"},"before":null,"after":{'
+                      '"id":"%1$s","name":"token %2$s","kind":"api","scopes":["databases:read","backups:trigger"],"role":null,"ownerId":null,'
+                      '"createdAt":"%3$s","createdBy":"postgres","expiresAt":%4$s,"expiredAt":null,'
+                      '"disabledAt":null,"disabledBy":null,"disabledByOwner":null,"disabledReason":null,'
+                      '"revokedAt":null,"revokedBy":null,"revokedReason":null,"removedAt":null,'
+                      '"credentials":[{"kind":"bearer","commitment":"%5$s","createdAt":"%3$s","validUntil":null}]}}',
+                      m.id, m.i, walwarden._iso(m.at), coalesce('"' || walwarden._iso(expires_at) || '"', 'null'),
+                      walwarden._commitment(m.id, m.fingerprint))
+          FROM made AS m ORDER BY m.i
+    ), token AS (
+        INSERT INTO walwarden.token (id, org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
+        SELECT m.id, m.org_id, 'token ' || m.i, 'api', '{databases:read,backups:trigger}', m.at, 'postgres', expires_at, m.seq
+          FROM made AS m
+    ), credential AS (
+        INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, audit_seq)
+        SELECT m.fingerprint, m.id, 'bearer', m.at, m.seq
+          FROM made AS m
+    )
+    INSERT INTO walwarden.token_usage (token_id) SELECT m.id FROM made AS m;
+$$;
+
+-- Commits as it goes: a transaction keeps the locks of all chains that it extended.
+CREATE PROCEDURE bench.generate(tokens bigint, part integer DEFAULT 0, parts integer DEFAULT 1)
+    LANGUAGE plpgsql
+AS $$
+DECLARE
+    tenth bigint := tokens / 10;
+    first bigint := tokens / parts * part + 1;
+    last bigint := tokens / parts * (part + 1);
+    n bigint;
+BEGIN
+    IF tokens % 10000 <> 0 OR parts NOT IN (1, 2) OR part NOT BETWEEN 0 AND parts - 1 THEN
+        RAISE EXCEPTION 'give tokens in ten thousands, and 1 or 2 parts';
+    END IF;
+    PERFORM set_config('session_replication_role', 'replica', false);   -- no foreign keys; triggers ENABLE ALWAYS work on
+    FOR n IN bench.org_of(first, tenth) .. bench.org_of(last, tenth) BY 1000 LOOP
+        CALL bench.make_orgs(n, least(n + 999, bench.org_of(last, tenth)));
+        COMMIT;
+    END LOOP;
+    FOR n IN first .. last BY 50000 LOOP
+        CALL bench.make_tokens(n, least(n + 49999, last), tenth, NULL);
+        COMMIT;
+    END LOOP;
+    PERFORM set_config('session_replication_role', 'origin', false);
+END
+$$;
+
+-- After generate(tokens): more of them, expired years ago, in organisations of their own.
+CREATE PROCEDURE bench.generate_overdue(tokens bigint, overdue bigint)
+    LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM set_config('session_replication_role', 'replica', true);
+    CALL bench.make_orgs(bench.org_of(tokens + 1, tokens / 10), bench.org_of(tokens + overdue, tokens / 10));
+    CALL bench.make_tokens(tokens + 1, tokens + overdue, tokens / 10, '2021-01-01 00:00:00+00');
+END
+$$;
