@@ -131,6 +131,7 @@ identity_take_credential(const char *kind, const uint8 *fingerprint)
 	MemoryContext save;
 	Identity   *identity;
 	Snapshot	snapshot;
+	TimestampTz noted = 0;
 
 	/* owned by the transaction only once the token has proved good */
 	memory = AllocSetContextCreate(CurrentMemoryContext, "walwarden identity", ALLOCSET_SMALL_SIZES);
@@ -141,8 +142,9 @@ identity_take_credential(const char *kind, const uint8 *fingerprint)
 	standing_of_credential(kind, fingerprint, snapshot, &identity->standing);
 	MemoryContextSwitchTo(save);
 	if (identity->standing.state == TOKEN_ACTIVE)
-		usage_note(&identity->standing.token_id, snapshot);
+		usage_note(&identity->standing.token_id, &noted, GetCurrentTimestamp(), snapshot);
 	UnregisterSnapshot(snapshot);
+	stat_count(identity->standing.state == TOKEN_ACTIVE ? NULL : identity->standing.reason);
 
 	if (identity->standing.state != TOKEN_ACTIVE)
 	{
@@ -153,6 +155,14 @@ identity_take_credential(const char *kind, const uint8 *fingerprint)
 	return true;
 }
 
+/* What cannot be a credential needs no look-up. */
+static bool
+refuse_malformed(void)
+{
+	stat_count("malformed");
+	return false;
+}
+
 /* The same for a token's value. */
 bool
 identity_take(const char *value, size_t len)
@@ -160,7 +170,7 @@ identity_take(const char *value, size_t len)
 	uint8		fingerprint[DIGEST_LEN];
 
 	if (!token_is_well_formed(value, len))
-		return false;
+		return refuse_malformed();
 	token_fingerprint(value, len, fingerprint);
 	return identity_take_credential("bearer", fingerprint);
 }
@@ -171,8 +181,9 @@ identity_take_pair(const char *uuid, const char *secret)
 {
 	uint8		fingerprint[DIGEST_LEN];
 
-	return pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint) &&
-		identity_take_credential("legacy", fingerprint);
+	if (!pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint))
+		return refuse_malformed();
+	return identity_take_credential("legacy", fingerprint);
 }
 
 /* What the identity of the transaction is and may do; NULL without one. */
@@ -186,7 +197,7 @@ static const Identity *
 authenticate(const text *token)
 {
 	caller_note_claims();
-	if (token == NULL || !identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token)))
+	if (!(token == NULL ? refuse_malformed() : identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token))))
 		refuse_token();
 	return current_identity;
 }
