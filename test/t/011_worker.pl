@@ -128,7 +128,7 @@ is($dirty + $lost, 70000, "and what found no place is counted: $lost");
 set('usage_flush_interval', '1s');
 wait_until('bare', 'SELECT dirty = 0 FROM walwarden._usage_table()', 'all of them are written');
 is(sql('bare', 'SELECT count(last_used_at) FROM walwarden.token_usage'), $dirty, 'once each');
-ok($node->log_contains(qr/LOG:  walwarden: $lost last-used times were lost/), 'and the log says how many were lost');
+ok(wait_for_log(qr/LOG:  walwarden: $lost last-used times were lost/), 'and the log says how many were lost');
 sql('bare', 'DROP EXTENSION walwarden; DROP TABLE many');
 
 # maintenance, in both databases with the extension and quietly past the one without
