@@ -209,6 +209,10 @@ SELECT refused('other', $$SELECT walwarden.set_member_role('other', 'boss@other.
 SELECT refused('member', $$SELECT * FROM walwarden.list_members('acme')$$);
 SELECT refused('op', $$SELECT * FROM walwarden.list_members('nope')$$);
 
+-- statistics: operators, however one got SELECT on the view
+SELECT refused('nobody', $$SELECT * FROM walwarden.auth_statistics()$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.auth_statistics()$$);
+
 -- grants: superusers alone
 SELECT refused('op', $$SELECT walwarden.grant_operator('regress_walwarden_nobody')$$);
 SELECT refused('op', $$SELECT walwarden.revoke_operator('regress_walwarden_op')$$);

@@ -11,6 +11,7 @@
 #error "walwarden supports PostgreSQL 15 to 18"
 #endif
 
+#include "catalog/pg_database.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #if PG_VERSION_NUM >= 170000
@@ -27,6 +28,17 @@ compat_vxid_proc(VirtualTransactionId vxid)
 	return ProcNumberGetProc(vxid.procNumber);
 #else
 	return BackendIdGetProc(vxid.backendId);
+#endif
+}
+
+/* What an interrupted DROP DATABASE left; minor releases before these did not mark it. */
+static inline bool
+compat_database_is_invalid(Form_pg_database database)
+{
+#ifdef DATCONNLIMIT_INVALID_DB
+	return database->datconnlimit == DATCONNLIMIT_INVALID_DB;
+#else
+	return false;
 #endif
 }
 

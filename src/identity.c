@@ -130,9 +130,10 @@ identity_take_credential(ValueKind kind, const uint8 *fingerprint)
 {
 	/* made first, so that nothing can fail once the token is pinned */
 	Identity   *identity = MemoryContextAlloc(TopTransactionContext, sizeof(Identity));
-	const char *reason;
+	const char *reason = NULL;
 
 	identity->token = cache_resolve(kind, fingerprint, &reason);
+	stat_count(reason);
 	if (identity->token == NULL)
 	{
 		pfree(identity);
@@ -143,6 +144,14 @@ identity_take_credential(ValueKind kind, const uint8 *fingerprint)
 	return true;
 }
 
+/* What cannot be a credential needs no look-up. */
+static bool
+refuse_malformed(void)
+{
+	stat_count("malformed");
+	return false;
+}
+
 /* The same for a token's value. */
 bool
 identity_take(const char *value, size_t len)
@@ -150,7 +159,7 @@ identity_take(const char *value, size_t len)
 	uint8		fingerprint[DIGEST_LEN];
 
 	if (!token_is_well_formed(value, len))
-		return false;
+		return refuse_malformed();
 	token_fingerprint(value, len, fingerprint);
 	return identity_take_credential(VALUE_BEARER, fingerprint);
 }
@@ -161,8 +170,9 @@ identity_take_pair(const char *uuid, const char *secret)
 {
 	uint8		fingerprint[DIGEST_LEN];
 
-	return pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint) &&
-		identity_take_credential(VALUE_PAIR, fingerprint);
+	if (!pair_fingerprint(uuid, strlen(uuid), secret, strlen(secret), fingerprint))
+		return refuse_malformed();
+	return identity_take_credential(VALUE_PAIR, fingerprint);
 }
 
 /* What the identity of the transaction is and may do; NULL without one. */
@@ -176,7 +186,7 @@ static const Identity *
 authenticate(const text *token)
 {
 	caller_note_claims();
-	if (token == NULL || !identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token)))
+	if (!(token == NULL ? refuse_malformed() : identity_take(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token))))
 		refuse_token();
 	return current_identity;
 }

@@ -54,6 +54,14 @@ request_headers(void)
 	return caller_json_setting("request.headers", setting);
 }
 
+/* What contradicts itself is no credential. */
+static Credential
+refuse_credentials(void)
+{
+	stat_count("malformed");
+	return CREDENTIAL_BAD;
+}
+
 /* Check what the request presents, and take its identity. */
 static Credential
 authenticate_request(Jsonb *headers)
@@ -73,10 +81,13 @@ authenticate_request(Jsonb *headers)
 
 	/* half a pair is bad, and so is one beside another credential */
 	if (legacy_uuid != NULL || legacy_secret != NULL)
-		return bearer == NULL && token == NULL && legacy_uuid != NULL && legacy_secret != NULL &&
-			identity_take_pair(legacy_uuid, legacy_secret) ? CREDENTIAL_GOOD : CREDENTIAL_BAD;
+	{
+		if (bearer != NULL || token != NULL || legacy_uuid == NULL || legacy_secret == NULL)
+			return refuse_credentials();
+		return identity_take_pair(legacy_uuid, legacy_secret) ? CREDENTIAL_GOOD : CREDENTIAL_BAD;
+	}
 	if (bearer != NULL && token != NULL && strcmp(bearer, token) != 0)
-		return CREDENTIAL_BAD;
+		return refuse_credentials();
 	if (bearer == NULL)
 		bearer = token;
 	if (bearer == NULL)

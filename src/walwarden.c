@@ -1,6 +1,7 @@
 /*
  * walwarden.c
- *		Start of the library: its settings and its callbacks.
+ *		Start of the library: its settings, its callbacks and, with preload, its
+ *		shared memory and its worker.
  *
  * Works without preload. The limits are SIGHUP: they belong to whoever runs the
  * server, and no user raises their own.
@@ -9,7 +10,10 @@
 
 #include <limits.h>
 
-#include "utils/guc.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
 
 PG_MODULE_MAGIC;
 
@@ -18,8 +22,34 @@ bool		walwarden_early_lock_release = false;
 int			walwarden_max_tokens_per_org = 10000;
 int			walwarden_idempotency_retention = 86400;
 int			walwarden_verify_interval = 86400;
+int			walwarden_usage_flush_interval = 10;
+int			walwarden_maintenance_interval = 60;
+char	   *walwarden_database;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
 PGDLLEXPORT void _PG_init(void);
+
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(usage_shmem_size());
+	RequestAddinShmemSpace(stat_shmem_size());
+}
+
+static void
+shmem_startup(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	usage_shmem_init();
+	stat_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
+}
 
 void
 _PG_init(void)
@@ -38,11 +68,25 @@ _PG_init(void)
 							 false,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.database",
+							   "Databases that the worker serves, with commas between their names; empty: every database with the extension.",
+							   "Names with other than lower-case letters and digits in double quotes. Needs shared_preload_libraries. Templates are not served.",
+							   &walwarden_database,
+							   "",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   worker_check_database, worker_assign_database, NULL);
 	DefineCustomIntVariable("walwarden.idempotency_retention",
 							"How long REST v1 gives the answer of a mutation again under the same Idempotency-Key.",
 							NULL,
 							&walwarden_idempotency_retention,
 							86400, 60, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.maintenance_interval",
+							"Time between the rounds in which the worker does what run_maintenance() does.",
+							"Needs shared_preload_libraries.",
+							&walwarden_maintenance_interval,
+							60, 1, 7 * 86400,
 							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.max_tokens_per_org",
@@ -51,6 +95,13 @@ _PG_init(void)
 							&walwarden_max_tokens_per_org,
 							10000, 1, INT_MAX,
 							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.usage_flush_interval",
+							"Time between the rounds in which the worker writes last-used times; a crash of the server loses what was not written.",
+							"Needs shared_preload_libraries.",
+							&walwarden_usage_flush_interval,
+							10, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.verify_interval",
 							"Maintenance verifies an audit chain again when its last verification is older.",
@@ -65,4 +116,12 @@ _PG_init(void)
 	commit_init();
 	cache_init();
 	identity_init();
+	if (process_shared_preload_libraries_in_progress)
+	{
+		prev_shmem_request_hook = shmem_request_hook;
+		shmem_request_hook = shmem_request;
+		prev_shmem_startup_hook = shmem_startup_hook;
+		shmem_startup_hook = shmem_startup;
+		worker_register();
+	}
 }

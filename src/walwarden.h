@@ -9,6 +9,8 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/snapshot.h"
@@ -21,6 +23,9 @@ extern bool walwarden_early_lock_release;
 extern int	walwarden_max_tokens_per_org;
 extern int	walwarden_idempotency_retention;	/* seconds */
 extern int	walwarden_verify_interval;	/* seconds */
+extern int	walwarden_usage_flush_interval; /* seconds */
+extern int	walwarden_maintenance_interval; /* seconds */
+extern char *walwarden_database;	/* a list of names; empty: all */
 
 /* digest.c */
 #define DIGEST_LEN 32
@@ -145,7 +150,31 @@ extern ResolvedToken *cache_resolve(ValueKind kind, const uint8 *fingerprint, co
 extern void cache_unpin(ResolvedToken *token);
 
 /* usage.c */
+typedef struct TokenUse
+{
+	pg_uuid_t	token_id;
+	TimestampTz at;
+} TokenUse;
+
+extern Size usage_shmem_size(void);
+extern void usage_shmem_init(void);
 extern void usage_note(const pg_uuid_t *token_id, TimestampTz *noted);
+extern int	usage_collect(int *position, TokenUse *uses, int max);
+extern void usage_is_on_record(const TokenUse *use);
+extern List *usage_dirty_databases(void);
+extern void usage_forget(Oid dbid);
+extern uint64 usage_lost(void);
+
+/* stat.c */
+extern Size stat_shmem_size(void);
+extern void stat_shmem_init(void);
+extern void stat_count(const char *refusal);
+
+/* worker.c */
+extern void worker_register(void);
+extern bool worker_check_database(char **newval, void **extra, GucSource source);
+extern void worker_assign_database(const char *newval, void *extra);
+extern bool worker_serves_here(void);
 
 /* caller.c */
 typedef struct Caller

@@ -65,6 +65,7 @@ INSERT INTO walwarden.permission (action, target, any_of) VALUES
     ('legacy.import',     'any',     '{operator}'),
     ('node.list',         'any',     '{operator,manage_tokens}'),
     ('maintenance.run',   'any',     '{operator}'),
+    ('statistics.read',   'any',     '{operator}'),
     ('audit.list',        'org',     '{operator,read_audit}'),
     ('audit.list',        'system',  '{operator}'),
     ('audit.append',      'org',     '{operator,read_audit}'),

@@ -91,16 +91,22 @@ BEGIN
 END
 $$;
 
+-- What an operator may do is decided by the doors; a view of statistics, which some
+-- tools read unasked, is shown to operators alone. Given again, it grants again
+-- what was revoked by hand.
 CREATE FUNCTION walwarden._grant_operator(role name) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     c walwarden.caller := walwarden._caller();
+    changed boolean;
 BEGIN
     PERFORM walwarden._require(c, NULL, 'server_role.grant', 'any');
     PERFORM walwarden._check_server_role(role, true);
-    RETURN walwarden._set_role_grant(c, 'operator', role, NULL, true);
+    changed := walwarden._set_role_grant(c, 'operator', role, NULL, true);
+    EXECUTE format('GRANT SELECT ON walwarden.stat_auth TO %I', role);
+    RETURN changed;
 END
 $$;
 
@@ -112,7 +118,14 @@ DECLARE
     c walwarden.caller := walwarden._caller();
 BEGIN
     PERFORM walwarden._require(c, NULL, 'server_role.grant', 'any');
-    RETURN walwarden._set_role_grant(c, 'operator', role, NULL, false);
+    IF NOT walwarden._set_role_grant(c, 'operator', role, NULL, false) THEN
+        RETURN false;
+    END IF;
+    -- not from the view's owner, as whom this runs
+    IF EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = _revoke_operator.role AND r.rolname <> current_user) THEN
+        EXECUTE format('REVOKE ALL ON walwarden.stat_auth FROM %I', role);
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -244,12 +257,12 @@ $$;
 CREATE FUNCTION walwarden.grant_operator(role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.grant_operator(name) IS
-'Makes a role of the server an operator, who acts on every organisation. For superusers. The role itself acts, not its members: they SET ROLE. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 NULL. Example: SELECT walwarden.grant_operator(''ops'');';
+'Makes a role of the server an operator, who acts on every organisation, and grants it SELECT on the view stat_auth. For superusers. The role itself acts, not its members: they SET ROLE. Returns whether anything changed. Errors: 42501 no superuser, 42704 unknown role, 22023 NULL. Example: SELECT walwarden.grant_operator(''ops'');';
 
 CREATE FUNCTION walwarden.revoke_operator(role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.revoke_operator(name) IS
-'Takes back grant_operator; to be done before the role is dropped, because grants go by name. For superusers. Returns whether anything changed. Errors: 42501 no superuser. Example: SELECT walwarden.revoke_operator(''ops'');';
+'Takes back grant_operator; to be done before the role is dropped, which its SELECT on stat_auth reminds of. For superusers. Returns whether anything changed. Errors: 42501 no superuser. Example: SELECT walwarden.revoke_operator(''ops'');';
 
 CREATE FUNCTION walwarden.trust_authenticator(role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

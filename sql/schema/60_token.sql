@@ -11,6 +11,10 @@ CREATE FUNCTION walwarden._mint(OUT token text, OUT fingerprint bytea)
 CREATE FUNCTION walwarden._token_standing(token_id uuid, OUT state text, OUT reason text, OUT effective_scopes text[])
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_standing';
 
+-- What shared memory knows of a token's last use; NULL without preload.
+CREATE FUNCTION walwarden._noted_use(token_id uuid) RETURNS timestamptz
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_noted_use';
+
 CREATE FUNCTION walwarden._check_expiry(INOUT expires_at timestamptz)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -341,7 +345,7 @@ CREATE VIEW walwarden._token_overview AS
            t.created_at,
            t.created_by,
            t.expires_at,
-           u.last_used_at,
+           greatest(u.last_used_at, walwarden._noted_use(t.id)) AS last_used_at,
            t.disabled_at,
            t.disabled_reason,
            t.revoked_at,

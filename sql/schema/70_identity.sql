@@ -54,7 +54,8 @@ CREATE FUNCTION walwarden.introspect_token(token text) RETURNS jsonb
 COMMENT ON FUNCTION walwarden.introspect_token(text) IS
 'What a token is, without taking its identity. Active: {"active":true,"tokenId","org","kind","scopes","effectiveScopes","expiresAt"}, for operators also state. Otherwise exactly {"active":false}; for operators also state and reason. Pass the token as a parameter. Example: SELECT walwarden.introspect_token($1);';
 
--- Called by authenticate(), at most once a minute for a token. Never waits.
+-- Called by authenticate() where the worker does not do it, at most once a minute
+-- for a token. Never waits.
 CREATE FUNCTION walwarden._note_usage(token_id uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -67,3 +68,33 @@ BEGIN
                             FOR UPDATE SKIP LOCKED);
 END
 $$;
+
+-- Called by the worker with tokens, each once, and when they were used. Never waits,
+-- never turns a time back. Returns the tokens to come back to: another transaction
+-- holds their row. Those without a row are none of them.
+CREATE FUNCTION walwarden._flush_usage(ids uuid[], times timestamptz[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    WITH used AS (
+        SELECT f.token_id, n.at
+          FROM unnest(ids, times) AS n(token_id, at)
+          JOIN walwarden.token_usage AS f ON f.token_id = n.token_id
+         WHERE f.last_used_at IS NULL OR f.last_used_at < n.at
+           FOR UPDATE OF f SKIP LOCKED)
+    UPDATE walwarden.token_usage AS u
+       SET last_used_at = used.at
+      FROM used
+     WHERE u.token_id = used.token_id;
+    RETURN QUERY
+        SELECT f.token_id
+          FROM unnest(ids, times) AS n(token_id, at)
+          JOIN walwarden.token_usage AS f ON f.token_id = n.token_id
+         WHERE f.last_used_at IS NULL OR f.last_used_at < n.at;
+END
+$$;
+
+-- The table of uses in shared memory, of all databases; NULL without preload.
+CREATE FUNCTION walwarden._usage_table(OUT slots integer, OUT used integer, OUT dirty integer, OUT lost bigint)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_usage_table';

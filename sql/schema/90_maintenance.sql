@@ -1,5 +1,6 @@
 -- What time asks for: expiries on record, tokens removed, old answers purged, every
--- chain verified once in walwarden.verify_interval, weakened guards restored.
+-- chain verified once in walwarden.verify_interval, weakened guards restored. One
+-- set of steps, for run_maintenance() and for the worker (src/worker.c).
 
 -- Guards that pg_restore --disable-triggers left enabled as ordinary triggers. One
 -- that is missing or altered is not made again: verification reports it.
@@ -43,13 +44,22 @@ BEGIN
 END
 $$;
 
--- The orgs in which time decided something about tokens, and which. Every branch
--- finds its index.
-CREATE FUNCTION walwarden._tokens_to_end() RETURNS TABLE (org_id uuid, ids uuid[])
+CREATE FUNCTION walwarden._is_verification_due(chain uuid) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT n.org_id, array_agg(n.id)
+    SELECT NOT EXISTS (SELECT FROM walwarden.verification AS v
+                        WHERE v.org_id = chain
+                          AND v.finished_at > clock_timestamp() - current_setting('walwarden.verify_interval')::interval)
+$$;
+
+-- The orgs in which time decided something about tokens. Every branch finds its
+-- index.
+CREATE FUNCTION walwarden._orgs_with_ended_tokens() RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT n.org_id
       FROM (SELECT t.id FROM walwarden.token AS t
              WHERE t.removed_at IS NULL AND t.revoked_at IS NULL AND t.disabled_at IS NOT NULL
             UNION
@@ -60,52 +70,90 @@ AS $$
              WHERE m.removed_at IS NULL AND m.disabled_at IS NOT NULL) AS candidate
       JOIN walwarden._ended_token AS n ON n.id = candidate.id
      WHERE n.overdue OR n.unrecorded
-     GROUP BY n.org_id
-     ORDER BY n.org_id
 $$;
 
--- All of it; what an org in use does not let through now is left for the next time.
--- Locks are waited for no longer than a second.
-CREATE FUNCTION walwarden._maintain() RETURNS boolean
+-- Ends the tokens of an org that are to be ended, at most so many of them; returns
+-- how many.
+CREATE FUNCTION walwarden._end_tokens_of(org_id uuid, most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ids uuid[];
+BEGIN
+    PERFORM walwarden._take_org_lock(org_id);
+    ids := ARRAY(SELECT n.id FROM walwarden._ended_token AS n
+                  WHERE n.org_id = _end_tokens_of.org_id AND (n.overdue OR n.unrecorded)
+                  LIMIT most);
+    RETURN CASE WHEN walwarden._end_tokens(ids) THEN cardinality(ids) ELSE 0 END;
+END
+$$;
+
+-- One maintenance at a time: whether it is the turn of this transaction, which keeps
+-- it to its end. Not waited for: who has it is doing the same work.
+CREATE FUNCTION walwarden._take_maintenance_turn() RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    LOCK TABLE walwarden.verification IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END
+$$;
+
+-- What is to be done now, in this order: run_maintenance() does it in one
+-- transaction, the worker each step in a transaction of its own. Those that lock
+-- organisations come last.
+CREATE FUNCTION walwarden._maintenance_steps() RETURNS TABLE (step text, org_id uuid)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY VALUES ('guards', NULL::uuid);
+    RETURN QUERY SELECT 'verification', k.org_id FROM walwarden._chains() AS k WHERE walwarden._is_verification_due(k.org_id);
+    RETURN QUERY VALUES ('idempotency keys', NULL::uuid);
+    RETURN QUERY SELECT 'tokens', o FROM walwarden._orgs_with_ended_tokens() AS o;
+END
+$$;
+
+-- One of these steps. more: it did a part of its work and is to be called again.
+-- Locks are waited for no longer than a second, and an org in use is left for the
+-- next time.
+CREATE FUNCTION walwarden._maintenance_step(step text, org_id uuid, OUT changed boolean, OUT more boolean)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET lock_timeout = '1s'
 AS $$
 DECLARE
-    due record;
-    changed boolean;
-    verify_interval interval := current_setting('walwarden.verify_interval');
+    batch CONSTANT integer := 300;
+    ended integer;
 BEGIN
-    -- one at a time: another one is doing the same work
-    BEGIN
-        LOCK TABLE walwarden.verification IN SHARE ROW EXCLUSIVE MODE NOWAIT;
-    EXCEPTION WHEN lock_not_available THEN
-        RETURN false;
-    END;
-    changed := walwarden._restore_guards();
-
-    FOR due IN SELECT k.org_id
-                 FROM walwarden._chains() AS k
-                 LEFT JOIN walwarden.verification AS v ON v.org_id = k.org_id
-                WHERE v.org_id IS NULL OR v.finished_at <= clock_timestamp() - verify_interval LOOP
-        PERFORM walwarden._store_verification(due.org_id);
-        changed := true;
-    END LOOP;
-
-    DELETE FROM walwarden.idempotency_key AS k
-     WHERE k.created_at <= clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval;
-    changed := changed OR FOUND;
-
-    -- last, because from here on organisations are locked
-    FOR due IN SELECT * FROM walwarden._tokens_to_end() LOOP
-        BEGIN
-            PERFORM walwarden._take_org_lock(due.org_id);
-            changed := walwarden._end_tokens(due.ids) OR changed;
-        EXCEPTION WHEN lock_not_available THEN
-            RAISE LOG 'walwarden: maintenance leaves organisation % for later: %', due.org_id, SQLERRM;
-        END;
-    END LOOP;
-    RETURN changed;
+    changed := false;
+    more := false;
+    IF NOT walwarden._take_maintenance_turn() THEN
+        RETURN;
+    END IF;
+    CASE step
+        WHEN 'guards' THEN
+            changed := walwarden._restore_guards();
+        WHEN 'verification' THEN
+            PERFORM walwarden._store_verification(org_id);
+            changed := true;
+        WHEN 'idempotency keys' THEN
+            DELETE FROM walwarden.idempotency_key AS k
+             WHERE k.created_at <= clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval;
+            changed := FOUND;
+        WHEN 'tokens' THEN
+            ended := walwarden._end_tokens_of(org_id, batch);
+            changed := ended > 0;
+            more := ended = batch;
+    END CASE;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE LOG 'walwarden: maintenance leaves % of % for later: %', step, org_id, SQLERRM;
+    changed := false;
+    more := false;
 END
 $$;
 
@@ -113,13 +161,27 @@ CREATE FUNCTION walwarden._run_maintenance() RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    due record;
+    did record;
+    changed boolean := false;
 BEGIN
     PERFORM walwarden._require(walwarden._caller(), NULL, 'maintenance.run', 'any');
-    RETURN walwarden._maintain();
+    IF NOT walwarden._take_maintenance_turn() THEN
+        RETURN false;
+    END IF;
+    FOR due IN SELECT s.step, s.org_id FROM walwarden._maintenance_steps() AS s LOOP
+        LOOP
+            did := walwarden._maintenance_step(due.step, due.org_id);
+            changed := changed OR did.changed;
+            EXIT WHEN NOT did.more;
+        END LOOP;
+    END LOOP;
+    RETURN changed;
 END
 $$;
 
 CREATE FUNCTION walwarden.run_maintenance() RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.run_maintenance() IS
-'Does what time asks for, in one transaction: records expiries, removes tokens that ended longer ago than their organisation''s retention, purges answers older than walwarden.idempotency_retention, verifies every chain that was not verified within walwarden.verify_interval and stores the verdict, and makes guards ENABLE ALWAYS again where pg_restore --disable-triggers changed them, with a WARNING. Leaves out organisations whose lock is not to be had within a second. Call it every minute to hour, with pg_cron for example. For operators. Returns whether anything changed; false at once when another one is running. Errors: 42501 no operator. Example: SELECT walwarden.run_maintenance();';
+'Does what time asks for, in one transaction: records expiries, removes tokens that ended longer ago than their organisation''s retention, purges answers older than walwarden.idempotency_retention, verifies every chain that was not verified within walwarden.verify_interval and stores the verdict, and makes guards ENABLE ALWAYS again where pg_restore --disable-triggers changed them, with a WARNING. Leaves out organisations whose lock is not to be had within a second. Without preload call it every minute to hour, with pg_cron for example; with preload the worker does the same by itself. For operators. Returns whether anything changed; false at once when another one is running. Errors: 42501 no operator. Example: SELECT walwarden.run_maintenance();';

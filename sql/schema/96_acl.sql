@@ -39,6 +39,7 @@ $$;
 
 GRANT USAGE ON SCHEMA walwarden TO PUBLIC;
 GRANT SELECT ON walwarden.token_list TO PUBLIC;
+-- and walwarden.stat_auth to each operator: see _grant_operator()
 
 GRANT EXECUTE ON FUNCTION
     -- superusers
@@ -58,6 +59,7 @@ GRANT EXECUTE ON FUNCTION
     walwarden.set_role_scopes(text, text[]),
     walwarden.import_legacy_credential(text, text, uuid, text, text),
     walwarden.run_maintenance(),
+    walwarden.auth_statistics(),
     -- operators, owners, admins
     walwarden.add_member(text, text, text, name),
     walwarden.set_member_role(text, text, text),

@@ -14,7 +14,7 @@ COMMENT ON TABLE walwarden.org IS 'Organisations. retention: how long tokens are
 COMMENT ON TABLE walwarden.member IS 'People in organisations. db_role: the role of the server that acts as them.';
 COMMENT ON TABLE walwarden.token IS 'Tokens, revoked ones for good. owner_id NULL: shared; expired_at: the expiry that an entry records; removed_at: rows are marked, never deleted. Nothing of a plaintext.';
 COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. kind: bearer, or legacy for a pair; valid_until: when a renewed value ended or ends. Rows go with the value.';
-COMMENT ON TABLE walwarden.token_usage IS 'When a token was last used, to the minute. Not part of what the chain describes.';
+COMMENT ON TABLE walwarden.token_usage IS 'When a token was last used: with preload to the second, as of the worker''s last round, else to the minute. Not part of what the chain describes.';
 COMMENT ON TABLE walwarden.node IS 'Machines that run jobs, as register_node() recorded them; token_id: the token that last did.';
 COMMENT ON TABLE walwarden.token_transition IS 'What an action makes of a token in a state, and the audit entry; event NULL: nothing to do. Built in, immutable; docs/lifecycle.md shows it.';
 COMMENT ON TABLE walwarden.destination IS 'Where backups are kept. credential_ref: a name that nodes know. deleted_at: rows are marked, never deleted.';
@@ -32,4 +32,5 @@ COMMENT ON TYPE walwarden.rest_request IS 'A request of REST v1, as handlers get
 COMMENT ON TYPE walwarden.rest_item IS 'An item of a list of REST v1 with its place in the order. Internal.';
 COMMENT ON TABLE walwarden.audit_entry IS 'The audit chains, one for each organisation and one of the system (org_id all zeros). body is the canonical text that is hashed; docs/audit-chain.md specifies it. Nobody updates or deletes.';
 COMMENT ON VIEW walwarden.token_list IS 'The tokens that the caller may see, of all organisations, newest first. state: active, inactive, disabled, expired or revoked. Example: SELECT name, state FROM walwarden.token_list;';
+COMMENT ON VIEW walwarden.stat_auth IS 'Attempts to authenticate since the server''s start, of all databases together. outcome: accepted or refused; reason: active for accepted ones, else why; malformed: NULL, no token''s form, half a pair, or two different credentials in one request. introspect_token() does not count. Empty without preload. For operators. Example: SELECT reason, count FROM walwarden.stat_auth WHERE outcome = ''refused'';';
 COMMENT ON TYPE walwarden.listed_token IS 'A row of list_tokens() and token_list. kind: api, node or legacy; visibility: private or shared; owner, created_by, revoked_by: a subject, else a role of the server; scopes: as issued, {} for a token with a role; effective_scopes: what it may do now, {} unless it is active; state: active, inactive, disabled, expired or revoked.';

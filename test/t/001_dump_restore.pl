@@ -94,6 +94,7 @@ is(sql($db, q{SELECT walwarden.append_audit('app.x', '{}', NULL, 'acme') = (SELE
 is(verdict($db), 'ok / ok', 'still verifies');
 is(sql($db, q{SELECT has_schema_privilege('web', 'walwarden_rest', 'usage')}), 't', 'grant_rest is kept');
 is(sql($db, q{SET ROLE op; SELECT count(*) FROM walwarden.list_orgs()}), '3', 'the operator is one there');
+is(sql($db, q{SET ROLE op; SELECT count(*) FROM walwarden.stat_auth}), '0', 'who may read the statistics');
 isnt($node->psql($db, q{SELECT walwarden.create_scope('invoices:read', 'x', 'y')}), 0, 'the custom scope is there');
 
 # pgcrypto moves, walwarden does not mind
