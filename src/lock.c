@@ -29,6 +29,7 @@ static const struct
 }			lock_classes[] = {
 	[LOCK_REQUEST] = {0x5743, "request", 10000,
 	"Try again; the same request is still being worked on."},
+	[LOCK_MAINTENANCE] = {0x5744, "maintenance", 0, NULL},
 	[LOCK_ORGANISATION] = {0x5742, "organisation", 0,
 	"Try again; a transaction that changes something of the same organisation must end first."},
 	[LOCK_CHAIN] = {0x5741, "audit chain of", 0,
@@ -112,6 +113,20 @@ lock_timeout_effective(void)
 	return Min(LockTimeout, walwarden_audit_lock_timeout);
 }
 
+static LOCKTAG
+lock_tag(const pg_uuid_t *id, LockClass which)
+{
+	LOCKTAG		tag;
+	uint64		halves[2];
+	uint64		key;
+
+	/* two ids may share a key: they then wait for each other, no more */
+	memcpy(halves, id->data, sizeof(halves));
+	key = halves[0] ^ halves[1];
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, lock_classes[which].class);
+	return tag;
+}
+
 /*
  * Take a lock, to the end of the transaction. Waits no longer than its class
  * says.
@@ -119,17 +134,10 @@ lock_timeout_effective(void)
 void
 lock_take(const pg_uuid_t *id, LockClass which)
 {
-	LOCKTAG		tag;
-	uint64		halves[2];
-	uint64		key;
+	LOCKTAG		tag = lock_tag(id, which);
 	int			save_timeout = LockTimeout;
 	int			timeout = lock_classes[which].wait != 0 ? lock_classes[which].wait : lock_timeout_effective();
 	MemoryContext save_context = CurrentMemoryContext;
-
-	/* two ids may share a key: they then wait for each other, no more */
-	memcpy(halves, id->data, sizeof(halves));
-	key = halves[0] ^ halves[1];
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, lock_classes[which].class);
 
 	PG_TRY();
 	{
@@ -181,5 +189,37 @@ Datum
 walwarden_take_request_lock(PG_FUNCTION_ARGS)
 {
 	lock_take(PG_GETARG_UUID_P(0), LOCK_REQUEST);
+	PG_RETURN_VOID();
+}
+
+/*
+ * walwarden._take_maintenance_turn()
+ *
+ * Not waited for: whoever has it is doing the same work.
+ */
+PG_FUNCTION_INFO_V1(walwarden_take_maintenance_turn);
+Datum
+walwarden_take_maintenance_turn(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t	everybody = {{0}};
+	LOCKTAG		tag = lock_tag(&everybody, LOCK_MAINTENANCE);
+
+	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL);
+}
+
+/*
+ * walwarden._bound_waits(milliseconds integer)
+ *
+ * Not by the setting: the door has replaced lock_timeout beneath it, and puts it
+ * back at its end.
+ */
+PG_FUNCTION_INFO_V1(walwarden_bound_waits);
+Datum
+walwarden_bound_waits(PG_FUNCTION_ARGS)
+{
+	int			most = PG_GETARG_INT32(0);
+
+	if (LockTimeout == 0 || LockTimeout > most)
+		LockTimeout = most;
 	PG_RETURN_VOID();
 }

@@ -209,7 +209,8 @@ extern void render_uuid(const pg_uuid_t *uuid, char *out);
 /* lock.c */
 typedef enum LockClass
 {
-	LOCK_REQUEST,				/* of a token under one idempotency key; taken first */
+	LOCK_MAINTENANCE,			/* for maintenance, one at a time */
+	LOCK_REQUEST,				/* of a token under one idempotency key, or for a pair */
 	LOCK_ORGANISATION,			/* for whatever changes one */
 	LOCK_CHAIN					/* for appending to its chain; taken last */
 } LockClass;

@@ -75,7 +75,7 @@ CREATE TABLE walwarden.token (
     CHECK (CASE kind WHEN 'legacy' THEN scopes IS NULL AND role IS NULL AND owner_id IS NOT NULL
                      ELSE scopes IS NOT NULL AND (role IS NULL OR scopes = '{}') END)
 );
-CREATE INDEX token_by_org ON walwarden.token (org_id, created_at, id) WHERE removed_at IS NULL;
+CREATE INDEX token_by_org ON walwarden.token (org_id, created_at, id);
 -- for the count of walwarden.max_tokens_per_org
 CREATE INDEX token_live ON walwarden.token (org_id) WHERE removed_at IS NULL AND revoked_at IS NULL;
 CREATE INDEX token_by_owner ON walwarden.token (owner_id) WHERE owner_id IS NOT NULL;

@@ -19,10 +19,10 @@ BEGIN
                JOIN pg_trigger AS t ON t.tgrelid = r.oid AND t.tgname = p.trigger
               WHERE t.tgenabled <> 'A' AND pg_get_triggerdef(t.oid) = p.definition
               ORDER BY p.relation, p.trigger LOOP
+        EXECUTE format('ALTER TABLE walwarden.%I ENABLE ALWAYS TRIGGER %I', g.relation, g.trigger);
         RAISE WARNING USING
             MESSAGE = format('trigger %s on walwarden.%s was not ENABLE ALWAYS, and is again', g.trigger, g.relation),
             HINT = 'pg_restore --disable-triggers does that. If nobody restored a dump, ask who changed it.';
-        EXECUTE format('ALTER TABLE walwarden.%I ENABLE ALWAYS TRIGGER %I', g.relation, g.trigger);
         restored := true;
     END LOOP;
     RETURN restored;
@@ -67,7 +67,8 @@ AS $$
              WHERE t.removed_at IS NULL AND t.revoked_at IS NULL AND t.expires_at IS NOT NULL AND t.expires_at <= statement_timestamp()
             UNION
             SELECT t.id FROM walwarden.member AS m JOIN walwarden.token AS t ON t.owner_id = m.id
-             WHERE m.removed_at IS NULL AND m.disabled_at IS NOT NULL) AS candidate
+             WHERE m.removed_at IS NULL AND m.disabled_at IS NOT NULL
+               AND t.removed_at IS NULL AND t.revoked_at IS NULL) AS candidate
       JOIN walwarden._ended_token AS n ON n.id = candidate.id
      WHERE n.overdue OR n.unrecorded
 $$;
@@ -92,16 +93,12 @@ $$;
 -- One maintenance at a time: whether it is the turn of this transaction, which keeps
 -- it to its end. Not waited for: who has it is doing the same work.
 CREATE FUNCTION walwarden._take_maintenance_turn() RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    LOCK TABLE walwarden.verification IN SHARE ROW EXCLUSIVE MODE NOWAIT;
-    RETURN true;
-EXCEPTION WHEN lock_not_available THEN
-    RETURN false;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_take_maintenance_turn';
+
+-- From here to the end of the door, or of the worker's life, no lock is waited for
+-- longer than so many milliseconds.
+CREATE FUNCTION walwarden._bound_waits(milliseconds integer) RETURNS void
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'walwarden_bound_waits';
 
 -- What is to be done now, in this order: run_maintenance() does it in one
 -- transaction, the worker each step in a transaction of its own. Those that lock
@@ -120,11 +117,11 @@ $$;
 
 -- One of these steps. more: it did a part of its work and is to be called again.
 -- Locks are waited for no longer than a second, and an org in use is left for the
--- next time.
+-- next time; so is one in which anything else goes wrong, because it must not keep
+-- the others from theirs.
 CREATE FUNCTION walwarden._maintenance_step(step text, org_id uuid, OUT changed boolean, OUT more boolean)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET lock_timeout = '1s'
 AS $$
 DECLARE
     batch CONSTANT integer := 300;
@@ -135,6 +132,7 @@ BEGIN
     IF NOT walwarden._take_maintenance_turn() THEN
         RETURN;
     END IF;
+    PERFORM walwarden._bound_waits(1000);
     CASE step
         WHEN 'guards' THEN
             changed := walwarden._restore_guards();
@@ -143,17 +141,27 @@ BEGIN
             changed := true;
         WHEN 'idempotency keys' THEN
             DELETE FROM walwarden.idempotency_key AS k
-             WHERE k.created_at <= clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval;
+             USING (SELECT f.token_id, f.key_hash FROM walwarden.idempotency_key AS f
+                     WHERE f.created_at <= clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval
+                       FOR UPDATE SKIP LOCKED) AS old
+             WHERE k.token_id = old.token_id AND k.key_hash = old.key_hash;
             changed := FOUND;
         WHEN 'tokens' THEN
             ended := walwarden._end_tokens_of(org_id, batch);
             changed := ended > 0;
             more := ended = batch;
     END CASE;
-EXCEPTION WHEN lock_not_available THEN
-    RAISE LOG 'walwarden: maintenance leaves % of % for later: %', step, org_id, SQLERRM;
-    changed := false;
-    more := false;
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RAISE LOG 'walwarden: maintenance leaves % of % for later: %', step, org_id, SQLERRM;
+        changed := false;
+        more := false;
+    WHEN serialization_failure OR read_only_sql_transaction THEN
+        RAISE;      -- the whole transaction's
+    WHEN OTHERS THEN
+        RAISE WARNING 'walwarden: maintenance could not do % of %: %', step, org_id, SQLERRM USING ERRCODE = SQLSTATE;
+        changed := false;
+        more := false;
 END
 $$;
 

@@ -345,5 +345,11 @@ SELECT ok(walwarden.run_maintenance(), 'and made strong again');
 SELECT is((SELECT reason FROM walwarden.verification WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'other')), NULL, 'before the chains are verified');
 SELECT is((SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'walwarden.scope'::regclass AND tgname = 'refuse_change'), 'A'::"char", 'it is ENABLE ALWAYS');
 
+-- what was waited for at most in a door is nobody's setting after it, also when it fails
+DELETE FROM walwarden.verification;
+SELECT current_setting('lock_timeout') AS before \gset
+SELECT throws_ok($$SET LOCAL transaction_read_only = on; SELECT walwarden.run_maintenance()$$, '25006', NULL, 'maintenance fails in a read-only transaction');
+SELECT is(current_setting('lock_timeout'), :'before', 'lock_timeout is as it was');
+
 SELECT * FROM finish();
 ROLLBACK;
