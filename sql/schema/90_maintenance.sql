@@ -153,13 +153,13 @@ BEGIN
     END CASE;
 EXCEPTION
     WHEN lock_not_available OR deadlock_detected THEN
-        RAISE LOG 'walwarden: maintenance leaves % of % for later: %', step, org_id, SQLERRM;
+        RAISE LOG 'walwarden: maintenance leaves % for later: %', step || coalesce(' of ' || org_id, ''), SQLERRM;
         changed := false;
         more := false;
     WHEN serialization_failure OR read_only_sql_transaction THEN
         RAISE;      -- the whole transaction's
     WHEN OTHERS THEN
-        RAISE WARNING 'walwarden: maintenance could not do % of %: %', step, org_id, SQLERRM USING ERRCODE = SQLSTATE;
+        RAISE WARNING 'walwarden: maintenance could not do %: %', step || coalesce(' of ' || org_id, ''), SQLERRM USING ERRCODE = SQLSTATE;
         changed := false;
         more := false;
 END
