@@ -8,6 +8,34 @@
 
 #include "utils/datetime.h"
 
+static char *
+put_digits(char *out, int value, int width)
+{
+	for (int i = width - 1; i >= 0; i--, value /= 10)
+		out[i] = '0' + value % 10;
+	return out + width;
+}
+
+/* What follows the year. Digit by digit: a page of REST v1 has 150 times, and snprintf() is slow. */
+static void
+put_after_year(char *out, const struct pg_tm *tm, fsec_t fsec)
+{
+	*out++ = '-';
+	out = put_digits(out, tm->tm_mon, 2);
+	*out++ = '-';
+	out = put_digits(out, tm->tm_mday, 2);
+	*out++ = 'T';
+	out = put_digits(out, tm->tm_hour, 2);
+	*out++ = ':';
+	out = put_digits(out, tm->tm_min, 2);
+	*out++ = ':';
+	out = put_digits(out, tm->tm_sec, 2);
+	*out++ = '.';
+	out = put_digits(out, (int) fsec, 6);
+	*out++ = 'Z';
+	*out = '\0';
+}
+
 /*
  * UTC with microseconds: 2026-11-21T17:33:20.123456Z. out has room for
  * ISO_TIME_LEN + 1 bytes. False, and nothing written, for a time that is
@@ -23,9 +51,34 @@ render_time(TimestampTz at, char *out)
 		timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0 ||
 		tm.tm_year < 1 || tm.tm_year > 9999)
 		return false;
-	snprintf(out, ISO_TIME_LEN + 1, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-			 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fsec);
+	put_after_year(put_digits(out, tm.tm_year, 4), &tm, fsec);
 	return true;
+}
+
+/*
+ * The same for every time, as walwarden._iso() has it. out has room for
+ * ANY_TIME_LEN + 1 bytes.
+ */
+void
+render_any_time(TimestampTz at, char *out)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (render_time(at, out))
+		return;
+	if (TIMESTAMP_NOT_FINITE(at))
+	{
+		strcpy(out, TIMESTAMP_IS_NOBEGIN(at) ? "-infinity" : "infinity");
+		return;
+	}
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	put_after_year(out + sprintf(out, "%04d", tm.tm_year < 1 ? 1 - tm.tm_year : tm.tm_year), &tm, fsec);
+	if (tm.tm_year < 1)
+		strcat(out, " BC");
 }
 
 /* Lower-case with hyphens. out has room for UUID_TEXT_LEN + 1 bytes. */
