@@ -101,6 +101,15 @@ append_json_varlena(StringInfo json, Datum value, bool quoted)
 		appendBinaryStringInfo(json, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
 }
 
+/* A field of a row that has one. */
+static Datum
+present(Datum value, bool isnull)
+{
+	if (isnull)
+		elog(ERROR, "a field of a page is missing");
+	return value;
+}
+
 static void
 append_json_time(StringInfo json, TimestampTz at)
 {
@@ -249,7 +258,7 @@ append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 	initStringInfo(&key);
 	appendStringInfoChar(&key, '[');
 	value = GetAttributeByName(request, "operation", &isnull);
-	append_json_varlena(&key, value, true);
+	append_json_varlena(&key, present(value, isnull), true);
 	appendStringInfoString(&key, ", ");
 	value = GetAttributeByName(request, "id", &isnull);
 	if (isnull)
@@ -257,9 +266,11 @@ append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 	else
 		append_json_uuid(&key, DatumGetUUIDP(value));
 	appendStringInfoString(&key, ", ");
-	append_json_time(&key, DatumGetTimestampTz(GetAttributeByNum(last, ITEM_AT, &isnull)));
+	value = GetAttributeByNum(last, ITEM_AT, &isnull);
+	append_json_time(&key, DatumGetTimestampTz(present(value, isnull)));
 	appendStringInfoString(&key, ", ");
-	append_json_varlena(&key, GetAttributeByNum(last, ITEM_ID, &isnull), true);
+	value = GetAttributeByNum(last, ITEM_ID, &isnull);
+	append_json_varlena(&key, present(value, isnull), true);
 	appendStringInfoChar(&key, ']');
 
 	appendStringInfoChar(json, '"');
@@ -296,6 +307,8 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &items, NULL, &nitems);
 	nshown = DatumGetInt32(GetAttributeByName(request, "max_rows", &isnull));
+	if (isnull || nshown < 1)
+		elog(ERROR, "a page has no size");
 	more = nitems > nshown;
 	nshown = Min(nshown, nitems);
 
@@ -305,9 +318,11 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 	appendStringInfoString(&json, " : [");
 	for (int i = 0; i < nshown; i++)
 	{
+		Datum		item = GetAttributeByNum(DatumGetHeapTupleHeader(items[i]), ITEM_ITEM, &isnull);
+
 		if (i > 0)
 			appendStringInfoString(&json, ", ");
-		append_json_varlena(&json, GetAttributeByNum(DatumGetHeapTupleHeader(items[i]), ITEM_ITEM, &isnull), false);
+		append_json_varlena(&json, present(item, isnull), false);
 	}
 	appendStringInfoString(&json, "], \"pageInfo\" : {\"nextCursor\" : ");
 	if (more)
