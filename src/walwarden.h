@@ -201,9 +201,11 @@ extern const Standing *identity_standing(void);
 
 /* render.c */
 #define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
+#define ANY_TIME_LEN (ISO_TIME_LEN + 8)
 #define UUID_TEXT_LEN 36
 
 extern bool render_time(TimestampTz at, char *out);
+extern void render_any_time(TimestampTz at, char *out);
 extern void render_uuid(const pg_uuid_t *uuid, char *out);
 
 /* lock.c */

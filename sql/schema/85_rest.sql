@@ -36,6 +36,15 @@ CREATE FUNCTION walwarden._rest_request() RETURNS walwarden.rest_request
 CREATE FUNCTION walwarden._rest_handle(handler text, r walwarden.rest_request) RETURNS json
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_handle';
 
+-- An object of an answer: json_build_object() for literal keys and the types that
+-- answers have, with times as the API shows them, and without its costs.
+CREATE FUNCTION walwarden._object(VARIADIC "any") RETURNS json
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walwarden_object';
+
+-- A page of items, of which one more than the page holds was asked for.
+CREATE FUNCTION walwarden._rest_page(r walwarden.rest_request, list_field text, items walwarden.rest_item[]) RETURNS json
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_page';
+
 CREATE FUNCTION walwarden._canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT twice text)
     LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_canonical_json';
 
@@ -120,11 +129,12 @@ AS $$
 DECLARE
     op walwarden.rest_operation;
     sent text := CASE WHEN starts_with(r.path, '/api/v1/') THEN substr(r.path, 8) END;
+    depth_sent integer := length(sent) - length(replace(sent, '/', ''));
     wanted text := CASE r.method WHEN 'HEAD' THEN 'GET' ELSE r.method END;
 BEGIN
     SELECT * INTO op
       FROM walwarden.rest_operation AS o
-     WHERE o.depth = length(sent) - length(replace(sent, '/', '')) AND sent LIKE o.template AND sent !~ '//|/$'
+     WHERE o.depth = depth_sent AND sent LIKE o.template AND sent !~ '//|/$'
      ORDER BY o.parameter IS NOT NULL, o.method <> wanted
      LIMIT 1;
     IF op.stage = 'public' AND op.method = wanted THEN
@@ -198,18 +208,8 @@ BEGIN
 END
 $$;
 
--- A cursor is opaque to clients: base64url of [operation, id of the path, at, id].
-CREATE FUNCTION walwarden._rest_encode_cursor(r walwarden.rest_request, at timestamptz, id text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN translate(encode(convert_to(json_build_array(r.operation, r.id, walwarden._iso(at), id)::text, 'UTF8'), 'base64'),
-                     E'+/=\n', '-_');
-END
-$$;
-
--- NULL for what cannot have come from _rest_encode_cursor().
+-- [operation, id of the path, at, id] of a cursor that _rest_page() made; NULL
+-- for what cannot be one.
 CREATE FUNCTION walwarden._rest_decode_cursor(cursor text) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -230,24 +230,6 @@ BEGIN
     RETURN NULL;
 EXCEPTION WHEN data_exception OR character_not_in_repertoire OR untranslatable_character THEN
     RETURN NULL;
-END
-$$;
-
--- A page of items, of which one more than the page holds was asked for.
-CREATE FUNCTION walwarden._rest_page(r walwarden.rest_request, list_field text, items walwarden.rest_item[]) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    more boolean := cardinality(items) > r.max_rows;
-    last walwarden.rest_item := items[r.max_rows];
-BEGIN
-    RETURN json_build_object(
-        list_field, coalesce((SELECT json_agg(i.item ORDER BY i.n)
-                                FROM unnest(items[:r.max_rows]) WITH ORDINALITY AS i(at, id, item, n)), '[]'),
-        'pageInfo', json_build_object(
-            'nextCursor', CASE WHEN more THEN walwarden._rest_encode_cursor(r, last.at, last.id) END,
-            'hasMore', more));
 END
 $$;
 

@@ -17,14 +17,14 @@ CREATE FUNCTION walwarden._rest_get_profile(r walwarden.rest_request) RETURNS js
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN (SELECT json_build_object(
-        'org', json_build_object('id', o.id, 'slug', o.slug, 'plan', o.plan),
-        'token', json_build_object(
-            'id', t.id, 'kind', t.kind, 'scopes', t.scopes,
-            'effectiveScopes', (walwarden._token_standing(t.id)).effective_scopes,
-            'expiresAt', walwarden._iso(t.expires_at)),
+    RETURN (SELECT walwarden._object(
+        'org', walwarden._object('id', o.id, 'slug', o.slug, 'plan', o.plan),
+        'token', walwarden._object(
+            'id', t.id, 'kind', t.kind, 'scopes', to_json(t.scopes),
+            'effectiveScopes', to_json((walwarden._token_standing(t.id)).effective_scopes),
+            'expiresAt', t.expires_at),
         'apiVersion', 'v1',
-        'server', json_build_object('walwarden', walwarden._version(), 'postgresql', split_part(current_setting('server_version'), ' ', 1)))
+        'server', walwarden._object('walwarden', walwarden._version(), 'postgresql', split_part(current_setting('server_version'), ' ', 1)))
       FROM walwarden.token AS t
       JOIN walwarden.org AS o ON o.id = t.org_id
      WHERE t.id = r.token_id);
@@ -35,13 +35,13 @@ $$;
 
 CREATE VIEW walwarden._shown_destination AS
     SELECT d.org_id, d.id, d.created_at,
-           json_build_object(
+           walwarden._object(
                'id', d.id, 'name', d.name, 'provider', d.provider, 'uri', d.uri, 'region', d.region,
                'credentialRef', d.credential_ref, 'retentionFloorDays', d.retention_floor_days,
                'state', CASE WHEN l.state = 'failed' OR e.state = 'failed' THEN 'failing'
                              WHEN e.state = 'verified' THEN 'verified'
                              ELSE 'unverified' END,
-               'createdAt', walwarden._iso(d.created_at)) AS item
+               'createdAt', d.created_at) AS item
       FROM walwarden.destination AS d
       LEFT JOIN LATERAL (SELECT j.id, j.state
                            FROM walwarden.job AS j
@@ -206,28 +206,30 @@ $$;
 
 CREATE VIEW walwarden._shown_database AS
     SELECT d.org_id, d.id, d.created_at,
-           json_build_object(
+           walwarden._object(
                'id', d.id, 'name', d.name, 'engine', d.engine, 'postgresVersion', d.postgres_version,
                'connectionRef', d.connection_ref, 'destinationId', d.destination_id, 'schedule', d.schedule,
-               'objectives', json_build_object('rpoSeconds', d.rpo_seconds, 'rtoSeconds', d.rto_seconds),
-               'state', CASE l.state WHEN 'completed' THEN 'protected' WHEN 'failed' THEN 'failing' ELSE 'unprotected' END,
-               'lastBackup', CASE WHEN n.id IS NOT NULL THEN json_build_object(
+               'objectives', walwarden._object('rpoSeconds', d.rpo_seconds, 'rtoSeconds', d.rto_seconds),
+               -- by the newest backup that ended in one of the two; mostly that is the newest of all
+               'state', CASE coalesce(CASE WHEN n.state IN ('completed', 'failed') THEN n.state END,
+                                      (SELECT j.state
+                                         FROM walwarden.job AS j
+                                        WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
+                                        ORDER BY j.queued_at DESC, j.id DESC LIMIT 1))
+                        WHEN 'completed' THEN 'protected' WHEN 'failed' THEN 'failing' ELSE 'unprotected' END,
+               'lastBackup', CASE WHEN n.id IS NOT NULL THEN walwarden._object(
                    'backupJobId', n.id, 'state', n.state,
-                   'queuedAt', walwarden._iso(n.queued_at), 'finishedAt', walwarden._iso(n.finished_at)) END,
-               'readiness', json_build_object(
+                   'queuedAt', n.queued_at, 'finishedAt', n.finished_at) END,
+               'readiness', walwarden._object(
                    'verdict', CASE WHEN e.recoverable_to IS NULL THEN 'unproven' ELSE 'ready' END,
-                   'recoverableTo', walwarden._iso(e.recoverable_to),
+                   'recoverableTo', e.recoverable_to,
                    'rpoMet', e.recoverable_to >= statement_timestamp() - make_interval(secs => d.rpo_seconds)),
-               'createdAt', walwarden._iso(d.created_at), 'updatedAt', walwarden._iso(d.updated_at)) AS item
+               'createdAt', d.created_at, 'updatedAt', d.updated_at) AS item
       FROM walwarden.database AS d
       LEFT JOIN LATERAL (SELECT j.id, j.state, j.queued_at, j.finished_at
                            FROM walwarden.job AS j
                           WHERE j.database_id = d.id AND j.kind = 'backup'
                           ORDER BY j.queued_at DESC, j.id DESC LIMIT 1) AS n ON true
-      LEFT JOIN LATERAL (SELECT j.state
-                           FROM walwarden.job AS j
-                          WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
-                          ORDER BY j.queued_at DESC, j.id DESC LIMIT 1) AS l ON true
       LEFT JOIN LATERAL (SELECT v.recoverable_to
                            FROM walwarden._standing_evidence AS v
                           WHERE v.database_id = d.id

@@ -66,27 +66,27 @@ $$;
 
 CREATE VIEW walwarden._shown_backup AS
     SELECT j.org_id, j.database_id, j.id, j.queued_at,
-           json_build_object(
+           walwarden._object(
                'id', j.id, 'databaseId', j.database_id, 'destinationId', j.destination_id, 'type', j.type,
                'trigger', j.trigger, 'reason', j.reason, 'state', j.state,
                'attempt', j.attempt, 'maxAttempts', j.max_attempts,
                'progress', j.progress, 'artifact', j.artifact, 'error', j.error,
-               'queuedAt', walwarden._iso(j.queued_at), 'claimedAt', walwarden._iso(j.claimed_at),
-               'startedAt', walwarden._iso(j.started_at), 'finishedAt', walwarden._iso(j.finished_at),
+               'queuedAt', j.queued_at, 'claimedAt', j.claimed_at,
+               'startedAt', j.started_at, 'finishedAt', j.finished_at,
                'done', j.done) AS item
       FROM walwarden.job AS j
      WHERE j.kind = 'backup';
 
 CREATE VIEW walwarden._shown_restore AS
     SELECT j.org_id, j.id, j.queued_at,
-           json_build_object(
+           walwarden._object(
                'id', j.id, 'databaseId', j.database_id, 'kind', j.kind, 'mode', j.mode,
                'backupJobId', j.backup_job_id, 'target', j.target, 'state', j.state,
                'attempt', j.attempt, 'maxAttempts', j.max_attempts,
                'progress', j.progress, 'validation', j.validation, 'error', j.error,
-               'timings', json_build_object(
-                   'queuedAt', walwarden._iso(j.queued_at), 'claimedAt', walwarden._iso(j.claimed_at),
-                   'startedAt', walwarden._iso(j.started_at), 'finishedAt', walwarden._iso(j.finished_at)),
+               'timings', walwarden._object(
+                   'queuedAt', j.queued_at, 'claimedAt', j.claimed_at,
+                   'startedAt', j.started_at, 'finishedAt', j.finished_at),
                'done', j.done) AS item
       FROM walwarden.job AS j
      WHERE j.kind <> 'backup';
@@ -123,7 +123,7 @@ CREATE FUNCTION walwarden._rest_backup_accepted(r walwarden.rest_request) RETURN
     LANGUAGE sql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_build_object('backupJobId', r.id, 'job', walwarden._rest_get_backup(r))
+    SELECT walwarden._object('backupJobId', r.id, 'job', walwarden._rest_get_backup(r))
 $$;
 
 CREATE FUNCTION walwarden._rest_trigger_backup(r walwarden.rest_request) RETURNS json
@@ -243,7 +243,7 @@ BEGIN
     j.backup_job_id := b.id;
     j := walwarden._move_job(walwarden._token_actor(walwarden._caller()), 'api', NULL, j);
     r.id := j.id;
-    RETURN json_build_object('restoreJobId', j.id, 'job', walwarden._rest_get_restore(r));
+    RETURN walwarden._object('restoreJobId', j.id, 'job', walwarden._rest_get_restore(r));
 END
 $$;
 

@@ -3,12 +3,12 @@
 
 CREATE VIEW walwarden._shown_evidence AS
     SELECT e.org_id, e.backup_job_id, e.recorded_at,
-           json_build_object(
+           walwarden._object(
                'backupJobId', e.backup_job_id, 'databaseId', e.database_id, 'state', e.state, 'manifest', e.manifest,
-               'integrityVerification', json_build_object('result', e.result, 'checkedAt', walwarden._iso(e.checked_at), 'tool', e.tool),
-               'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
-               'recordedAt', walwarden._iso(e.recorded_at),
-               'audit', (SELECT json_build_object('firstSeq', e.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
+               'integrityVerification', walwarden._object('result', e.result, 'checkedAt', e.checked_at, 'tool', e.tool),
+               'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
+               'recordedAt', e.recorded_at,
+               'audit', (SELECT walwarden._object('firstSeq', e.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
                            FROM walwarden.audit_entry AS a
                           WHERE a.org_id = e.org_id AND a.seq = e.last_seq)) AS item
       FROM walwarden._current_evidence AS e;
@@ -67,7 +67,7 @@ BEGIN
     END IF;
     seq := walwarden._append(r.org_id, 'evidence.exported', jsonb_build_object(
         'actor', walwarden._token_actor(walwarden._caller()), 'exportId', export_id, 'backupJobIds', ids, 'packageSha256', digest));
-    RETURN json_build_object('exportId', export_id, 'exportedAt', walwarden._iso(at), 'evidence', package,
+    RETURN walwarden._object('exportId', export_id, 'exportedAt', at, 'evidence', package,
                              'packageSha256', digest, 'auditSeq', seq);
 END
 $$;
@@ -111,15 +111,15 @@ DECLARE
     d walwarden.database := walwarden._rest_database(r.org_id, r.id);
     windows json;
 BEGIN
-    SELECT json_agg(json_build_object('windowId', w.id, 'from', walwarden._iso(w.starts), 'to', walwarden._iso(w.ends)) ORDER BY w.ends DESC)
+    SELECT json_agg(walwarden._object('windowId', w.id, 'from', w.starts, 'to', w.ends) ORDER BY w.ends DESC)
       INTO windows
       FROM (SELECT * FROM walwarden._recovery_windows(d.id) AS f ORDER BY f.ends DESC LIMIT 100) AS w;
-    RETURN json_build_object(
+    RETURN walwarden._object(
         'databaseId', d.id,
         'verdict', CASE WHEN windows IS NULL THEN 'unproven' ELSE 'proven' END,
         'windows', coalesce(windows, '[]'),
-        'lastVerifiedAt', walwarden._iso(walwarden._last_verified(d.id)),
-        'backups', (SELECT json_build_object(
+        'lastVerifiedAt', walwarden._last_verified(d.id),
+        'backups', (SELECT walwarden._object(
                         'completed', count(*), 'verified', count(*) FILTER (WHERE e.state = 'verified'),
                         'failedVerification', count(*) FILTER (WHERE e.state = 'failed'),
                         'withoutEvidence', count(*) FILTER (WHERE e.state IS NULL))
@@ -136,9 +136,9 @@ AS $$
 DECLARE
     d walwarden.database := walwarden._rest_database(r.org_id, r.id);
 BEGIN
-    RETURN json_build_object('databaseId', d.id, 'candidate', (
-        SELECT json_build_object('backupJobId', e.backup_job_id,
-                                 'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
+    RETURN walwarden._object('databaseId', d.id, 'candidate', (
+        SELECT walwarden._object('backupJobId', e.backup_job_id,
+                                 'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
                                  'destinationId', e.destination_id)
           FROM walwarden._standing_evidence AS e
          WHERE e.database_id = d.id
@@ -174,13 +174,13 @@ BEGIN
                ARRAY[anchor.backup_job_id] AS members, anchor.state AS state INTO w;
     END IF;
 
-    SELECT json_agg(json_build_object(
+    SELECT json_agg(walwarden._object(
                'backupJobId', e.backup_job_id, 'state', e.state,
-               'integrityVerification', json_build_object('result', e.result, 'checkedAt', walwarden._iso(e.checked_at), 'tool', e.tool),
-               'recoverableFrom', walwarden._iso(e.recoverable_from), 'recoverableTo', walwarden._iso(e.recoverable_to),
-               'lastRestore', CASE WHEN t.id IS NOT NULL THEN json_build_object(
+               'integrityVerification', walwarden._object('result', e.result, 'checkedAt', e.checked_at, 'tool', e.tool),
+               'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
+               'lastRestore', CASE WHEN t.id IS NOT NULL THEN walwarden._object(
                    'restoreJobId', t.id, 'kind', t.kind, 'state', t.state, 'validation', t.validation ->> 'result',
-                   'finishedAt', walwarden._iso(t.finished_at)) END,
+                   'finishedAt', t.finished_at) END,
                'auditSeq', e.audit_seq) ORDER BY e.n) FILTER (WHERE e.n <= 1000),
            bool_or(e.state = 'failed' OR s.restored IS FALSE),
            bool_or(s.restored)
@@ -196,9 +196,9 @@ BEGIN
                           WHERE f.backup_job_id = e.backup_job_id
                           ORDER BY f.finished_at DESC LIMIT 1) AS s ON true;
 
-    RETURN json_build_object(
+    RETURN walwarden._object(
         'windowId', w.id, 'databaseId', anchor.database_id,
-        'from', walwarden._iso(w.starts), 'to', walwarden._iso(w.ends),
+        'from', w.starts, 'to', w.ends,
         'verdict', CASE WHEN standing THEN 'proven' WHEN refuted THEN 'refuted' ELSE 'unproven' END,
         'basis', basis,
         'notClaimed', array_to_json(array_remove(ARRAY[
@@ -218,8 +218,8 @@ AS $$
 BEGIN
     PERFORM walwarden._settle_audit();
     RETURN walwarden._rest_page(r, 'entries', ARRAY(
-        SELECT (a.at, a.seq::text, json_build_object(
-                    'seq', a.seq, 'at', walwarden._iso(a.at), 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,
+        SELECT (a.at, a.seq::text, walwarden._object(
+                    'seq', a.seq, 'at', a.at, 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,
                     'prevHash', encode(a.prev_hash, 'hex'), 'hash', encode(a.hash, 'hex')))::walwarden.rest_item
           FROM walwarden.audit_entry AS a
          WHERE a.org_id = r.org_id AND a.seq > r.after_id::bigint
@@ -233,9 +233,9 @@ CREATE FUNCTION walwarden._rest_get_audit_verification(r walwarden.rest_request)
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN (SELECT json_build_object(
-        'lastRun', CASE WHEN v.org_id IS NOT NULL THEN json_build_object(
-            'finishedAt', walwarden._iso(v.finished_at), 'ok', v.ok, 'entries', v.entries, 'headHash', v.head_hash,
+    RETURN (SELECT walwarden._object(
+        'lastRun', CASE WHEN v.org_id IS NOT NULL THEN walwarden._object(
+            'finishedAt', v.finished_at, 'ok', v.ok, 'entries', v.entries, 'headHash', v.head_hash,
             'firstBadSeq', v.first_bad_seq, 'reason', v.reason) END,
         'ageSeconds', floor(extract(epoch FROM clock_timestamp() - v.finished_at))::bigint)
       FROM (SELECT) AS one
@@ -249,11 +249,11 @@ CREATE FUNCTION walwarden._rest_list_recoverability(r walwarden.rest_request) RE
 AS $$
 BEGIN
     RETURN walwarden._rest_page(r, 'databases', ARRAY(
-        SELECT (d.created_at, d.id::text, json_build_object(
+        SELECT (d.created_at, d.id::text, walwarden._object(
                     'databaseId', d.id, 'name', d.name,
                     'verdict', CASE WHEN e.recoverable_to IS NULL THEN 'unproven' ELSE 'proven' END,
-                    'lastVerifiedAt', walwarden._iso(walwarden._last_verified(d.id)),
-                    'recoverableTo', walwarden._iso(e.recoverable_to),
+                    'lastVerifiedAt', walwarden._last_verified(d.id),
+                    'recoverableTo', e.recoverable_to,
                     'rpoMet', e.recoverable_to >= statement_timestamp() - make_interval(secs => d.rpo_seconds)))::walwarden.rest_item
           FROM walwarden.database AS d
           LEFT JOIN LATERAL (SELECT max(f.ends) AS recoverable_to FROM walwarden._recovery_windows(d.id) AS f) AS e ON true
@@ -291,10 +291,10 @@ BEGIN
                format('%s jobs have been queued for more than 15 minutes', f.waiting)
           FROM fact AS f
     )
-    SELECT json_build_object(
+    SELECT walwarden._object(
         'status', CASE WHEN bool_or(c.status = 'fail') THEN 'degraded' ELSE 'ready' END,
-        'checks', json_agg(json_build_object('name', c.name, 'status', c.status, 'detail', c.detail)),
-        'server', json_build_object('walwarden', walwarden._version(),
+        'checks', json_agg(walwarden._object('name', c.name, 'status', c.status, 'detail', c.detail)),
+        'server', walwarden._object('walwarden', walwarden._version(),
                                     'postgresql', split_part(current_setting('server_version'), ' ', 1),
                                     'standby', pg_is_in_recovery()))
       FROM checks AS c);

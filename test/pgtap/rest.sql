@@ -43,6 +43,16 @@ SELECT set_eq(
 SELECT is((SELECT array_agg(DISTINCT r[1]) FROM walwarden.rest_schema AS s, regexp_matches(s.schema::text, '"#/components/schemas/(\w+)"', 'g') AS r
             WHERE NOT EXISTS (SELECT FROM walwarden.rest_schema AS t WHERE t.name = r[1])), NULL, 'references of schemas');
 
+-- objects of answers are json_build_object()'s, byte for byte, but for times, which are _iso()'s
+SELECT is(walwarden._object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', at)::text,
+          json_build_object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', walwarden._iso(at))::text, 'an object')
+  FROM (VALUES ((SELECT string_agg(chr(c), '') FROM generate_series(1, 300) AS c), gen_random_uuid(), true, -2147483648, 9223372036854775807, '{"a" :1}'::json, '{"b": [1, "\\"]}'::jsonb, now()),
+               ('', NULL, false, 0, -9223372036854775808, '[]', 'null', 'infinity'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-infinity'),
+               (repeat('x', 100000), NULL, NULL, 7, 7, NULL, NULL, '0001-01-01 00:00:00+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '4000-02-28 23:59:59.999999+00 BC'),
+               (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '12026-01-02 03:04:05+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)) AS v(t, u, b, i, l, j, k, at);
+SELECT throws_ok($$SELECT walwarden._object('a', '{x}'::text[])$$, 'XX000', 'an object takes no text[]', 'few types');
+SELECT throws_ok($$SELECT walwarden._object(VARIADIC '{a,b}'::text[])$$, 'XX000', 'an object takes keys and values', 'no array');
+
 -- secrets by their look, and what only looks a little like one
 SELECT is(walwarden._holds_secret(v), expected, v)
   FROM (VALUES ('postgres://u:p@h/d', true), ('see https://u:p@h', true), ('host=h password=x', true), ('PASSWORD: x', true), ('{"password": "x"}', true),
