@@ -4,6 +4,8 @@
 #     make demo
 #     make test
 #     make bench
+# For PGXN, from the commit that is checked out:
+#     make dist
 
 EXTENSION  = walwarden
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.control)
@@ -15,7 +17,7 @@ OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c))
 SCHEMA     = $(sort $(wildcard sql/schema/*.sql))
 DATA       = $(wildcard sql/upgrade/walwarden--*--*.sql)
 DATA_built = walwarden--$(EXTVERSION).sql
-EXTRA_CLEAN = walwarden--*.sql
+EXTRA_CLEAN = walwarden--*.sql walwarden-*.zip
 
 REGRESS        = catalogue errors
 ISOLATION      = chain lifecycle managers revoke
@@ -43,7 +45,7 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 $(OBJS): $(wildcard src/*.h)
 
 # Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test bench docs
+.PHONY: demo test bench docs dist
 demo:
 	test/run demo
 test:
@@ -54,3 +56,9 @@ docs:
 	for page in $(patsubst docs/%.psql,%,$(wildcard docs/*.psql)); do \
 	    test/run docs $$page > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
 	done
+
+DISTDIR ?= .
+
+# What PGXN takes: everything under one directory with the name of the file.
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(DISTDIR)/$(EXTENSION)-$(EXTVERSION).zip HEAD

@@ -512,8 +512,8 @@ Datum
 walwarden_audit_append(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Datum		values[Natts_audit_entry];
-	bool		nulls[Natts_audit_entry];
+	Datum		values[MaxHeapAttributeNumber];	/* a later version's table may have more columns */
+	bool		nulls[MaxHeapAttributeNumber];
 	AuditColumns columns;
 	Head		head;
 	uint8		hash[DIGEST_LEN];

@@ -48,8 +48,8 @@ found_bad(Verdict *verdict, int64 seq, const char *reason)
 static void
 judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint8 *prev, Verdict *verdict)
 {
-	Datum		values[Natts_audit_entry];
-	bool		nulls[Natts_audit_entry];
+	Datum		values[MaxHeapAttributeNumber];	/* a later version's table may have more columns */
+	bool		nulls[MaxHeapAttributeNumber];
 	AuditColumns columns;
 	text	   *kind;
 	text	   *body;
