@@ -37,7 +37,6 @@
 #include "tables.h"
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
-#define KIND_MAX 100
 
 typedef struct Head
 {
@@ -250,28 +249,6 @@ is_made_last(const AuditColumns *columns, const text *body, const bytea *prev_ha
 		memcmp(VARDATA_ANY(hash), made_last.hash, DIGEST_LEN) == 0 &&
 		VARSIZE_ANY_EXHDR(body) == made_last.body_len &&
 		memcmp(VARDATA_ANY(body), made_last.body, made_last.body_len) == 0;
-}
-
-/* Lower-case words, digits and underscores, with dots between them: two at least. */
-static bool
-kind_is_well_formed(const char *kind, size_t len)
-{
-	bool		dots = false;
-
-	if (len > KIND_MAX || len == 0 || kind[len - 1] == '.')
-		return false;
-	for (size_t i = 0; i < len; i++)
-	{
-		if (kind[i] == '.')
-		{
-			if (i == 0 || kind[i - 1] == '.')
-				return false;
-			dots = true;
-		}
-		else if (!((kind[i] >= 'a' && kind[i] <= 'z') || (kind[i] >= '0' && kind[i] <= '9') || kind[i] == '_'))
-			return false;
-	}
-	return dots;
 }
 
 /*
