@@ -4,6 +4,8 @@
 #     make demo
 #     make test
 #     make bench
+#     make fuzz
+#     make check-static
 
 EXTENSION  = walwarden
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.control)
@@ -42,12 +44,16 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 
 $(OBJS): $(wildcard src/*.h)
 
-# Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test bench docs
+# All set up all they need in a temporary directory and remove it again.
+.PHONY: demo test fuzz check-static bench docs
 demo:
 	test/run demo
 test:
 	test/run test
+fuzz:
+	test/run fuzz
+check-static:
+	test/run static
 bench:
 	SCALE=$(SCALE) test/run bench
 docs:

@@ -405,7 +405,7 @@ draft_body(const AuditColumns *columns, const text *payload, char **seq)
 		 /* skip */ ;
 	if (p < end && *p != '}')
 		appendStringInfoChar(&raw, ',');
-	appendBinaryStringInfo(&raw, p, end - p);
+	appendBinaryStringInfo(&raw, p, (int) (end - p));
 	appendStringInfoChar(&raw, '}');
 
 	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))

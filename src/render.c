@@ -13,7 +13,7 @@ static inline char *
 put_digits(char *out, int value, int digits)
 {
 	for (int i = digits; i-- > 0; value /= 10)
-		out[i] = '0' + value % 10;
+		out[i] = (char) ('0' + value % 10);
 	return out + digits;
 }
 

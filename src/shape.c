@@ -70,7 +70,9 @@ pair_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *
 	{
 		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
 
-		lower[i] = is_upper(uuid[i]) ? (char) (uuid[i] - 'A' + 'a') : uuid[i];
+		lower[i] = uuid[i];
+		if (is_upper(uuid[i]))
+			lower[i] = (char) (uuid[i] - 'A' + 'a');
 		if (hyphen ? lower[i] != '-' : !is_lower_hex(lower[i]))
 			return false;
 	}
