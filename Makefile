@@ -4,6 +4,8 @@
 #     make demo
 #     make test
 #     make bench
+#     make fuzz
+#     make check-static
 # For PGXN, from the commit that is checked out:
 #     make dist
 
@@ -44,12 +46,16 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 
 $(OBJS): $(wildcard src/*.h)
 
-# Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test bench docs dist
+# All set up all they need in a temporary directory and remove it again.
+.PHONY: demo test fuzz check-static bench docs dist
 demo:
 	test/run demo
 test:
 	test/run test
+fuzz:
+	test/run fuzz
+check-static:
+	test/run static
 bench:
 	SCALE=$(SCALE) test/run bench
 docs:

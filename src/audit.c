@@ -37,7 +37,6 @@
 #include "tables.h"
 
 #define GENESIS_PREFIX "walwarden/audit/v1:"
-#define KIND_MAX 100
 
 typedef struct Head
 {
@@ -252,28 +251,6 @@ is_made_last(const AuditColumns *columns, const text *body, const bytea *prev_ha
 		memcmp(VARDATA_ANY(body), made_last.body, made_last.body_len) == 0;
 }
 
-/* Lower-case words, digits and underscores, with dots between them: two at least. */
-static bool
-kind_is_well_formed(const char *kind, size_t len)
-{
-	bool		dots = false;
-
-	if (len > KIND_MAX || len == 0 || kind[len - 1] == '.')
-		return false;
-	for (size_t i = 0; i < len; i++)
-	{
-		if (kind[i] == '.')
-		{
-			if (i == 0 || kind[i - 1] == '.')
-				return false;
-			dots = true;
-		}
-		else if (!((kind[i] >= 'a' && kind[i] <= 'z') || (kind[i] >= '0' && kind[i] <= '9') || kind[i] == '_'))
-			return false;
-	}
-	return dots;
-}
-
 /*
  * walwarden._audit_entry_holds(org_id, seq, at, kind, job_id, body, prev_hash, hash)
  *
@@ -428,7 +405,7 @@ draft_body(const AuditColumns *columns, const text *payload, char **seq)
 		 /* skip */ ;
 	if (p < end && *p != '}')
 		appendStringInfoChar(&raw, ',');
-	appendBinaryStringInfo(&raw, p, end - p);
+	appendBinaryStringInfo(&raw, p, (int) (end - p));
 	appendStringInfoChar(&raw, '}');
 
 	if (!canonical_render(raw.data, raw.len, AUDIT_BODY_MAX, &canonical))

@@ -83,7 +83,7 @@ caller_json_string(Jsonb *value, const char *key)
 	JsonbValue	found;
 
 	if (!JB_ROOT_IS_OBJECT(value) ||
-		getKeyJsonValueFromContainer(&value->root, key, strlen(key), &found) == NULL ||
+		getKeyJsonValueFromContainer(&value->root, key, (int) strlen(key), &found) == NULL ||
 		found.type != jbvString || found.val.string.len == 0)
 		return NULL;
 	return pnstrdup(found.val.string.val, found.val.string.len);

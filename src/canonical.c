@@ -336,7 +336,7 @@ parse_string(Parser *p)
 		return fail(p, "a string was expected");
 	for (;;)
 	{
-		uint32_t	cp;
+		uint32_t	cp = 0;
 
 		/* in one piece, with the quotes, as long as nothing is escaped */
 		if (!skip_verbatim(p))

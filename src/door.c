@@ -139,6 +139,7 @@ get_inner(FmgrInfo *flinfo)
 	inner->door = door->proname;
 	inner->changes = door->provolatile == PROVOLATILE_VOLATILE;
 	inner->secret = has_argument(door_tuple, "secret");
+	/* cppcheck-suppress legacyUninitvar ; it is written here */
 	snprintf(NameStr(name), NAMEDATALEN, "_%s", NameStr(door->proname));
 
 	inner_tuple = SearchSysCache3(PROCNAMEARGSNSP, NameGetDatum(&name),

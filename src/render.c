@@ -12,7 +12,7 @@ static char *
 put_digits(char *out, int value, int width)
 {
 	for (int i = width - 1; i >= 0; i--, value /= 10)
-		out[i] = '0' + value % 10;
+		out[i] = (char) ('0' + value % 10);
 	return out + width;
 }
 

@@ -28,7 +28,6 @@
 #include "canonical.h"
 
 #define SQLSTATE_POSTGREST MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')
-#define REQUEST_ID_LIMIT 128
 
 typedef enum Credential
 {
@@ -102,8 +101,7 @@ request_id(Jsonb *headers)
 	char	   *id = headers == NULL ? NULL : caller_json_string(headers, "x-request-id");
 	uint8		random[16];
 
-	if (id != NULL && strlen(id) <= REQUEST_ID_LIMIT &&
-		strspn(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz._-") == strlen(id))
+	if (id != NULL && request_id_is_harmless(id, strlen(id)))
 		return id;
 	if (!pg_strong_random(random, sizeof(random)))
 		elog(ERROR, "could not generate random bytes");

@@ -1,6 +1,6 @@
 /*
  * token.c
- *		Token texts and legacy pairs: mint, recognise, fingerprint.
+ *		Token texts and legacy pairs: mint, fingerprint.
  *
  * Invariants: the plaintext of a new token exists in the result of
  * walwarden_mint() only, every buffer that held it is wiped; the fingerprint is
@@ -11,45 +11,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 
-#define TOKEN_PREFIX "wal_"
-#define TOKEN_PREFIX_LEN 4
 #define TOKEN_RANDOM_LEN 32
-#define PAIR_SECRET_MIN 32
-
-static inline bool
-is_lower_hex(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-/* True for the one shape that a bearer token has. */
-bool
-token_is_well_formed(const char *text, size_t len)
-{
-	if (len != TOKEN_TEXT_LEN || memcmp(text, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0)
-		return false;
-	for (size_t i = TOKEN_PREFIX_LEN; i < TOKEN_TEXT_LEN; i++)
-		if (!is_lower_hex(text[i]))
-			return false;
-	return true;
-}
-
-/* True when a token stands anywhere in text, which then must not be stored. */
-bool
-text_contains_token(const char *text, size_t len)
-{
-	const char *end = text + len;
-
-	for (const char *p = text; (size_t) (end - p) >= TOKEN_TEXT_LEN; p++)
-	{
-		p = memchr(p, TOKEN_PREFIX[0], (end - p) - TOKEN_TEXT_LEN + 1);
-		if (p == NULL)
-			return false;
-		if (token_is_well_formed(p, TOKEN_TEXT_LEN))
-			return true;
-	}
-	return false;
-}
 
 void
 token_fingerprint(const char *text, size_t len, uint8 *fingerprint)
@@ -61,9 +23,7 @@ token_fingerprint(const char *text, size_t len, uint8 *fingerprint)
 
 /*
  * The fingerprint of a pair of a UUID and a secret, SHA-256 of
- * lower(uuid) || ':' || secret; false for what was never imported: a UUID not
- * written with hyphens, or a secret that is too short. How long it takes tells
- * nothing of what is stored.
+ * lower(uuid) || ':' || secret; false for what was never imported.
  */
 bool
 pair_fingerprint(const char *uuid, size_t uuid_len, const char *secret, size_t secret_len, uint8 *fingerprint)
@@ -71,16 +31,8 @@ pair_fingerprint(const char *uuid, size_t uuid_len, const char *secret, size_t s
 	char		lower[UUID_TEXT_LEN];
 	DigestPart	parts[3] = {{lower, UUID_TEXT_LEN}, {":", 1}, {secret, secret_len}};
 
-	if (uuid_len != UUID_TEXT_LEN || secret_len < PAIR_SECRET_MIN)
+	if (!pair_is_well_formed(uuid, uuid_len, secret_len, lower))
 		return false;
-	for (int i = 0; i < UUID_TEXT_LEN; i++)
-	{
-		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
-
-		lower[i] = pg_ascii_tolower((unsigned char) uuid[i]);
-		if (hyphen ? lower[i] != '-' : !is_lower_hex(lower[i]))
-			return false;
-	}
 	digest_sha256(parts, 3, fingerprint);
 	return true;
 }

@@ -203,6 +203,7 @@ usage_note_stored(const pg_uuid_t *token_id, TimestampTz now, TimestampTz *noted
 		!usage_is_due(token_id, now, noted, &owner))
 		return;
 
+	/* cppcheck-suppress unknownEvaluationOrder ; either may be made first */
 	note = LookupFuncName(list_make2(makeString("walwarden"), makeString("_note_usage")), 1, argtypes, false);
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	PG_TRY();

@@ -29,6 +29,7 @@ char	   *walwarden_database;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
+/* the server asks for this name: NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 PGDLLEXPORT void _PG_init(void);
 
 static void

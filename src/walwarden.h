@@ -17,6 +17,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "shape.h"
+
 /* walwarden.c */
 extern int	walwarden_audit_lock_timeout;	/* milliseconds; 0: none */
 extern bool walwarden_early_lock_release;
@@ -40,11 +42,7 @@ typedef struct DigestPart
 extern void digest_sha256(const DigestPart *parts, int nparts, uint8 *digest);
 extern void hex_lower(const uint8 *bytes, size_t len, char *out);
 
-/* token.c */
-#define TOKEN_TEXT_LEN 68		/* "wal_" and 64 hex digits */
-
-extern bool token_is_well_formed(const char *text, size_t len);
-extern bool text_contains_token(const char *text, size_t len);
+/* token.c, which mints what shape.c recognises */
 typedef enum ValueKind
 {
 	VALUE_BEARER,				/* a token's text */
@@ -202,7 +200,6 @@ extern const Standing *identity_standing(void);
 /* render.c */
 #define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
 #define ANY_TIME_LEN (ISO_TIME_LEN + 8)
-#define UUID_TEXT_LEN 36
 
 extern bool render_time(TimestampTz at, char *out);
 extern void render_any_time(TimestampTz at, char *out);

@@ -270,7 +270,7 @@ visit(const Database *database, bool maintain)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = ObjectIdGetDatum(database->oid);
-	worker.bgw_extra[0] = maintain;
+	worker.bgw_extra[0] = (char) maintain;
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{

@@ -2,10 +2,8 @@
  * canonical.c
  *		libFuzzer target for src/canonical.c: no input may crash it or write too
  *		much, what it renders renders to itself, and canonical_check() is true
- *		for exactly what renders to itself.
- *
- *		clang -g -O1 -fsanitize=fuzzer,address,undefined -DCANONICAL_STANDALONE \
- *			-Isrc test/fuzz/canonical.c src/canonical.c -o canonical_fuzzer
+ *		for exactly what renders to itself; a limit decides by the length of the
+ *		result alone, and decides alike wherever it cuts.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -85,7 +83,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (check(text, size) != (first.len == size && memcmp(first.data, text, size) == 0) ||
 		!check(first.data, first.len))
 		abort();
-	free(first.data);
 	free(second.data);
+
+	/* just enough room, and a byte too little */
+	if (!canonical_render(text, size, first.len, &second) ||
+		second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
+		abort();
+	free(second.data);
+	if (canonical_render(text, size, first.len - 1, &second) || strcmp(second.error, "too long") != 0 ||
+		canonical_check(first.data, first.len, first.len - 1, 0, NULL, NULL))
+		abort();
+	free(first.data);
 	return 0;
 }

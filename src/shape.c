@@ -1,0 +1,113 @@
+/*
+ * shape.c
+ *		The shapes of texts from outside.
+ *
+ * Invariants: no byte is read at or after the end, and no locale has a say in
+ * what a letter is; the time that a refusal takes depends on the text alone, on
+ * nothing that is stored.
+ */
+#include "shape.h"
+
+#include <string.h>
+
+static inline bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static inline bool
+is_lower(char c)
+{
+	return c >= 'a' && c <= 'z';
+}
+
+static inline bool
+is_upper(char c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+static inline bool
+is_lower_hex(char c)
+{
+	return is_digit(c) || (c >= 'a' && c <= 'f');
+}
+
+bool
+token_is_well_formed(const char *text, size_t len)
+{
+	if (len != TOKEN_TEXT_LEN || memcmp(text, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0)
+		return false;
+	for (size_t i = TOKEN_PREFIX_LEN; i < TOKEN_TEXT_LEN; i++)
+		if (!is_lower_hex(text[i]))
+			return false;
+	return true;
+}
+
+bool
+text_contains_token(const char *text, size_t len)
+{
+	const char *end = text + len;
+
+	for (const char *p = text; (size_t) (end - p) >= TOKEN_TEXT_LEN; p++)
+	{
+		p = memchr(p, TOKEN_PREFIX[0], (size_t) (end - p) - TOKEN_TEXT_LEN + 1);
+		if (p == NULL)
+			return false;
+		if (token_is_well_formed(p, TOKEN_TEXT_LEN))
+			return true;
+	}
+	return false;
+}
+
+bool
+pair_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower)
+{
+	if (uuid_len != UUID_TEXT_LEN || secret_len < PAIR_SECRET_MIN)
+		return false;
+	for (size_t i = 0; i < UUID_TEXT_LEN; i++)
+	{
+		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+
+		lower[i] = uuid[i];
+		if (is_upper(uuid[i]))
+			lower[i] = (char) (uuid[i] - 'A' + 'a');
+		if (hyphen ? lower[i] != '-' : !is_lower_hex(lower[i]))
+			return false;
+	}
+	return true;
+}
+
+bool
+request_id_is_harmless(const char *id, size_t len)
+{
+	if (len == 0 || len > REQUEST_ID_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!is_digit(id[i]) && !is_upper(id[i]) && !is_lower(id[i]) &&
+			id[i] != '.' && id[i] != '_' && id[i] != '-')
+			return false;
+	return true;
+}
+
+bool
+kind_is_well_formed(const char *kind, size_t len)
+{
+	bool		dots = false;
+
+	if (len > KIND_MAX || len == 0 || kind[len - 1] == '.')
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (kind[i] == '.')
+		{
+			if (i == 0 || kind[i - 1] == '.')
+				return false;
+			dots = true;
+		}
+		else if (!is_lower(kind[i]) && !is_digit(kind[i]) && kind[i] != '_')
+			return false;
+	}
+	return dots;
+}
