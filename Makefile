@@ -3,6 +3,7 @@
 # Without a server or any set-up (see README.md):
 #     make demo
 #     make test
+#     make test-servers   (root, Debian: on the other servers too)
 #     make bench
 
 EXTENSION  = walwarden
@@ -43,11 +44,13 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 $(OBJS): $(wildcard src/*.h)
 
 # Both set up all they need in a temporary directory and remove it again.
-.PHONY: demo test bench docs
+.PHONY: demo test test-servers bench docs
 demo:
 	test/run demo
 test:
 	test/run test
+test-servers:
+	test/servers
 bench:
 	SCALE=$(SCALE) test/run bench
 docs:
