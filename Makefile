@@ -3,6 +3,7 @@
 # Without a server or any set-up (see README.md):
 #     make demo
 #     make test
+#     make test-servers   (root, Debian: on the other servers too)
 #     make bench
 #     make fuzz
 #     make check-static
@@ -47,11 +48,13 @@ walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 $(OBJS): $(wildcard src/*.h)
 
 # All set up all they need in a temporary directory and remove it again.
-.PHONY: demo test fuzz check-static bench docs dist
+.PHONY: demo test test-servers fuzz check-static bench docs dist
 demo:
 	test/run demo
 test:
 	test/run test
+test-servers:
+	test/servers
 fuzz:
 	test/run fuzz
 check-static:

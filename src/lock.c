@@ -113,6 +113,13 @@ lock_timeout_effective(void)
 	return Min(LockTimeout, walwarden_audit_lock_timeout);
 }
 
+/* How long a lock is waited for, in milliseconds; 0: for ever. Not in the function that holds the PG_TRY(). */
+static pg_noinline int
+lock_wait(LockClass which)
+{
+	return lock_classes[which].wait != 0 ? lock_classes[which].wait : lock_timeout_effective();
+}
+
 static LOCKTAG
 lock_tag(const pg_uuid_t *id, LockClass which)
 {
@@ -136,7 +143,7 @@ lock_take(const pg_uuid_t *id, LockClass which)
 {
 	LOCKTAG		tag = lock_tag(id, which);
 	int			save_timeout = LockTimeout;
-	int			timeout = lock_classes[which].wait != 0 ? lock_classes[which].wait : lock_timeout_effective();
+	int			timeout = lock_wait(which);
 	MemoryContext save_context = CurrentMemoryContext;
 
 	PG_TRY();

@@ -8,7 +8,8 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "max_connections = 60\n");
+# on a machine that does much else, 16 clients in a row may wait for longer than the default
+$node->append_conf('postgresql.conf', "max_connections = 60\nwalwarden.audit_lock_timeout = '180s'\n");
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION walwarden CASCADE;
