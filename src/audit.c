@@ -55,7 +55,7 @@ audit_genesis(const pg_uuid_t *org_id, uint8 *digest)
 	digest_sha256(parts, 2, digest);
 }
 
-void
+static void
 audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash)
 {
 	char		hex[DIGEST_HEX_LEN];

@@ -238,7 +238,6 @@ typedef struct AuditColumns
 } AuditColumns;
 
 extern void audit_genesis(const pg_uuid_t *org_id, uint8 *digest);
-extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash);
 extern const char *audit_entry_fault(const AuditColumns *columns, const text *body,
 									 const bytea *prev_hash, const bytea *hash);
 

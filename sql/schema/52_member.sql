@@ -1,17 +1,17 @@
 -- Members of an organisation and their roles.
 
 -- The member of a subject, with the org locked; who may change it depends on
--- whether it is an owner.
-CREATE FUNCTION walwarden._member_for_change(c walwarden.caller, org text, subject text) RETURNS walwarden.member
+-- whether it is an owner. It waits: whoever calls it asks for the caller after it.
+CREATE FUNCTION walwarden._member_for_change(org text, subject text) RETURNS walwarden.member
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    o walwarden.org := walwarden._lock_org(c, org, 'member.change', 'any');
+    o walwarden.org := walwarden._lock_org(walwarden._caller(), org, 'member.change', 'any');
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     SELECT * INTO m FROM walwarden.member AS f WHERE f.org_id = o.id AND f.subject = subject AND f.removed_at IS NULL;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING
@@ -123,11 +123,10 @@ CREATE FUNCTION walwarden._set_member_role(org text, subject text, role text) RE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    was walwarden.member := walwarden._member_for_change(org, subject);
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member := was;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_role(role);
     IF role = 'owner' THEN
         PERFORM walwarden._require(c, m.org_id, 'member.change', 'owner');
@@ -145,11 +144,10 @@ CREATE FUNCTION walwarden._disable_member(org text, subject text) RETURNS boolea
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    was walwarden.member := walwarden._member_for_change(org, subject);
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member := was;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_last_manager(was);
     m.disabled_at := coalesce(was.disabled_at, clock_timestamp());
     RETURN walwarden._update_member(c, 'member.disabled', was, m);

@@ -113,13 +113,14 @@ AS $$
 $$;
 
 -- The token, locked, for a caller who may do action on it, with its expiry on
--- record. Whoever is no operator gets the same refusal for an unknown token as
+-- record. It waits: whoever calls it asks for the caller after it. Whoever is no operator gets the same refusal for an unknown token as
 -- for a foreign one.
-CREATE FUNCTION walwarden._token_for_change(c walwarden.caller, token_id uuid, action text) RETURNS walwarden.token
+CREATE FUNCTION walwarden._token_for_change(token_id uuid, action text) RETURNS walwarden.token
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    c walwarden.caller := walwarden._caller();
     t walwarden.token;
     target text;
 BEGIN
@@ -166,12 +167,11 @@ CREATE FUNCTION walwarden._disable_token(token_id uuid, reason text) RETURNS boo
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.token := walwarden._token_for_change(c, token_id, 'token.disable');
+    was walwarden.token := walwarden._token_for_change(token_id, 'token.disable');
+    c walwarden.caller := walwarden._caller();      -- after the wait
     t walwarden.token := was;
     event text;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_reason(reason);
     event := walwarden._transition('disable', walwarden._state(was));
     IF event IS NULL THEN
@@ -191,13 +191,12 @@ CREATE FUNCTION walwarden._enable_token(token_id uuid, expiry timestamptz) RETUR
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.token := walwarden._token_for_change(c, token_id, 'token.enable');
+    was walwarden.token := walwarden._token_for_change(token_id, 'token.enable');
+    c walwarden.caller := walwarden._caller();      -- after the wait
     t walwarden.token := was;
     state text := walwarden._state(was);
     event text := walwarden._transition('enable', state);
 BEGIN
-    c := walwarden._caller();       -- after the wait
     IF walwarden._token_target(c, was) = 'private' AND event IS NOT NULL
        AND (was.disabled_by_owner IS DISTINCT FROM false OR state = 'expired' OR expiry IS NOT NULL) THEN
         RAISE EXCEPTION USING
@@ -245,13 +244,12 @@ CREATE FUNCTION walwarden._update_token(token_id uuid, new_name text, new_scopes
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.token := walwarden._token_for_change(c, token_id, 'token.update');
+    was walwarden.token := walwarden._token_for_change(token_id, 'token.update');
+    c walwarden.caller := walwarden._caller();      -- after the wait
     t walwarden.token := was;
     event text;
     m walwarden.member;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_plan_of(was);
     event := walwarden._transition('update', walwarden._state(was));
     IF new_name IS NOT NULL THEN
@@ -297,14 +295,13 @@ CREATE FUNCTION walwarden._renew_token(
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    t walwarden.token := walwarden._token_for_change(c, wanted_id, 'token.renew');
+    t walwarden.token := walwarden._token_for_change(wanted_id, 'token.renew');
+    c walwarden.caller := walwarden._caller();      -- after the wait
     event text;
     old walwarden.credential;
     new walwarden.credential;
     seconds numeric := extract(epoch FROM overlap);
 BEGIN
-    c := walwarden._caller();       -- after the wait
     -- in seconds: a month or a year compares as so many days, and adds as others
     IF overlap IS NULL OR seconds NOT BETWEEN 0 AND 7 * 86400
        OR extract(year FROM overlap) <> 0 OR extract(month FROM overlap) <> 0 THEN
@@ -363,11 +360,11 @@ CREATE FUNCTION walwarden._revoke_token(token_id uuid, reason text) RETURNS bool
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    t walwarden.token := walwarden._token_for_change(c, token_id, 'token.revoke');
+    t walwarden.token := walwarden._token_for_change(token_id, 'token.revoke');
+    c walwarden.caller := walwarden._caller();      -- after the wait
 BEGIN
     PERFORM walwarden._check_reason(reason);
-    RETURN walwarden._revoke(walwarden._caller(), t, reason);
+    RETURN walwarden._revoke(c, t, reason);
 END
 $$;
 
@@ -379,12 +376,11 @@ CREATE FUNCTION walwarden._remove_member(org text, subject text) RETURNS boolean
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    was walwarden.member := walwarden._member_for_change(org, subject);
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member := was;
     t walwarden.token;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     PERFORM walwarden._check_last_manager(was);
     PERFORM walwarden._end_tokens(walwarden._tokens_of(m.id));
     FOR t IN SELECT f.* FROM walwarden.token AS f WHERE f.id = ANY (walwarden._tokens_of(m.id)) ORDER BY f.id LOOP
@@ -401,12 +397,11 @@ CREATE FUNCTION walwarden._enable_member(org text, subject text) RETURNS boolean
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    was walwarden.member := walwarden._member_for_change(org, subject);
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member := was;
     ended boolean;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     ended := walwarden._end_tokens(walwarden._tokens_of(m.id));
     m.disabled_at := NULL;
     RETURN walwarden._update_member(c, 'member.enabled', was, m) OR ended;
@@ -419,12 +414,11 @@ CREATE FUNCTION walwarden._set_member_sso(org text, subject text, enabled boolea
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    c walwarden.caller := walwarden._caller();
-    was walwarden.member := walwarden._member_for_change(c, org, subject);
+    was walwarden.member := walwarden._member_for_change(org, subject);
+    c walwarden.caller := walwarden._caller();      -- after the wait
     m walwarden.member := was;
     t walwarden.token;
 BEGIN
-    c := walwarden._caller();       -- after the wait
     IF enabled IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
