@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -34,6 +35,19 @@ typedef struct Identity
 
 static Identity *current_identity = NULL;
 
+/*
+ * Counts the changes of current_identity and the ends of transactions: an answer
+ * given under one number holds as long as the number does.
+ */
+static uint64 identity_serial = 1;
+
+static void
+set_current(Identity *identity)
+{
+	current_identity = identity;
+	identity_serial++;
+}
+
 static void
 identity_xact_callback(XactEvent event, void *arg)
 {
@@ -45,8 +59,9 @@ identity_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
 			/* the structs go with TopTransactionContext */
-			for (; current_identity != NULL; current_identity = current_identity->outer)
-				cache_unpin(current_identity->token);
+			for (Identity *identity = current_identity; identity != NULL; identity = identity->outer)
+				cache_unpin(identity->token);
+			set_current(NULL);
 			caller_forget_claims();
 			break;
 		case XACT_EVENT_PRE_COMMIT:
@@ -62,7 +77,7 @@ identity_pop(void)
 {
 	Identity   *gone = current_identity;
 
-	current_identity = gone->outer;
+	set_current(gone->outer);
 	cache_unpin(gone->token);
 	pfree(gone);
 }
@@ -105,7 +120,7 @@ identity_push(Identity *identity)
 	if (current_identity != NULL && current_identity->nest_level == identity->nest_level)
 		identity_pop();
 	identity->outer = current_identity;
-	current_identity = identity;
+	set_current(identity);
 }
 
 /* The same answer to every bad token, and nothing around it that could hold one. */
@@ -298,17 +313,58 @@ walwarden_authorize(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(uuid_result(&identity->token->standing.token_id));
 }
 
+/* What one call in a query has found out, for its next row. */
+typedef struct ScopeAnswer
+{
+	uint64		serial;			/* of the identity that it is about; 0: none yet */
+	bool		literal;		/* the argument is one, and so the same each time */
+	bool		held;
+} ScopeAnswer;
+
+static bool
+identity_has_scope(const text *scope)
+{
+	const Identity *identity = identity_get();
+
+	return identity != NULL && scope != NULL &&
+		scope_list_has(&identity->token->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope));
+}
+
+/* A parameter will not do: in PL/pgSQL it is a variable, and the call stands in a loop. */
+static bool
+argument_is_literal(const FmgrInfo *flinfo)
+{
+	const Node *call = flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) && IsA(linitial(((const FuncExpr *) call)->args), Const);
+}
+
+/*
+ * In a policy this runs for each row of a table, nearly always with a literal: the
+ * answer is kept where the call stands. A parallel worker has fn_extra of its own,
+ * and so comes to identity_get(), which refuses it.
+ */
 PG_FUNCTION_INFO_V1(walwarden_has_scope);
 Datum
 walwarden_has_scope(PG_FUNCTION_ARGS)
 {
-	const Identity *identity = identity_get();
-	text	   *scope;
+	ScopeAnswer *answer = fcinfo->flinfo->fn_extra;
+	bool		held;
 
-	if (identity == NULL || PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	scope = PG_GETARG_TEXT_PP(0);
-	PG_RETURN_BOOL(scope_list_has(&identity->token->standing.effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)));
+	if (likely(answer != NULL && answer->serial == identity_serial))
+		PG_RETURN_BOOL(answer->held);
+
+	held = identity_has_scope(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	if (answer == NULL)
+	{
+		answer = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ScopeAnswer));
+		answer->literal = argument_is_literal(fcinfo->flinfo);
+		fcinfo->flinfo->fn_extra = answer;
+	}
+	answer->held = held;
+	if (answer->literal)
+		answer->serial = identity_serial;
+	PG_RETURN_BOOL(held);
 }
 
 PG_FUNCTION_INFO_V1(walwarden_require_scope);

@@ -145,6 +145,35 @@ SELECT matches(plan_of('SELECT count(*) FROM documents'), 'Workers Planned', 'a 
 SELECT is(count(*), 10000::bigint, 'gives the same') FROM documents;
 WITH gone AS (DELETE FROM documents RETURNING id) SELECT is(count(*), 0::bigint, 'a bare call in a policy') FROM gone;
 RESET ROLE;
+-- an answer is kept where the call stands: for that scope and that identity alone
+SELECT token AS kw FROM walwarden.issue_token('acme', 'kw', '{databases:write}') \gset
+SELECT token AS kr FROM walwarden.issue_token('acme', 'kr', '{databases:read}') \gset
+SELECT is(array_agg(walwarden.has_scope('databases:read') ORDER BY n), '{t,f,t}', 'the identity changes from row to row')
+  FROM (SELECT n, walwarden.authenticate(t) FROM unnest(ARRAY[:'kr', :'kw', :'kr']) WITH ORDINALITY AS u(t, n) OFFSET 0) AS changing;
+SELECT is(array_agg(walwarden.has_scope(s) ORDER BY n), '{t,f,f,t}', 'the scope does')
+  FROM unnest(ARRAY['databases:read', 'databases:write', NULL, 'databases:read']) WITH ORDINALITY AS u(s, n);
+CREATE FUNCTION loop_over(tokens text[], scopes text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answers text := '';
+    v_token text;
+    v_scope text;
+BEGIN
+    FOREACH v_token IN ARRAY tokens LOOP
+        BEGIN
+            PERFORM walwarden.authenticate(v_token);
+            FOREACH v_scope IN ARRAY scopes LOOP
+                answers := answers || walwarden.has_scope(v_scope)::int || walwarden.has_scope('databases:read')::int || walwarden.has_scope(NULL)::int || ' ';
+            END LOOP;
+            RAISE division_by_zero;
+        EXCEPTION WHEN division_by_zero THEN
+            answers := answers || walwarden.has_scope('databases:read')::int || ', ';
+        END;
+    END LOOP;
+    RETURN answers;
+END$$;
+SELECT walwarden.authenticate(:'kr') \g /dev/null
+SELECT is(loop_over(ARRAY[:'kw', :'kr'], '{databases:write,databases:read}'), '100 000 1, 010 110 1, ', 'in PL/pgSQL, in subtransactions that roll back');
+SELECT is(loop_over(ARRAY[:'kr', :'kw'], '{databases:read,databases:write}'), '110 010 1, 000 100 1, ', 'and again');
 SELECT * FROM finish();
 ROLLBACK;
 

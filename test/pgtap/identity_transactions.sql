@@ -47,6 +47,22 @@ EXECUTE held \gset
 SELECT ok(NOT :'has_scope', 'and its end');
 RESET plan_cache_mode;
 DEALLOCATE ALL;
+-- a procedure goes from one transaction to the next with its expressions in hand
+CREATE PROCEDURE across(t text, INOUT answers text) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..4 LOOP
+        IF i % 2 = 1 THEN
+            PERFORM walwarden.authenticate(t);
+        END IF;
+        answers := answers || walwarden.has_scope('databases:read')::int;
+        IF i % 4 = 0 THEN ROLLBACK; ELSE COMMIT; END IF;
+        answers := answers || walwarden.has_scope('databases:read')::int;
+        COMMIT;
+    END LOOP;
+END$$;
+CALL across(:'t', '') \gset
+SELECT is(:'answers'::text, '10001000', 'an answer ends with its transaction');
+DROP PROCEDURE across;
 -- effective at commit, for transactions that start after it
 SELECT walwarden.revoke_token(:'t_id') \g /dev/null
 SELECT throws_ok(format('SELECT walwarden.authenticate(%L)', :'t'), '28000');

@@ -1,0 +1,155 @@
+/*
+ * slices.c
+ *		Times statements against each other on one connection.
+ *
+ *		slices SECONDS REPEAT FIRST LAST -- NAME SQL [PARAMETER...] [-- NAME SQL ...]
+ *
+ * Each statement is prepared; slices of REPEAT executions alternate in random
+ * order for SECONDS, and for each slice "NAME MICROSECONDS" is printed, a
+ * statement's time as its client sees it. The parameter @token stands for the token
+ * of a random number from FIRST to LAST, anew for each execution, as
+ * bench.token() makes it.
+ *
+ * Client and backend share one processor: between two, each message would wait for
+ * the other one to wake up, which on a virtual machine takes several times as long
+ * as either of them computes, and not the same from minute to minute.
+ */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STATEMENTS 16
+#define PARAMETERS 4
+
+typedef struct Statement
+{
+	const char *name;
+	const char *sql;
+	const char *parameters[PARAMETERS];
+	int			nparameters;
+} Statement;
+
+static PGconn *conn;
+
+static void
+fail(const char *what)
+{
+	fprintf(stderr, "slices: %s: %s", what, PQerrorMessage(conn));
+	exit(1);
+}
+
+static double
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static uint64_t
+random_number(void)
+{
+	static uint64_t state = 0;
+
+	/* splitmix64, not the same in each run */
+	if (state == 0)
+		state = (uint64_t) (now_us() * 1000);
+	uint64_t	z = (state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+static void
+share_a_processor(void)
+{
+	cpu_set_t	set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	if (sched_setaffinity(0, sizeof(set), &set) != 0 || sched_setaffinity(PQbackendPID(conn), sizeof(set), &set) != 0)
+		perror("slices: client and backend do not share a processor");
+}
+
+static void
+execute(const Statement *s, uint64_t first, uint64_t last)
+{
+	const char *values[PARAMETERS];
+	char		token[100];
+	PGresult   *result;
+
+	for (int i = 0; i < s->nparameters; i++)
+	{
+		values[i] = s->parameters[i];
+		if (strcmp(values[i], "@token") == 0)
+		{
+			snprintf(token, sizeof(token), "wal_%064" PRIu64, UINT64_C(1000000000000000000) + first + random_number() % (last - first + 1));
+			values[i] = token;
+		}
+	}
+	result = PQexecPrepared(conn, s->name, s->nparameters, values, NULL, NULL, 0);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		fail(s->name);
+	PQclear(result);
+}
+
+int
+main(int argc, char **argv)
+{
+	Statement	statements[STATEMENTS] = {0};
+	int			n = 0;
+	double		end;
+	int			repeat;
+	uint64_t	first;
+	uint64_t	last;
+
+	if (argc < 8)
+		return 2;
+	repeat = atoi(argv[2]);
+	first = strtoull(argv[3], NULL, 10);
+	last = strtoull(argv[4], NULL, 10);
+	for (int i = 5; i < argc;)
+	{
+		Statement  *s = &statements[n++];
+
+		if (n > STATEMENTS || strcmp(argv[i++], "--") != 0 || i + 1 >= argc)
+			return 2;
+		s->name = argv[i++];
+		s->sql = argv[i++];
+		while (i < argc && strcmp(argv[i], "--") != 0 && s->nparameters < PARAMETERS)
+			s->parameters[s->nparameters++] = argv[i++];
+	}
+
+	conn = PQconnectdb("");
+	if (PQstatus(conn) != CONNECTION_OK)
+		fail("connect");
+	share_a_processor();
+	for (int i = 0; i < n; i++)
+	{
+		PGresult   *result = PQprepare(conn, statements[i].name, statements[i].sql, 0, NULL);
+
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			fail(statements[i].name);
+		PQclear(result);
+	}
+
+	end = now_us() + atof(argv[1]) * 1e6;
+	while (now_us() < end)
+	{
+		const Statement *s = &statements[random_number() % n];
+		double		start = now_us();
+
+		for (int i = 0; i < repeat; i++)
+			execute(s, first, last);
+		printf("%s\t%.3f\n", s->name, (now_us() - start) / repeat);
+	}
+	PQfinish(conn);
+	return 0;
+}
