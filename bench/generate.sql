@@ -54,36 +54,34 @@ $$;
 -- Rows reach the trigger in the order of the numbers, so that the k-th token of an
 -- organisation is described by entry k + 1.
 CREATE PROCEDURE bench.make_tokens(first bigint, last bigint, tenth bigint, expires_at timestamptz)
-    LANGUAGE sql
-    SET work_mem = '64MB'
+    LANGUAGE plpgsql
 AS $$
-    WITH made AS MATERIALIZED (
+BEGIN
+    CREATE TEMP TABLE made ON COMMIT DROP AS
         SELECT i, bench.token_id(i) AS id, bench.org_id(bench.org_of(i, tenth)) AS org_id, bench.place_of(i, tenth) + 1 AS seq,
                sha256(bench.token(i)::bytea) AS fingerprint, '2020-01-01 00:00:00+00'::timestamptz + i * interval '1 microsecond' AS at
-          FROM generate_series(first, last) AS i
-    ), entry AS (
-        INSERT INTO walwarden.audit_entry (org_id, kind, body)
-        SELECT m.org_id, 'token.issued',
-               -- what walwarden._change() and _token_state() make of it, at a tenth of the cost
-               format('{"actor":{"kind":"operator","role":"postgres","subject":null},"object":{"type":"token","id":"%1$s"},"before":null,"after":{'
-                      '"id":"%1$s","name":"token %2$s","kind":"api","scopes":["databases:read","backups:trigger"],"role":null,"ownerId":null,'
-                      '"createdAt":"%3$s","createdBy":"postgres","expiresAt":%4$s,"expiredAt":null,'
-                      '"disabledAt":null,"disabledBy":null,"disabledByOwner":null,"disabledReason":null,'
-                      '"revokedAt":null,"revokedBy":null,"revokedReason":null,"removedAt":null,'
-                      '"credentials":[{"kind":"bearer","commitment":"%5$s","createdAt":"%3$s","validUntil":null}]}}',
-                      m.id, m.i, walwarden._iso(m.at), coalesce('"' || walwarden._iso(expires_at) || '"', 'null'),
-                      walwarden._commitment(m.id, m.fingerprint))
-          FROM made AS m ORDER BY m.i
-    ), token AS (
-        INSERT INTO walwarden.token (id, org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
-        SELECT m.id, m.org_id, 'token ' || m.i, 'api', '{databases:read,backups:trigger}', m.at, 'postgres', expires_at, m.seq
-          FROM made AS m
-    ), credential AS (
-        INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, audit_seq)
-        SELECT m.fingerprint, m.id, 'bearer', m.at, m.seq
-          FROM made AS m
-    )
+          FROM generate_series(first, last) AS i;
+    INSERT INTO walwarden.audit_entry (org_id, kind, body)
+    SELECT m.org_id, 'token.issued',
+           -- what walwarden._change() and _token_state() make of it, at a tenth of the cost
+           format('{"actor":{"kind":"operator","role":"postgres","subject":null},"object":{"type":"token","id":"%1$s"},"before":null,"after":{'
+                  '"id":"%1$s","name":"token %2$s","kind":"api","scopes":["databases:read","backups:trigger"],"role":null,"ownerId":null,'
+                  '"createdAt":"%3$s","createdBy":"postgres","expiresAt":%4$s,"expiredAt":null,'
+                  '"disabledAt":null,"disabledBy":null,"disabledByOwner":null,"disabledReason":null,'
+                  '"revokedAt":null,"revokedBy":null,"revokedReason":null,"removedAt":null,'
+                  '"credentials":[{"kind":"bearer","commitment":"%5$s","createdAt":"%3$s","validUntil":null}]}}',
+                  m.id, m.i, walwarden._iso(m.at), coalesce('"' || walwarden._iso(expires_at) || '"', 'null'),
+                  walwarden._commitment(m.id, m.fingerprint))
+      FROM made AS m ORDER BY m.i;
+    INSERT INTO walwarden.token (id, org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
+    SELECT m.id, m.org_id, 'token ' || m.i, 'api', '{databases:read,backups:trigger}', m.at, 'postgres', expires_at, m.seq
+      FROM made AS m;
+    INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, audit_seq)
+    SELECT m.fingerprint, m.id, 'bearer', m.at, m.seq
+      FROM made AS m;
     INSERT INTO walwarden.token_usage (token_id) SELECT m.id FROM made AS m;
+    DROP TABLE made;
+END
 $$;
 
 -- Commits as it goes: a transaction keeps the locks of all chains that it extended.

@@ -124,52 +124,95 @@ become(Standing *standing, TokenState state, const char *reason)
 	standing->reason = reason;
 }
 
-/* State by the token's own row: the first that holds. */
-static void
-judge_token(Standing *standing, const Row *token)
+/*
+ * Where to find what decides about a token: in its own row, or in that of a
+ * credential, to which triggers copy it.
+ */
+typedef struct TokenColumns
 {
-	if (row_has(token, Anum_token_removed_at))
+	AttrNumber	id;
+	AttrNumber	org_id;
+	AttrNumber	kind;
+	AttrNumber	scopes;
+	AttrNumber	role;
+	AttrNumber	owner_id;
+	AttrNumber	expires_at;
+	AttrNumber	stopped;		/* by what; 0: three columns of the token say it */
+} TokenColumns;
+
+static const TokenColumns token_columns = {
+	Anum_token_id, Anum_token_org_id, Anum_token_kind, Anum_token_scopes,
+	Anum_token_role, Anum_token_owner_id, Anum_token_expires_at, 0
+};
+
+static const TokenColumns credential_columns = {
+	Anum_credential_token_id, Anum_credential_org_id, Anum_credential_token_kind, Anum_credential_scopes,
+	Anum_credential_role, Anum_credential_owner_id, Anum_credential_expires_at, Anum_credential_stopped
+};
+
+/* By what of its own a token is stopped; what nobody knows stops for good. */
+static TokenState
+stopped_state(const Row *row, const TokenColumns *columns)
+{
+	const text *stopped;
+
+	if (columns->stopped == 0)
+		return row_has(row, Anum_token_removed_at) ? TOKEN_UNKNOWN :
+			row_has(row, Anum_token_revoked_at) ? TOKEN_REVOKED :
+			row_has(row, Anum_token_disabled_at) ? TOKEN_DISABLED : TOKEN_ACTIVE;
+
+	stopped = row_text(row, columns->stopped);
+	return stopped == NULL ? TOKEN_ACTIVE :
+		text_is(stopped, "disabled") ? TOKEN_DISABLED :
+		text_is(stopped, "revoked") ? TOKEN_REVOKED : TOKEN_UNKNOWN;
+}
+
+/* State by the token itself: the first that holds. */
+static void
+judge_token(Standing *standing, TokenState stopped)
+{
+	if (stopped == TOKEN_UNKNOWN)
 		become(standing, TOKEN_UNKNOWN, "removed");
-	else if (row_has(token, Anum_token_revoked_at))
+	else if (stopped == TOKEN_REVOKED)
 		become(standing, TOKEN_REVOKED, "revoked");
 	else if (standing->has_expiry && standing->expires_at <= GetCurrentTimestamp())
 		become(standing, TOKEN_EXPIRED, "expired");
-	else if (row_has(token, Anum_token_disabled_at))
+	else if (stopped == TOKEN_DISABLED)
 		become(standing, TOKEN_DISABLED, "disabled");
 	else
 		become(standing, TOKEN_ACTIVE, NULL);
 }
 
-/* Fill in standing for a token's row; what it points to lies in the current context or belongs to facts.c. */
+/* Fill in standing from a row; what it points to lies in the current context or belongs to facts.c. */
 static void
-standing_of_row(const Row *token, Reading *reading, Standing *standing)
+standing_of_row(const Row *token, const TokenColumns *columns, Reading *reading, Standing *standing)
 {
 	bool		isnull;
 	Datum		value;
-	text	   *role = row_text(token, Anum_token_role);
+	text	   *role = row_text(token, columns->role);
 	const OrgFacts *org;
 	const OwnerFacts *owner = NULL;
 	ScopeList	carried;
 	bool		private;
 
 	reading_note(reading, row_xmin(token));
-	standing->token_id = row_uuid(token, Anum_token_id);
-	standing->org_id = row_uuid(token, Anum_token_org_id);
-	standing->kind = row_text(token, Anum_token_kind);
+	standing->token_id = row_uuid(token, columns->id);
+	standing->org_id = row_uuid(token, columns->org_id);
+	standing->kind = row_text(token, columns->kind);
 	standing->legacy = text_is(standing->kind, "legacy");
-	value = row_get(token, Anum_token_expires_at, &isnull);
+	value = row_get(token, columns->expires_at, &isnull);
 	standing->has_expiry = !isnull;
 	standing->expires_at = isnull ? 0 : DatumGetTimestampTz(value);
 	standing->ends_at = isnull ? DT_NOEND : standing->expires_at;
 
-	judge_token(standing, token);
+	judge_token(standing, stopped_state(token, columns));
 	org = facts_of_org(reading, &standing->org_id);
 	if (org != NULL)
 		standing->org_slug = org->slug;
 	if (standing->state == TOKEN_ACTIVE && (org == NULL || !org->has_tokens))
 		become(standing, TOKEN_INACTIVE, "plan without API tokens");
 
-	value = row_get(token, Anum_token_owner_id, &isnull);
+	value = row_get(token, columns->owner_id, &isnull);
 	private = !isnull;
 	if (private)
 	{
@@ -186,7 +229,7 @@ standing_of_row(const Row *token, Reading *reading, Standing *standing)
 	}
 
 	/* the token's own scopes, in whose place a role may stand: its own, or, for a legacy token, its owner's */
-	value = row_get(token, Anum_token_scopes, &isnull);
+	value = row_get(token, columns->scopes, &isnull);
 	if (!isnull)
 		standing->scopes = scope_list_from_array(value);
 	carried = standing->scopes;
@@ -222,47 +265,35 @@ static void
 read_credential(ValueKind kind, const uint8 *fingerprint, Reading *reading, Standing *standing)
 {
 	Row			credential;
-	Row			token;
 	ScanKeyData key;
 	bytea	   *stored = palloc(VARHDRSZ + DIGEST_LEN);
-	pg_uuid_t	token_id;
-	bool		found;
 	bool		isnull;
-	TimestampTz until = DT_NOEND;
+	Datum		value;
 
 	memset(standing, 0, sizeof(Standing));
+	become(standing, TOKEN_UNKNOWN, "unknown");
 	SET_VARSIZE(stored, VARHDRSZ + DIGEST_LEN);
 	memcpy(VARDATA(stored), fingerprint, DIGEST_LEN);
 	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
-	found = row_find(&credential, "credential", "credential_pkey", 1, &key, reading->snapshot) &&
-		text_is(row_text(&credential, Anum_credential_kind), kind == VALUE_PAIR ? "legacy" : "bearer");
-	if (found)
+	if (row_find(&credential, "credential", "credential_pkey", 1, &key, reading->snapshot) &&
+		text_is(row_text(&credential, Anum_credential_kind), kind == VALUE_PAIR ? "legacy" : "bearer") &&
+		row_has(&credential, Anum_credential_org_id))
 	{
-		Datum		value = row_get(&credential, Anum_credential_valid_until, &isnull);
-
+		standing_of_row(&credential, &credential_columns, reading, standing);
+		value = row_get(&credential, Anum_credential_valid_until, &isnull);
 		if (!isnull)
-			until = DatumGetTimestampTz(value);
-		token_id = row_uuid(&credential, Anum_credential_token_id);
-		reading_note(reading, row_xmin(&credential));
+		{
+			TimestampTz until = DatumGetTimestampTz(value);
+
+			if (standing->state == TOKEN_ACTIVE && until <= GetCurrentTimestamp())
+			{
+				become(standing, TOKEN_EXPIRED, "value renewed");
+				standing->effective.n = 0;
+			}
+			standing->ends_at = Min(standing->ends_at, until);
+		}
 	}
 	row_close(&credential);
-	if (!found)
-	{
-		become(standing, TOKEN_UNKNOWN, "unknown");
-		return;
-	}
-
-	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, &token_id, reading->snapshot))
-		standing_of_row(&token, reading, standing);
-	else
-		become(standing, TOKEN_UNKNOWN, "unknown");
-	row_close(&token);
-	if (standing->state == TOKEN_ACTIVE && until != DT_NOEND && until <= GetCurrentTimestamp())
-	{
-		become(standing, TOKEN_EXPIRED, "value renewed");
-		standing->effective.n = 0;
-	}
-	standing->ends_at = Min(standing->ends_at, until);
 }
 
 /*
@@ -392,7 +423,7 @@ walwarden_token_standing(PG_FUNCTION_ARGS)
 	become(&standing, TOKEN_UNKNOWN, "unknown");
 	reading_begin(&reading, GetActiveSnapshot(), cache_generation, false);
 	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, reading.snapshot))
-		standing_of_row(&token, &reading, &standing);
+		standing_of_row(&token, &token_columns, &reading, &standing);
 	row_close(&token);
 
 	values[0] = CStringGetTextDatum(token_state_name(standing.state));

@@ -73,6 +73,13 @@ extern text *row_text(const Row *row, AttrNumber column);
 #define Anum_credential_token_id		2
 #define Anum_credential_kind			3
 #define Anum_credential_valid_until		5
+#define Anum_credential_org_id			7
+#define Anum_credential_token_kind		8
+#define Anum_credential_scopes			9
+#define Anum_credential_role			10
+#define Anum_credential_owner_id		11
+#define Anum_credential_expires_at		12
+#define Anum_credential_stopped			13
 
 #define Anum_token_usage_token_id		1
 #define Anum_token_usage_last_used_at	2

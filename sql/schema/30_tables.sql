@@ -90,7 +90,16 @@ CREATE TABLE walwarden.credential (
     kind        text COLLATE "C" NOT NULL CHECK (kind IN ('bearer', 'legacy')),
     created_at  timestamptz NOT NULL,
     valid_until timestamptz,
-    audit_seq   bigint NOT NULL
+    audit_seq   bigint NOT NULL,
+    -- what decides about its token, so that authenticate() reads one row: written by
+    -- triggers, whatever the statement says, and compared by verification
+    org_id      uuid,                       -- NULL: no such token
+    token_kind  text COLLATE "C",
+    scopes      text[],
+    role        text COLLATE "C",
+    owner_id    uuid,
+    expires_at  timestamptz,
+    stopped     text COLLATE "C"            -- disabled, revoked or removed
 );
 CREATE INDEX credential_by_token ON walwarden.credential (token_id);
 

@@ -127,6 +127,40 @@ BEGIN
 END
 $$;
 
+-- A credential with what decides about its token as that is now; t NULL: there is none.
+CREATE FUNCTION walwarden._with_standing(c walwarden.credential, t walwarden.token) RETURNS walwarden.credential
+    LANGUAGE sql IMMUTABLE
+    RETURN ROW(c.fingerprint, c.token_id, c.kind, c.created_at, c.valid_until, c.audit_seq,
+               t.org_id, t.kind, t.scopes, t.role, t.owner_id, t.expires_at,
+               CASE WHEN t.removed_at IS NOT NULL THEN 'removed'
+                    WHEN t.revoked_at IS NOT NULL THEN 'revoked'
+                    WHEN t.disabled_at IS NOT NULL THEN 'disabled' END)::walwarden.credential;
+
+CREATE FUNCTION walwarden._copy_standing() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t walwarden.token;
+BEGIN
+    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = NEW.token_id;
+    RETURN walwarden._with_standing(NEW, t);
+END
+$$;
+
+-- Has the trigger of credential do its work again.
+CREATE FUNCTION walwarden._refresh_standing() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE walwarden.credential AS c
+       SET token_id = c.token_id
+     WHERE c.token_id = OLD.id AND walwarden._with_standing(c, NEW) IS DISTINCT FROM c;
+    RETURN NULL;
+END
+$$;
+
 -- The audit entry that an action leaves on a token in a state; NULL where there
 -- is nothing to do. What is no row of token_transition is refused.
 CREATE FUNCTION walwarden._transition(action text, state text) RETURNS text
@@ -189,7 +223,7 @@ BEGIN
            SET valid_until = n.valid_until
           FROM unnest(has) AS n
          WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
-        INSERT INTO walwarden.credential
+        INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, valid_until, audit_seq)
         SELECT n.fingerprint, t.id, n.kind, n.created_at, n.valid_until, t.audit_seq
           FROM unnest(has) AS n
          WHERE n.fingerprint <> ALL (SELECT f.fingerprint FROM unnest(had) AS f);

@@ -4,8 +4,9 @@
 
 CREATE VIEW walwarden._protecting_trigger AS
     SELECT t.relation, t.trigger,
-           format('CREATE TRIGGER %s BEFORE %s ON walwarden.%s FOR EACH %s EXECUTE FUNCTION walwarden.%s()',
-                  t.trigger, t.events, t.relation, t.level, t.function) AS definition
+           format('CREATE TRIGGER %s %s %s ON walwarden.%s FOR EACH %s EXECUTE FUNCTION walwarden.%s()',
+                  t.trigger, CASE t.trigger WHEN 'refresh_standing' THEN 'AFTER' ELSE 'BEFORE' END,
+                  t.events, t.relation, t.level, t.function) AS definition
       FROM (VALUES
         -- hash NULL: a new entry, body holds its payload, the trigger fills in the rest;
         -- hash given: a restored entry, taken as it is if the CHECK holds
@@ -25,6 +26,9 @@ CREATE VIEW walwarden._protecting_trigger AS
         ('capability',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         ('permission',  'refuse_change',   'INSERT OR DELETE OR UPDATE', 'ROW',       '_refuse_change'),
         ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
+        -- what decides about a token stands in its credentials too
+        ('credential',    'copy_standing',    'INSERT OR UPDATE',        'ROW',       '_copy_standing'),
+        ('token',         'refresh_standing', 'DELETE OR UPDATE',        'ROW',       '_refresh_standing'),
         -- what a token's standing depends on; a new token, owner or org makes nothing old
         ('org',           'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
         ('org',           'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),

@@ -207,6 +207,11 @@ AS $$
          WHERE (e.payload #> '{after,credentials}' @> jsonb_build_array(jsonb_build_object(
                    'commitment', walwarden._commitment(c.token_id, c.fingerprint)))) IS NOT TRUE
         UNION ALL
+        SELECT c.audit_seq, format('a credential of token %s does not have its standing', c.token_id)
+          FROM walwarden.credential AS c
+          JOIN walwarden.token AS t ON t.id = c.token_id AND t.org_id = chain
+         WHERE walwarden._with_standing(c, t) IS DISTINCT FROM c
+        UNION ALL
         SELECT NULL, format('trigger %s on walwarden.%s is missing, altered or not ENABLE ALWAYS', p.trigger, p.relation)
           FROM walwarden._protecting_trigger AS p
          WHERE NOT EXISTS (SELECT FROM pg_trigger AS g JOIN pg_class AS r ON r.oid = g.tgrelid

@@ -272,6 +272,11 @@ SELECT is(found(format($$UPDATE walwarden.credential SET fingerprint = sha256('m
 SELECT is(found(format($$INSERT INTO walwarden.credential SELECT sha256('mine'), token_id, kind, now(), NULL, audit_seq FROM walwarden.credential WHERE token_id = %L$$, :'live')), 'f 13 a credential of token <id> is not in entry 13', 'a second credential');
 SELECT is(found(format($$UPDATE walwarden.credential SET token_id = %L WHERE token_id = %L$$, :'live', :'tid')), 'f 11 a credential of token <id> is not in entry 11', 'a credential moved to another token');
 SELECT is(found(format($$DELETE FROM walwarden.credential WHERE token_id = %L$$, :'live')), 'f 13 token <id> differs from entry 13', 'a missing credential');
+SELECT is(found(format($$UPDATE walwarden.credential SET scopes = '{databases:write}', stopped = NULL, expires_at = NULL WHERE token_id = %L$$, :'live')), 't  ', 'what a credential says of its token is the token''s, whatever an UPDATE says');
+SELECT is(found(format($$ALTER TABLE walwarden.credential DISABLE TRIGGER copy_standing; UPDATE walwarden.credential SET %s WHERE token_id = %L; ALTER TABLE walwarden.credential ENABLE ALWAYS TRIGGER copy_standing$$, change, :'live')),
+    'f 13 a credential of token <id> does not have its standing', 'without its trigger: ' || change)
+  FROM (VALUES ($$scopes = '{databases:write}'$$), ($$stopped = 'disabled'$$), ('owner_id = gen_random_uuid()'), ($$role = 'admin'$$),
+               ('org_id = NULL'), ($$token_kind = 'node'$$), ('expires_at = now()')) AS v(change);
 SELECT is(found(format($$DELETE FROM walwarden.token_usage WHERE token_id = %1$L; DELETE FROM walwarden.credential WHERE token_id = %1$L; DELETE FROM walwarden.token WHERE id = %1$L$$, :'live')),
     'f 13 token <id> of entry 13 is missing', 'a missing token');
 SELECT is(found(format($$INSERT INTO walwarden.token (org_id, name, kind, scopes, created_at, created_by, audit_seq) SELECT org_id, 'planted', 'api', scopes, now(), 'x', 13 FROM walwarden.token WHERE id = %L$$, :'live')),
