@@ -4,6 +4,8 @@
 -- A C function of the shape of has_scope() that only returns true.
 CREATE FUNCTION bench.noop(text) RETURNS boolean
     LANGUAGE C STABLE PARALLEL RESTRICTED AS :'noop', 'bench_true';
+CREATE FUNCTION bench.noop(text, text) RETURNS boolean
+    LANGUAGE C VOLATILE AS :'noop', 'bench_true';
 CREATE FUNCTION bench.sha256_ms(text[]) RETURNS float8
     LANGUAGE C VOLATILE AS :'noop', 'bench_sha256_ms';
 

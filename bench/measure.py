@@ -21,9 +21,6 @@ SMALL = os.environ['SCALE'] == 'small'
 TOKENS, COLD, LARGE = (int(os.environ[n]) for n in ('TOKENS', 'COLD', 'LARGE'))
 OVERDUE = int(os.environ['OVERDUE'])
 SCOPE = 'databases:read'
-# token i, where pgbench chooses :i of 19 digits: see bench.token()
-TOKEN = "'wal_" + '0' * 45 + "' || :i"
-BASE = 10 ** 18
 
 
 def run(*argv, **environment):
@@ -45,6 +42,20 @@ def row(what, ours, other, ratios, target=None, most=False, note=''):
         f.write(json.dumps(dict(what=what, ours=ours, other=other, ratios=ratios, target=target, most=most, note=note)) + '\n')
 
 
+def slices(db, processors, variants, seconds, tokens):
+    """Runs variants {name: (statement, parameter...)} on one connection, slice by slice
+    in random order; see slices.c. Returns {name: [us a statement]} in the order of
+    time, without the first eighth, which warms up."""
+    argv = [f'{WORK}/slices', str(processors), str(seconds), '25', str(tokens)]
+    for name, statement in variants.items():
+        argv += ['--', name, *statement]
+    lines = [line.split('\t') for line in run(*argv, PGDATABASE=db, PGOPTIONS='-c synchronous_commit=off').splitlines()]
+    times = {name: [] for name in variants}
+    for name, value in lines[len(lines) // 8:]:
+        times[name].append(float(value))
+    return times
+
+
 def script(name, lines):
     path = f'{WORK}/{name}.pgbench'
     with open(path, 'w') as f:
@@ -52,13 +63,12 @@ def script(name, lines):
     return path
 
 
-def slices(db, variants, seconds, repeat=25, setup=(), define=(), mode='prepared', options=''):
-    """Runs variants {name: statement} on one connection, slice by slice in random
-    order; a slice is `repeat` times the statement. Returns {name: [us a statement]}
-    in the order of time, without the first eighth, which warms up."""
+def pgbench_slices(db, variants, seconds, setup=(), define=(), mode='prepared', options=''):
+    """The same by pgbench, for what takes a transaction of several statements, which
+    is a slice of its own, or milliseconds. Variants are {name: script}."""
     argv = ['pgbench', '-n', '-M', mode, '-c', '1', '-T', str(seconds), '-l', f'--log-prefix={WORK}/slices', db]
     for name, statement in variants.items():
-        argv += ['-f', script(name, [*setup, statement] * repeat)]
+        argv += ['-f', script(name, [*setup, statement])]
     for definition in define:
         argv += ['-D', definition]
     run(*argv, PGOPTIONS=options)
@@ -68,7 +78,7 @@ def slices(db, variants, seconds, repeat=25, setup=(), define=(), mode='prepared
     os.remove(log)
     times = {name: [] for name in variants}
     for fields in lines[len(lines) // 8:]:
-        times[list(variants)[int(fields[3])]].append(int(fields[2]) / repeat)
+        times[list(variants)[int(fields[3])]].append(int(fields[2]))
     return times
 
 
@@ -85,41 +95,41 @@ def us(values):
     return f'{middle:.1f} us' if middle < 1000 else f'{middle / 1000:.1f} ms'
 
 
-def choose(tokens):
-    return f'\\set i random({BASE + 1}, {BASE + tokens})'
+PLACE = {2: 'client and backend on two processors', 1: 'on one processor'}
+AUTHORIZE = ('SELECT walwarden.authorize($1, $2)', '@token', SCOPE)
 
 
 def authorize():
     secret = '0123456789abcdef0123456789abcdef'
     ((jwt,),) = psql('bench', f"""SELECT bench.sign_jwt(json_build_object('role', 'web_user', 'sub', gen_random_uuid(),
         'scope', 'backups:trigger {SCOPE}', 'exp', extract(epoch FROM now())::bigint + 86400), '{secret}')""")
-    t = slices('bench', {
-        'one': 'SELECT 1;',
-        'authorize': f'SELECT walwarden.authorize({TOKEN}, :scope);',
-        'two calls': f'SELECT walwarden.authenticate({TOKEN}), walwarden.has_scope(:scope);',
-        'look-up': f'SELECT token_id FROM walwarden.credential WHERE fingerprint = sha256(({TOKEN})::bytea);',
-        'four statements': f'SELECT bench.verify_api_key({TOKEN}, :scope);',
-        'jwt': 'SELECT bench.verify_jwt(:jwt, :secret, :scope);',
-    }, 12 if SMALL else 40, setup=[choose(1000)], define=[f'scope={SCOPE}', f'jwt={jwt}', f'secret={secret}'],
-        options='-c synchronous_commit=off')
-    one = rounds(t, 'authorize', 'one')
-    row('authorize, hot: 1,000 tokens at random', us(t['authorize']), 'SELECT 1: ' + us(t['one']), one, 0.93)
-    two = rounds(t, 'two calls', 'one')
-    row('authenticate and has_scope, hot: points behind authorize', us(t['two calls']), 'authorize: ' + us(t['authorize']),
-        [a - b for a, b in zip(one, two)], 0.03, most=True)
-    row('authorize, hot', us(t['authorize']), 'four statements in PL/pgSQL: ' + us(t['four statements']),
-        rounds(t, 'authorize', 'four statements'), 5)
-    row('authorize, hot', us(t['authorize']), 'index look-up by fingerprint: ' + us(t['look-up']), rounds(t, 'authorize', 'look-up'))
-    row('authorize, hot', us(t['authorize']), 'JWT verified in SQL: ' + us(t['jwt']), rounds(t, 'authorize', 'jwt'))
+    for processors, place in PLACE.items():
+        t = slices('bench', processors, {
+            'one': ('SELECT 1',),
+            'authorize': AUTHORIZE,
+            'two calls': ('SELECT walwarden.authenticate($1), walwarden.has_scope($2)', '@token', SCOPE),
+            'nothing': ('SELECT bench.noop($1, $2)', '@token', SCOPE),
+            'look-up': ('SELECT token_id FROM walwarden.credential WHERE fingerprint = sha256($1::bytea)', '@token'),
+            'four statements': ('SELECT bench.verify_api_key($1, $2)', '@token', SCOPE),
+            'jwt': ('SELECT bench.verify_jwt($1, $2, $3)', jwt, secret, SCOPE),
+        }, 6 if SMALL else 25, 1000)
+        one = rounds(t, 'authorize', 'one')
+        row(f'authorize, hot: 1,000 tokens at random, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']), one, 0.93)
+        two = rounds(t, 'two calls', 'one')
+        row('authenticate and has_scope: points behind authorize', us(t['two calls']), 'authorize: ' + us(t['authorize']),
+            [a - b for a, b in zip(one, two)], 0.03, most=True)
+        row('authorize', us(t['authorize']), 'four statements in PL/pgSQL: ' + us(t['four statements']),
+            rounds(t, 'authorize', 'four statements'), 5)
+        row('authorize', us(t['authorize']), 'a C function that returns true, same parameters: ' + us(t['nothing']), rounds(t, 'authorize', 'nothing'))
+        row('authorize', us(t['authorize']), 'index look-up by fingerprint: ' + us(t['look-up']), rounds(t, 'authorize', 'look-up'))
+        row('authorize', us(t['authorize']), 'JWT verified in SQL: ' + us(t['jwt']), rounds(t, 'authorize', 'jwt'))
 
 
 def cold():
-    t = slices('bench_cold', {
-        'one': 'SELECT 1;',
-        'authorize': f'SELECT walwarden.authorize({TOKEN}, :scope);',
-    }, 8 if SMALL else 25, setup=[choose(COLD)], define=[f'scope={SCOPE}'], options='-c synchronous_commit=off')
-    row(f'authorize, cold: uniform over {COLD:,} tokens', us(t['authorize']), 'SELECT 1: ' + us(t['one']),
-        rounds(t, 'authorize', 'one'), 0.75)
+    for processors, place in PLACE.items():
+        t = slices('bench_cold', processors, {'one': ('SELECT 1',), 'authorize': AUTHORIZE}, 4 if SMALL else 15, COLD)
+        row(f'authorize, cold: uniform over {COLD:,} tokens, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']),
+            rounds(t, 'authorize', 'one'), 0.75)
 
 
 def rls():
@@ -130,7 +140,7 @@ def rls():
     for workers, ours, other, name, target in (
             (0, 'bench_scope', 'bench_noop', 'has_scope() in a policy', 1.10),
             (2, 'bench_subselect', 'bench_true', '(SELECT has_scope()) in a policy, two workers', 1.15)):
-        t = slices('bench', {ours: count(ours), other: count(other)}, seconds, repeat=1, define=[f'token={token}'], mode='extended',
+        t = pgbench_slices('bench', {ours: count(ours), other: count(other)}, seconds, define=[f'token={token}'], mode='extended',
                    options=f'-c max_parallel_workers_per_gather={workers}')
         plan = str(psql('bench', f'SET max_parallel_workers_per_gather = {workers}', f'SET ROLE {ours}',
                         'EXPLAIN SELECT count(*) FROM bench.document'))
@@ -165,7 +175,7 @@ def audit():
 
     have_early = psql('bench', "LOAD 'walwarden'", "SELECT 1 FROM pg_settings WHERE name = 'walwarden.early_lock_release'")
     t = {}
-    for _ in range(1 + (4 if SMALL else 15)):
+    for _ in range(1 + (4 if SMALL else 12)):
         for orgs, clients in ((64, 16), (1, 1), (1, 16)):
             t.setdefault((ours, orgs, clients), []).append(tps(ours, orgs, clients))
             t.setdefault((plain, orgs, clients), []).append(tps(plain, orgs, clients))
@@ -225,13 +235,13 @@ def scale():
         row(what, f"{many}: {us(t[large])}", f"{few}: {us(t['bench'])}",
             [a / b for a, b in zip(t[large], t['bench'])], target, most=True)
 
-    def authenticate(db):
-        return statistics.median(slices(db, {'authenticate': f'SELECT walwarden.authenticate({TOKEN});'}, 2 if SMALL else 6,
-                                        setup=[choose(sizes[db])], options='-c synchronous_commit=off')['authenticate'])
+    def authenticate(processors):
+        return lambda db: statistics.median(slices(db, processors, {'authenticate': ('SELECT walwarden.authenticate($1)', '@token')},
+                                                   2 if SMALL else 4, sizes[db])['authenticate'])
 
     def page(db):
-        return statistics.median(slices(db, {'page': "SELECT count(*) FROM walwarden.list_tokens('org-1', bench.token_id(:i), 100);"}, 2,
-                                        repeat=1, setup=[f'\\set i random(101, {sizes[db] // 10})'])['page'])
+        return statistics.median(pgbench_slices(db, {'page': "SELECT count(*) FROM walwarden.list_tokens('org-1', bench.token_id(:i), 100);"}, 2,
+                                                setup=[f'\\set i random(101, {sizes[db] // 10})'])['page'])
 
     def revoke(db):
         # tokens of org-1 that have not been revoked; nothing else is measured with them after this
@@ -241,7 +251,10 @@ def scale():
         return 1000 * float(re.search(r'latency average = ([0-9.]+) ms', out)[1])
     revoke.last = 0
 
-    both(f'authenticate, uniform, {many} tokens', authenticate, 3 if SMALL else 5, 1.3)
+    for db in sizes:
+        psql(db, 'CREATE EXTENSION IF NOT EXISTS pg_prewarm', "SELECT pg_prewarm('walwarden.credential'), pg_prewarm('walwarden.credential_pkey')")
+    for processors, place in PLACE.items():
+        both(f'authenticate, uniform, {many} tokens, {place}', authenticate(processors), 3 if SMALL else 5, 1.3)
     both('a page of 100 of list_tokens', page, 2 if SMALL else 3, 2)
 
     org2 = "(SELECT id FROM walwarden.org WHERE slug = 'org-2')"

@@ -2,17 +2,17 @@
  * slices.c
  *		Times statements against each other on one connection.
  *
- *		slices SECONDS REPEAT FIRST LAST -- NAME SQL [PARAMETER...] [-- NAME SQL ...]
+ *		slices PROCESSORS SECONDS REPEAT LAST -- NAME SQL [PARAMETER...] [-- NAME SQL ...]
  *
  * Each statement is prepared; slices of REPEAT executions alternate in random
  * order for SECONDS, and for each slice "NAME MICROSECONDS" is printed, a
  * statement's time as its client sees it. The parameter @token stands for the token
- * of a random number from FIRST to LAST, anew for each execution, as
- * bench.token() makes it.
+ * of a random number from 1 to LAST, anew for each execution, as bench.token() makes
+ * it.
  *
- * Client and backend share one processor: between two, each message would wait for
- * the other one to wake up, which on a virtual machine takes several times as long
- * as either of them computes, and not the same from minute to minute.
+ * PROCESSORS says whether client and backend share one (1), or have one each (2), where
+ * each message waits for the other side to wake up. Left to the scheduler it is now
+ * this, now that.
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -67,19 +67,28 @@ random_number(void)
 	return z ^ (z >> 31);
 }
 
+/* Keep a process on the nth of the processors that this one may use. */
 static void
-share_a_processor(void)
+stay_on(pid_t pid, int nth)
 {
+	static cpu_set_t allowed;
 	cpu_set_t	set;
+	int			cpu = 0;
 
+	if (CPU_COUNT(&allowed) == 0 && sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		fail("sched_getaffinity");
+	if (nth >= CPU_COUNT(&allowed))
+		nth = 0;
+	while (!CPU_ISSET(cpu, &allowed) || nth-- > 0)
+		cpu++;
 	CPU_ZERO(&set);
-	CPU_SET(sched_getcpu(), &set);
-	if (sched_setaffinity(0, sizeof(set), &set) != 0 || sched_setaffinity(PQbackendPID(conn), sizeof(set), &set) != 0)
-		perror("slices: client and backend do not share a processor");
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(pid, sizeof(set), &set) != 0)
+		perror("slices: sched_setaffinity");
 }
 
 static void
-execute(const Statement *s, uint64_t first, uint64_t last)
+execute(const Statement *s, uint64_t last)
 {
 	const char *values[PARAMETERS];
 	char		token[100];
@@ -90,7 +99,7 @@ execute(const Statement *s, uint64_t first, uint64_t last)
 		values[i] = s->parameters[i];
 		if (strcmp(values[i], "@token") == 0)
 		{
-			snprintf(token, sizeof(token), "wal_%064" PRIu64, UINT64_C(1000000000000000000) + first + random_number() % (last - first + 1));
+			snprintf(token, sizeof(token), "wal_%064" PRIu64, UINT64_C(1000000000000000001) + random_number() % last);
 			values[i] = token;
 		}
 	}
@@ -107,13 +116,11 @@ main(int argc, char **argv)
 	int			n = 0;
 	double		end;
 	int			repeat;
-	uint64_t	first;
 	uint64_t	last;
 
 	if (argc < 8)
 		return 2;
-	repeat = atoi(argv[2]);
-	first = strtoull(argv[3], NULL, 10);
+	repeat = atoi(argv[3]);
 	last = strtoull(argv[4], NULL, 10);
 	for (int i = 5; i < argc;)
 	{
@@ -130,7 +137,8 @@ main(int argc, char **argv)
 	conn = PQconnectdb("");
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("connect");
-	share_a_processor();
+	stay_on(0, 0);
+	stay_on(PQbackendPID(conn), atoi(argv[1]) - 1);
 	for (int i = 0; i < n; i++)
 	{
 		PGresult   *result = PQprepare(conn, statements[i].name, statements[i].sql, 0, NULL);
@@ -140,14 +148,14 @@ main(int argc, char **argv)
 		PQclear(result);
 	}
 
-	end = now_us() + atof(argv[1]) * 1e6;
+	end = now_us() + atof(argv[2]) * 1e6;
 	while (now_us() < end)
 	{
 		const Statement *s = &statements[random_number() % n];
 		double		start = now_us();
 
 		for (int i = 0; i < repeat; i++)
-			execute(s, first, last);
+			execute(s, last);
 		printf("%s\t%.3f\n", s->name, (now_us() - start) / repeat);
 	}
 	PQfinish(conn);
