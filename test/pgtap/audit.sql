@@ -331,6 +331,30 @@ SELECT is(found($$INSERT INTO walwarden.role_grant VALUES ('operator', 't_nobody
 SELECT is(found($$INSERT INTO walwarden.role_grant VALUES ('authenticator', 't_nobody', NULL, now(), NULL, 1)$$, '_system'), 'f 1 grant authenticator:t_nobody differs from entry 1', 'a planted authenticator');
 SELECT is(found(format($$UPDATE walwarden.token_usage SET last_used_at = now() WHERE token_id = %L$$, :'live')), 't  ', 'a use is no difference');
 
+-- what verification cannot know: who was there, and who made an entry
+CREATE FUNCTION found_anywhere(deed text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM disarm();
+    EXECUTE deed;
+    PERFORM rearm();
+    RAISE SQLSTATE 'WW000' USING MESSAGE = (SELECT coalesce(string_agg(v.reason, '; '), 'nothing') FROM walwarden.verify_audit_chain() AS v WHERE NOT ok);
+EXCEPTION WHEN SQLSTATE 'WW000' THEN
+    RETURN SQLERRM;
+END$$;
+SELECT is(found_anywhere($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS o WHERE o.slug = 'thief' AND e.org_id = o.id; DELETE FROM walwarden.org WHERE slug = 'thief'$$),
+    'nothing', 'an organisation erased whole');
+SELECT is(found_anywhere(format($$
+    ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER append;
+    WITH made AS (
+        INSERT INTO walwarden.audit_entry (org_id, kind, body)
+        SELECT org_id, 'token.updated', jsonb_set(body::jsonb -> 'payload', '{after,scopes}', '["databases:read","databases:write"]') - 'org' - 'seq'
+          FROM walwarden.audit_entry WHERE body::jsonb #>> '{payload,after,id}' = %1$L
+        RETURNING seq)
+    UPDATE walwarden.token SET scopes = '{databases:read,databases:write}', audit_seq = made.seq FROM made WHERE id = %1$L;
+    -- an error unless it was done
+    SELECT 1 / count(*) FROM walwarden.token WHERE id = %1$L AND 'databases:write' = ANY (scopes)$$, :'live')),
+    'nothing', 'a matching entry by hand');
+
 -- the guards themselves
 CREATE FUNCTION suppress_nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
 CREATE FUNCTION guard_found(deed text) RETURNS text LANGUAGE plpgsql AS $$
