@@ -261,6 +261,43 @@ SELECT is(found($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS 
 SELECT is(found($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS o WHERE o.slug = 'thief' AND e.org_id = o.id AND e.seq > 5$$, 'thief'),
     't  ', 'a deleted tail of the application''s entries shows only to who holds a head');
 
+-- entries in another order: places exchanged, and contents
+CREATE FUNCTION exchange(columns text) RETURNS text LANGUAGE sql AS $$
+    SELECT format('UPDATE walwarden.audit_entry AS e SET (%1$s) = (SELECT %1$s FROM walwarden.audit_entry AS o WHERE o.org_id = e.org_id AND o.seq = 11 - e.seq) '
+                  'WHERE e.org_id = (SELECT id FROM walwarden.org WHERE slug = ''victim'') AND e.seq IN (5, 6)', columns)
+$$;
+SELECT is(found(entry($$UPDATE walwarden.audit_entry SET seq = -seq WHERE org_id = '%1$s' AND seq IN (5, 6); UPDATE walwarden.audit_entry SET seq = 11 + seq WHERE org_id = '%1$s' AND seq < 0$$)),
+    'f 5 columns differ from the body', 'two entries that change places');
+SELECT is(found(exchange('body, kind, at, job_id')), 'f 5 hash does not match the body', 'two that change what they say');
+SELECT is(found(exchange('body, kind, at, job_id, hash')), 'f 5 hash does not match the body', 'and their hashes');
+
+-- whoever holds an earlier head finds what the chain itself no longer tells
+SELECT entries AS thief_seq, head_hash AS thief_head FROM walwarden.verify_audit_chain('thief') \gset
+CREATE FUNCTION found_by_head(deed text, seq bigint, hash text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    alone text;
+    with_head text;
+BEGIN
+    PERFORM disarm();
+    EXECUTE deed;
+    PERFORM rearm();
+    SELECT format('%s', v.ok) INTO alone FROM walwarden.verify_audit_chain('thief') AS v;
+    SELECT format('%s %s %s', v.ok, v.first_bad_seq, v.reason) INTO with_head FROM walwarden.verify_audit_chain('thief', seq, hash) AS v;
+    RAISE SQLSTATE 'WW000' USING MESSAGE = format('%s, %s', alone, with_head);
+EXCEPTION WHEN SQLSTATE 'WW000' THEN
+    RETURN SQLERRM;
+END$$;
+SELECT is(found_by_head('SELECT 1', :thief_seq, :'thief_head'), 't, t  ', 'no deed, no finding');
+SELECT is(found_by_head($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS o WHERE o.slug = 'thief' AND e.org_id = o.id AND e.seq > 5$$, :thief_seq, :'thief_head'),
+    't, f 6 tail is lost: the expected entry is missing', 'a deleted tail');
+SELECT is(found_by_head($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS o WHERE o.slug = 'thief' AND e.org_id = o.id AND e.seq = 9;
+                          ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER append;
+                          SELECT walwarden.append_audit('app.t', '"another"', NULL, 'thief')$$, :thief_seq, :'thief_head'),
+    't, f 9 entry is not the expected one', 'another entry in the place of the last one');
+SELECT is(found_by_head(last_body($$replace(body, '"data":8', '"data":80')$$), :thief_seq, :'thief_head'), 't, f 9 entry is not the expected one', 'the last entry, changed and hashed again');
+SELECT is(found('TRUNCATE walwarden.audit_entry'), 'f 1 org <id> differs from entry 1', 'all entries gone');
+SELECT is(found('TRUNCATE walwarden.audit_entry', '_system') ~ '^f \d+ ', true, 'of the system chain too');
+
 -- the present state against the chain
 SELECT is(found(format($$UPDATE walwarden.token SET scopes = '{databases:read,databases:write}' WHERE id = %L$$, :'live')), 'f 13 token <id> differs from entry 13', 'widened scopes');
 SELECT is(found(format($$UPDATE walwarden.token SET revoked_at = NULL WHERE id = %L$$, :'tid')), 'f 12 token <id> differs from entry 12', 'an undone revoke');
@@ -293,6 +330,30 @@ SELECT is(found($$DELETE FROM walwarden.scope WHERE name = 'x:read'$$, '_system'
 SELECT is(found($$INSERT INTO walwarden.role_grant VALUES ('operator', 't_nobody', NULL, now(), NULL, 1)$$, '_system'), 'f 1 grant operator:t_nobody differs from entry 1', 'a planted operator');
 SELECT is(found($$INSERT INTO walwarden.role_grant VALUES ('authenticator', 't_nobody', NULL, now(), NULL, 1)$$, '_system'), 'f 1 grant authenticator:t_nobody differs from entry 1', 'a planted authenticator');
 SELECT is(found(format($$UPDATE walwarden.token_usage SET last_used_at = now() WHERE token_id = %L$$, :'live')), 't  ', 'a use is no difference');
+
+-- what verification cannot know: who was there, and who made an entry
+CREATE FUNCTION found_anywhere(deed text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM disarm();
+    EXECUTE deed;
+    PERFORM rearm();
+    RAISE SQLSTATE 'WW000' USING MESSAGE = (SELECT coalesce(string_agg(v.reason, '; '), 'nothing') FROM walwarden.verify_audit_chain() AS v WHERE NOT ok);
+EXCEPTION WHEN SQLSTATE 'WW000' THEN
+    RETURN SQLERRM;
+END$$;
+SELECT is(found_anywhere($$DELETE FROM walwarden.audit_entry AS e USING walwarden.org AS o WHERE o.slug = 'thief' AND e.org_id = o.id; DELETE FROM walwarden.org WHERE slug = 'thief'$$),
+    'nothing', 'an organisation erased whole');
+SELECT is(found_anywhere(format($$
+    ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER append;
+    WITH made AS (
+        INSERT INTO walwarden.audit_entry (org_id, kind, body)
+        SELECT org_id, 'token.updated', jsonb_set(body::jsonb -> 'payload', '{after,scopes}', '["databases:read","databases:write"]') - 'org' - 'seq'
+          FROM walwarden.audit_entry WHERE body::jsonb #>> '{payload,after,id}' = %1$L
+        RETURNING seq)
+    UPDATE walwarden.token SET scopes = '{databases:read,databases:write}', audit_seq = made.seq FROM made WHERE id = %1$L;
+    -- an error unless it was done
+    SELECT 1 / count(*) FROM walwarden.token WHERE id = %1$L AND 'databases:write' = ANY (scopes)$$, :'live')),
+    'nothing', 'a matching entry by hand');
 
 -- the guards themselves
 CREATE FUNCTION suppress_nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
@@ -360,8 +421,10 @@ SELECT throws_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) 
 SELECT lives_ok(format('INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (%L, %L, %L)', :'victim', kind, '{}'), format('a kind: %s', left(kind, 10)))
   FROM (VALUES ('x.y'), ('_.0.z9'), (repeat('x', 98) || '.y')) AS v(kind);
 
--- the CHECK refuses what the trigger would not make, under replica role too
+-- under replica role the triggers refuse as always, and the CHECK what they would not make
 SET LOCAL session_replication_role = replica;
+SELECT throws_ok(statement, '42501', NULL, statement)
+  FROM unnest('{UPDATE walwarden.audit_entry SET kind = kind,DELETE FROM walwarden.audit_entry,TRUNCATE walwarden.audit_entry}'::text[]) AS statement;
 SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 1, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE org_id = %L AND seq = 9', :'thief'), '23514', NULL, 'a hash that does not fit');
 SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT org_id, seq + 1, at, kind, job_id, body, hash, digest(encode(hash, ''hex'') || body, ''sha256'') FROM walwarden.audit_entry WHERE org_id = %L AND seq = 9', :'thief'), '23514', NULL, 'a seq that the body denies');
 SELECT throws_ok(format('INSERT INTO walwarden.audit_entry SELECT %L, seq + 100, at, kind, job_id, body, hash, hash FROM walwarden.audit_entry WHERE org_id = %L AND seq = 9', :'victim', :'thief'), '23514', NULL, 'an entry of another org');

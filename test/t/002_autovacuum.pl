@@ -61,5 +61,12 @@ is($node->safe_psql('postgres', q{SELECT DISTINCT tried, result FROM mallory.log
 	"issue|42501\nlist|0\nmember|42501\noperator|42501\nread|42501\nreset|42501", 'ANALYZE, REINDEX and VACUUM FULL are refused too');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.token}), '0', 'no token was minted');
 
+# a materialized view of hers that a superuser refreshes
+$node->safe_psql('postgres', q{SET SESSION AUTHORIZATION mallory; CREATE MATERIALIZED VIEW mallory.view AS SELECT mallory.trap(1) WITH NO DATA});
+$node->safe_psql('postgres', q{TRUNCATE mallory.log; REFRESH MATERIALIZED VIEW mallory.view});
+is($node->safe_psql('postgres', q{SELECT DISTINCT tried, result FROM mallory.log ORDER BY 1}),
+	"issue|42501\nlist|0\nmember|42501\noperator|42501\nread|42501\nreset|42501", 'so is REFRESH MATERIALIZED VIEW');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.token}), '0', 'no token was minted');
+
 $node->stop;
 done_testing();
