@@ -1,0 +1,42 @@
+# A reader's variables. Nothing is there before the first request.
+TOKEN=$(psql -XqAtc "SELECT token FROM walwarden.issue_token('acme', 'page', ARRAY(SELECT name FROM walwarden.scope))")
+NODE=$(psql -XqAtc "SELECT token FROM walwarden.issue_token('acme', 'node', kind => 'node')")
+psql -Xqc "CREATE ROLE runner" -c "SELECT walwarden.grant_runner('runner')" >/dev/null
+call() {    # method, path, body; prints the first id of the answer
+    curl -X "$1" "$URL$2" -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: $RANDOM$RANDOM$RANDOM" -H "Content-Type: application/json" -d "$3" |
+        grep -oE '[0-9a-f]{8}-[0-9a-f-]{27}' | head -n 1
+}
+node() { printf '%s\n' "BEGIN; SELECT walwarden.authenticate('$NODE') \g /dev/null" "SET ROLE runner; $1; COMMIT;" | psql -XqAt -v ON_ERROR_STOP=1; }
+new_database() {
+    destinationId=$(call POST /destinations "{\"name\": \"d$RANDOM\", \"provider\": \"local\", \"uri\": \"file:///srv\"}")
+    databaseId=$(call POST /databases "{\"name\": \"d$RANDOM\", \"connectionRef\": \"d\", \"destinationId\": \"$destinationId\"}")
+}
+new_backup() { new_database; backupJobId=$(call POST "/databases/$databaseId/backups" '{}'); }
+fail() { node "SELECT walwarden.report_job(job_id, fence, 'failed', '{\"error\": {\"class\": \"io\", \"message\": \"x\", \"retryable\": false}}') FROM walwarden.claim_job('{backup}')"; }
+# before getbackup
+new_backup
+node "SELECT job_id, fence FROM walwarden.claim_job('{backup}') \gset
+    SELECT walwarden.report_job(:'job_id', :fence, 'running'), walwarden.report_job(:'job_id', :fence, 'finalizing')"
+node "SELECT walwarden.record_evidence('$backupJobId', 1, '{\"manifest\": {}, \"integrityVerification\": {\"result\": \"passed\", \"checkedAt\": \"2026-11-21T17:00:00Z\", \"tool\": \"t\"},
+        \"recoverableFrom\": \"2026-11-21T16:50:00Z\", \"recoverableTo\": \"2026-11-21T16:55:00Z\"}');
+    SELECT walwarden.report_job('$backupJobId', 1, 'completed', '{\"artifact\": {\"name\": \"b\", \"sizeBytes\": 1, \"checksumSha256\": \"$(printf '0%.0s' {1..64})\"}}')"
+windowId=$(psql -XqAtc "SELECT window_id FROM walwarden.evidence")
+# before getrestore
+restoreJobId=$(psql -XqAtc "SELECT id FROM walwarden.job WHERE machine = 'restore' LIMIT 1")
+# before cancelbackup
+new_backup
+# before dismissbackup
+new_backup
+fail; fail    # the oldest first: that of triggerBackup
+# before createdatabase
+new_database
+# before updatedatabase
+databaseId=$(psql -XqAtc "SELECT id FROM walwarden.database WHERE name = 'orders'")
+# before deletedatabase
+new_database
+# before updatedestination
+destinationId=$(psql -XqAtc "SELECT id FROM walwarden.destination WHERE name = 'offsite'")
+# before deletedestination
+destinationId=$(call POST /destinations '{"name": "unused", "provider": "local", "uri": "file:///srv"}')
+# before exportevidence
+backupJobId=$(psql -XqAtc "SELECT backup_job_id FROM walwarden.evidence")
