@@ -95,16 +95,24 @@ SELECT unnest(extconfig)::regclass AS dumped, unnest(extcondition) AS condition
 SELECT walwarden.has_scope('load the library') AS loaded;
 SELECT name, setting, unit, context, boot_val FROM pg_settings WHERE name LIKE 'walwarden.%' ORDER BY name COLLATE "C";
 
--- every public object has a comment with an example
-SELECT p.oid::regprocedure AS without_example
+-- every public object has a comment; that of a function has its errors, by SQLSTATE, and an example
+SELECT p.oid::regprocedure AS without_errors_and_example
   FROM pg_proc AS p
  WHERE p.pronamespace::regnamespace::text LIKE 'walwarden%' AND p.proname !~ '^_'
-   AND coalesce(obj_description(p.oid, 'pg_proc'), '') !~ 'Example: .';
+   AND coalesce(obj_description(p.oid, 'pg_proc'), '') !~ '^[^ ].* Errors: (none|[0-9A-Z]{5})\M.* Example: .'
+ ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT c.oid::regclass AS without_comment
   FROM pg_class AS c
  WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname !~ '^_'
    AND obj_description(c.oid, 'pg_class') IS NULL
  ORDER BY c.relname COLLATE "C";
+-- and every number, interval, JSON and string of bytes says what it counts or holds
+SELECT a.attrelid::regclass AS relation, a.attname AS without_comment
+  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+ WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname !~ '^_' AND a.attnum > 0
+   AND a.atttypid IN ('integer'::regtype, 'bigint'::regtype, 'interval'::regtype, 'json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)
+   AND col_description(c.oid, a.attnum) IS NULL
+ ORDER BY c.relname COLLATE "C", a.attnum;
 
 -- the data of the catalogues
 SELECT name, capabilities, scopes FROM walwarden.role ORDER BY name;

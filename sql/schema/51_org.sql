@@ -136,7 +136,7 @@ $$;
 CREATE FUNCTION walwarden.create_org(slug text, display_name text DEFAULT NULL, plan text DEFAULT 'team') RETURNS uuid
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.create_org(text, text, text) IS
-'Creates an organisation and starts its audit chain; returns its id. slug: 1 to 63 lower-case letters, digits, hyphens. display_name: 1 to 100 characters, NULL for the slug. plan: free, pro or team. For operators. Errors: 42501 no operator, 22023 bad value, 23505 slug taken. Example: SELECT walwarden.create_org(''acme'', ''Acme Ltd'');';
+'Creates an organisation and starts its audit chain; returns its id. slug: 1 to 63 lower-case letters, digits, hyphens. display_name: 1 to 100 characters, NULL for the slug. plan: free, pro or team. For operators. Errors: 42501 no operator, 22023 bad value, 23505 slug taken. Example: SELECT walwarden.create_org(''globex'', ''Globex Ltd'');';
 
 CREATE FUNCTION walwarden.set_plan(org text, plan text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
@@ -152,4 +152,4 @@ CREATE FUNCTION walwarden.list_orgs()
     RETURNS TABLE (org_id uuid, slug text, display_name text, plan text, retention interval, created_at timestamptz)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.list_orgs() IS
-'Lists the organisations by slug: every one for operators, their own for members, none for anyone else. Example: SELECT slug, plan FROM walwarden.list_orgs();';
+'Lists the organisations by slug: every one for operators, their own for members, none for anyone else. Errors: none. Example: SELECT slug, plan FROM walwarden.list_orgs();';

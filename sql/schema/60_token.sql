@@ -479,7 +479,7 @@ CREATE FUNCTION walwarden.issue_token(
         OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.issue_token(text, text, text[], timestamptz, text, text, text) IS
-'Issues a token and returns its plaintext, wal_ and 64 hex digits, once: only its SHA-256 fingerprint is stored. name: 1 to 100 characters. scopes: names of the catalogue, each once. expires_at: NULL or infinity for none. owner: NULL for a shared token, else the subject whose private token it is. role: take the permissions from this role instead of scopes. kind: api or node. Shared, role and node tokens for operators, owners and admins; a private one for its owner, and for operators, audited as revealed. Errors: 42501 no right or scopes wider than the owner''s, 42704 unknown organisation, owner or role, 22023 bad value, 55000 wrong plan or disabled owner, 53400 too many tokens. Example: SELECT * FROM walwarden.issue_token(''acme'', ''ci'', ARRAY[''databases:read''], now() + interval ''90 days'');';
+'Issues a token and returns its plaintext, wal_ and 64 hex digits, once: only its SHA-256 fingerprint is stored. name: 1 to 100 characters. scopes: at most 200 names of the catalogue, each once. expires_at: before the year 10000, NULL or infinity for none. owner: NULL for a shared token, else the subject whose private token it is. role: take the permissions from this role instead of scopes. kind: api or node. Shared, role and node tokens for operators, owners and admins; a private one for its owner, and for operators, audited as revealed. Errors: 42501 no right or scopes wider than the owner''s, 42704 unknown organisation, owner or role, 22023 bad value, 55000 wrong plan or disabled owner, 53400 too many tokens. Example: SELECT * FROM walwarden.issue_token(''acme'', ''ci'', ARRAY[''databases:read''], now() + interval ''90 days'');';
 
 CREATE FUNCTION walwarden.list_tokens(org text, after uuid DEFAULT NULL, max_rows integer DEFAULT 100)
     RETURNS SETOF walwarden.listed_token
@@ -491,7 +491,7 @@ CREATE FUNCTION walwarden.visible_tokens()
     RETURNS SETOF walwarden.listed_token
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.visible_tokens() IS
-'The door behind the view token_list: every token that the caller may see, of all organisations. Example: SELECT name FROM walwarden.token_list;';
+'The door behind the view token_list: every token that the caller may see, of all organisations. Errors: none. Example: SELECT name FROM walwarden.token_list;';
 
 CREATE VIEW walwarden.token_list WITH (security_barrier) AS
     SELECT * FROM walwarden.visible_tokens();

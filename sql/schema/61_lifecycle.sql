@@ -459,7 +459,7 @@ CREATE FUNCTION walwarden.renew_token(
         OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.renew_token(uuid, interval) IS
-'Gives a token a new value and returns it, once; id, name, scopes and expiry stay. overlap: for how long the value before goes on working, 0 to 7 days; the listing shows its end. At most two values work: another renewal ends the older one. Of a backward-compatible token it ends the pair for good. A private token for its owner alone; shared ones for operators, owners and admins. Errors: 42501 no right or, but for operators, no such token, 42704 unknown token, 22023 bad overlap, 55000 not active. Example: SELECT token FROM walwarden.renew_token(''7c9e6679-7425-40de-944b-e07fc1f90ae7'', ''1 hour'');';
+'Gives a token a new value and returns it, once; id, name, scopes and expiry stay. overlap: for how long the value before goes on working, 0 to 7 days; the listing shows its end. At most two values work: another renewal ends the older one. Of a backward-compatible token it ends the pair for good. A private token for its owner alone; shared ones for operators, owners and admins. Errors: 42501 no right or, but for operators, no such token, 42704 unknown token, 22023 bad overlap, 55000 not active. Example: SELECT r.token FROM walwarden.list_tokens(''acme'') AS t, walwarden.renew_token(t.token_id, ''1 hour'') AS r WHERE t.fingerprint_handle = ''b24ababd8179'';';
 
 CREATE FUNCTION walwarden.revoke_token(token_id uuid, reason text DEFAULT NULL) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

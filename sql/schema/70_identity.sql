@@ -12,7 +12,7 @@ CREATE FUNCTION walwarden._signal_change() RETURNS trigger
 CREATE FUNCTION walwarden.authenticate(token text) RETURNS uuid
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'walwarden_authenticate';
 COMMENT ON FUNCTION walwarden.authenticate(text) IS
-'Checks a token and makes it the identity of the current transaction, in place of an earlier one; returns its id. Unknown, malformed, expired, disabled, revoked and inactive tokens, and NULL, all give 28000 with one message. Pass the token as a parameter, never as a literal. Example: SELECT walwarden.authenticate($1);';
+'Checks a token and makes it the identity of the current transaction, in place of an earlier one; returns its id. Unknown, malformed, expired, disabled, revoked and inactive tokens, and NULL, all give 28000 with one message. Pass the token as a parameter, never as a literal. Errors: 28000 bad token. Example: SELECT walwarden.authenticate($1);';
 
 CREATE FUNCTION walwarden.authorize(token text, scope text) RETURNS uuid
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'walwarden_authorize';
@@ -22,37 +22,37 @@ COMMENT ON FUNCTION walwarden.authorize(text, text) IS
 CREATE FUNCTION walwarden.has_scope(scope text) RETURNS boolean
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_has_scope';
 COMMENT ON FUNCTION walwarden.has_scope(text) IS
-'Whether the identity of this transaction holds a scope, as authenticate() found it; false without an identity, for an unknown scope and for NULL. Example: CREATE POLICY p ON t USING ((SELECT walwarden.has_scope(''databases:read'')) AND org_id = (SELECT walwarden.current_org_id()));';
+'Whether the identity of this transaction holds a scope, as authenticate() found it; false without an identity, for an unknown scope and for NULL. Errors: 55000 in a parallel worker. Example: CREATE POLICY p ON t USING ((SELECT walwarden.has_scope(''databases:read'')) AND org_id = (SELECT walwarden.current_org_id()));';
 
 CREATE FUNCTION walwarden.require_scope(scope text) RETURNS void
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_require_scope';
 COMMENT ON FUNCTION walwarden.require_scope(text) IS
-'Raises an error unless the identity of this transaction holds a scope. It is STABLE: a query that does not use its result may leave it out, so call it by itself. Errors: 28000 no identity, 42501 scope not held (DETAIL requiredScope=...), 22023 unknown scope or NULL. Example: SELECT walwarden.require_scope(''backups:trigger'');';
+'Raises an error unless the identity of this transaction holds a scope. It is STABLE: a query that does not use its result may leave it out, so call it by itself. Errors: 28000 no identity, 42501 scope not held (DETAIL requiredScope=...), 22023 unknown scope or NULL, 55000 in a parallel worker. Example: SELECT walwarden.require_scope(''backups:trigger'');';
 
 CREATE FUNCTION walwarden.current_token_id() RETURNS uuid
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_token_id';
 COMMENT ON FUNCTION walwarden.current_token_id() IS
-'Id of the token that is the identity of this transaction; NULL without one. Example: SELECT walwarden.current_token_id();';
+'Id of the token that is the identity of this transaction; NULL without one. Errors: 55000 in a parallel worker. Example: SELECT walwarden.current_token_id();';
 
 CREATE FUNCTION walwarden.current_org() RETURNS text
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_org';
 COMMENT ON FUNCTION walwarden.current_org() IS
-'Slug of the identity''s organisation; NULL without an identity. Example: SELECT walwarden.current_org();';
+'Slug of the identity''s organisation; NULL without an identity. Errors: 55000 in a parallel worker. Example: SELECT walwarden.current_org();';
 
 CREATE FUNCTION walwarden.current_org_id() RETURNS uuid
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_org_id';
 COMMENT ON FUNCTION walwarden.current_org_id() IS
-'Id of the identity''s organisation; NULL without an identity. Example: CREATE POLICY p ON t USING (org_id = (SELECT walwarden.current_org_id()));';
+'Id of the identity''s organisation; NULL without an identity. Errors: 55000 in a parallel worker. Example: CREATE POLICY p ON t USING (org_id = (SELECT walwarden.current_org_id()));';
 
 CREATE FUNCTION walwarden.current_subject() RETURNS text
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_subject';
 COMMENT ON FUNCTION walwarden.current_subject() IS
-'Subject of the owner of the identity''s private token; NULL for a shared token and without an identity. Example: SELECT walwarden.current_subject();';
+'Subject of the owner of the identity''s private token; NULL for a shared token and without an identity. Errors: 55000 in a parallel worker. Example: SELECT walwarden.current_subject();';
 
 CREATE FUNCTION walwarden.introspect_token(token text) RETURNS jsonb
     LANGUAGE C STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'walwarden_introspect_token';
 COMMENT ON FUNCTION walwarden.introspect_token(text) IS
-'What a token is, without taking its identity. Active: {"active":true,"tokenId","org","kind","scopes","effectiveScopes","expiresAt"}, for operators also state. Otherwise exactly {"active":false}; for operators also state and reason. Pass the token as a parameter. Example: SELECT walwarden.introspect_token($1);';
+'What a token is, without taking its identity. Active: {"active":true,"tokenId","org","kind","scopes","effectiveScopes","expiresAt"}, for operators also state. Otherwise exactly {"active":false}; for operators also what is known of it, state and reason. expiresAt: UTC, as text, or null. Pass the token as a parameter. Errors: none. Example: SELECT walwarden.introspect_token($1);';
 
 -- Called by authenticate() where the worker does not do it, at most once a minute
 -- for a token. Never waits.

@@ -517,4 +517,4 @@ COMMENT ON FUNCTION walwarden_rest.v1_post(bytea) IS
 CREATE FUNCTION walwarden.pre_request() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_pre_request';
 COMMENT ON FUNCTION walwarden.pre_request() IS
-'PostgREST''s db-pre-request, for tables of your own: makes the token of the request (X-Walwarden-Token, to which nginx moves Authorization: Bearer wal_..., or X-WallarmApi-Token) the identity of its transaction. Without one the request stays anonymous; a bad one, or two different ones, end it with 401. Leaves REST v1 alone. Errors: PGRST, answered as 401. Example: db-pre-request = "walwarden.pre_request"';
+'PostgREST''s db-pre-request, for tables of your own: makes the token of the request (X-Walwarden-Token, to which nginx moves Authorization: Bearer wal_..., or X-WallarmApi-Token) the identity of its transaction. Without one the request stays anonymous; a bad one, or two different ones, end it with 401. Leaves REST v1 alone. Errors: PGRST, answered as 401. Example: SELECT walwarden.pre_request();';

@@ -34,3 +34,56 @@ COMMENT ON TABLE walwarden.audit_entry IS 'The audit chains, one for each organi
 COMMENT ON VIEW walwarden.token_list IS 'The tokens that the caller may see, of all organisations, newest first. state: active, inactive, disabled, expired or revoked. Example: SELECT name, state FROM walwarden.token_list;';
 COMMENT ON VIEW walwarden.stat_auth IS 'Attempts to authenticate since the server''s start, of all databases together. outcome: accepted or refused; reason: active for accepted ones, else why; malformed: NULL, no token''s form, half a pair, or two different credentials in one request. introspect_token() does not count. Empty without preload. For operators. Example: SELECT reason, count FROM walwarden.stat_auth WHERE outcome = ''refused'';';
 COMMENT ON TYPE walwarden.listed_token IS 'A row of list_tokens() and token_list. kind: api, node or legacy; visibility: private or shared; owner, created_by, revoked_by: a subject, else a role of the server; scopes: as issued, {} for a token with a role; effective_scopes: what it may do now, {} unless it is active; state: active, inactive, disabled, expired or revoked.';
+
+-- Of columns, what name and type do not say: units, and what NULL means.
+COMMENT ON COLUMN walwarden.audit_entry.seq IS '1, 2, 3 ... in each chain, without a gap';
+COMMENT ON COLUMN walwarden.audit_entry.body IS 'canonical JSON, at most 65,536 bytes';
+COMMENT ON COLUMN walwarden.audit_entry.prev_hash IS '32 bytes: hash of the entry before';
+COMMENT ON COLUMN walwarden.audit_entry.hash IS '32 bytes: SHA-256 of hex(prev_hash) and body';
+COMMENT ON COLUMN walwarden.credential.fingerprint IS '32 bytes: SHA-256 of the value';
+COMMENT ON COLUMN walwarden.credential.valid_until IS 'NULL: as long as the token';
+COMMENT ON COLUMN walwarden.database.rpo_seconds IS 'seconds; NULL: no recovery point objective';
+COMMENT ON COLUMN walwarden.database.rto_seconds IS 'seconds; NULL: no recovery time objective';
+COMMENT ON COLUMN walwarden.destination.retention_floor_days IS 'days';
+COMMENT ON COLUMN walwarden.evidence.fence IS 'the claim that recorded it';
+COMMENT ON COLUMN walwarden.evidence.manifest IS 'as the node recorded it, at most 16 KiB with the rest';
+COMMENT ON COLUMN walwarden.idempotency_key.key_hash IS '32 bytes: SHA-256';
+COMMENT ON COLUMN walwarden.idempotency_key.request_hash IS '32 bytes: SHA-256';
+COMMENT ON COLUMN walwarden.idempotency_key.body IS 'the stored answer; NULL: it had no body';
+COMMENT ON COLUMN walwarden.job.attempt IS 'claims so far';
+COMMENT ON COLUMN walwarden.job.max_attempts IS 'claims, the first included';
+COMMENT ON COLUMN walwarden.job.fence IS 'number of the last claim';
+COMMENT ON COLUMN walwarden.job.lease IS '1 second to 1 hour: what each report renews it by';
+COMMENT ON COLUMN walwarden.job.progress IS 'percent (0 to 100), bytesDone, bytesTotal (bytes), phase';
+COMMENT ON COLUMN walwarden.job.artifact IS 'of a completed backup: name, sizeBytes (bytes), checksumSha256 (hex)';
+COMMENT ON COLUMN walwarden.job.validation IS 'of a completed restore: result, checks';
+COMMENT ON COLUMN walwarden.job.error IS 'of a failed job: class, message, retryable';
+COMMENT ON COLUMN walwarden.job.first_seq IS 'seq of its first entry';
+COMMENT ON COLUMN walwarden.org.retention IS '0 to 3650 days, in whole seconds';
+COMMENT ON COLUMN walwarden.rest_error.status IS 'HTTP status';
+COMMENT ON COLUMN walwarden.rest_operation.success_status IS 'HTTP status';
+COMMENT ON COLUMN walwarden.rest_operation.depth IS 'slashes of the path';
+COMMENT ON COLUMN walwarden.rest_operation.parameter_at IS 'place of the parameter, counted in slashes from 1';
+COMMENT ON COLUMN walwarden.rest_schema.schema IS 'JSON Schema 2020-12';
+COMMENT ON COLUMN walwarden.stat_auth.count IS 'attempts since the server started';
+COMMENT ON COLUMN walwarden.token.expires_at IS 'NULL: never';
+COMMENT ON COLUMN walwarden.token.scopes IS 'NULL: of a pair, its owner''s role; {}: none, or those of role';
+COMMENT ON COLUMN walwarden.token_usage.last_used_at IS 'NULL: never';
+COMMENT ON COLUMN walwarden.verification.entries IS 'entries that were there';
+COMMENT ON COLUMN walwarden.verification.head_hash IS 'lower-case hex: hash of the last';
+COMMENT ON COLUMN walwarden.verification.first_bad_seq IS 'seq of the first finding; NULL: none, or none of one entry';
+
+DO $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT a.attrelid
+          FROM pg_catalog.pg_attribute AS a
+          JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+         WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relkind = 'r' AND a.attname = 'audit_seq'
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.audit_seq IS %L', relation, 'seq of the entry that describes the row');
+    END LOOP;
+END
+$$;

@@ -1,0 +1,44 @@
+-- Each example finds this, and leaves nothing behind: -- roll back
+CREATE EXTENSION walwarden CASCADE;
+CREATE ROLE ann;
+CREATE ROLE ops;
+CREATE ROLE web_anon;
+CREATE ROLE authenticator;
+CREATE ROLE runner;
+SELECT walwarden.grant_rest('web_anon', 'authenticator'), walwarden.grant_runner('runner');
+SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'bob@acme.example', 'owner'), walwarden.add_member('acme', 'eve@acme.example', 'owner');
+SELECT token FROM walwarden.issue_token('acme', 'ci', ARRAY(SELECT name FROM walwarden.scope)) \gset
+SELECT token AS node FROM walwarden.issue_token('acme', 'node', kind => 'node') \gset
+CREATE TABLE t (org_id uuid);
+CREATE TABLE old_keys AS SELECT 'bob@acme.example' AS email, gen_random_uuid() AS uuid, repeat('s', 32) AS secret;
+CREATE FUNCTION request(token text, path text, body json) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('request.headers', json_build_object('x-walwarden-token', token, 'x-walwarden-method', 'POST', 'x-walwarden-path', '/api/v1' || path,
+                                                            'x-walwarden-content-type', 'application/json', 'idempotency-key', gen_random_uuid())::text, true);
+    RETURN walwarden_rest.v1_post(convert_to(body::text, 'UTF8'));
+END
+$$;
+SELECT request(:'token', '/destinations', '{"name": "d", "provider": "local", "uri": "file:///srv"}') ->> 'id' AS destination \gset
+SELECT request(:'token', '/databases', json_build_object('name', 'd', 'connectionRef', 'd', 'destinationId', :'destination')) ->> 'id' AS database \gset
+SELECT request(:'token', format('/databases/%s/backups', :'database'), '{}') ->> 'backupJobId' AS job \gset
+\set as_node 'SELECT walwarden.authenticate(:\'node\'); SET LOCAL ROLE runner;'
+\set claim ':as_node SELECT job_id AS p1, fence AS p2 FROM walwarden.claim_job(\'{backup}\') \\gset'
+-- before authenticate
+\set p1 :token
+-- before authorize
+\set p1 :token
+-- before introspect-token
+\set p1 :token
+-- before require-scope
+SELECT walwarden.authenticate(:'token');
+-- before register-node
+:as_node
+-- before claim-job
+:as_node
+-- before heartbeat-job
+:claim
+-- before report-job
+:claim
+-- before record-evidence
+:claim
+SELECT walwarden.report_job(:'p1', :p2, 'running');
