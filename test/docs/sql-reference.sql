@@ -27,18 +27,18 @@ SELECT request(:'token', format('/databases/%s/backups', :'database'), '{}') ->>
 \set p1 :token
 -- before authorize
 \set p1 :token
--- before introspect-token
+-- before introspect_token
 \set p1 :token
--- before require-scope
+-- before require_scope
 SELECT walwarden.authenticate(:'token');
--- before register-node
+-- before register_node
 :as_node
--- before claim-job
+-- before claim_job
 :as_node
--- before heartbeat-job
+-- before heartbeat_job
 :claim
--- before report-job
+-- before report_job
 :claim
--- before record-evidence
+-- before record_evidence
 :claim
 SELECT walwarden.report_job(:'p1', :p2, 'running');
