@@ -13,7 +13,7 @@ COMMENT ON TABLE walwarden.role_grant IS 'Roles of the server that are operators
 COMMENT ON TABLE walwarden.org IS 'Organisations. retention: how long tokens are kept once they are disabled, expired or stopped by their owner''s disabling.';
 COMMENT ON TABLE walwarden.member IS 'People in organisations. db_role: the role of the server that acts as them.';
 COMMENT ON TABLE walwarden.token IS 'Tokens, revoked ones for good. owner_id NULL: shared; expired_at: the expiry that an entry records; removed_at: rows are marked, never deleted. Nothing of a plaintext.';
-COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. kind: bearer, or legacy for a pair; valid_until: when a renewed value ended or ends. Rows go with the value.';
+COMMENT ON TABLE walwarden.credential IS 'Values that open a token: SHA-256 fingerprints. kind: bearer, or legacy for a pair; valid_until: when a renewed value ended or ends. Rows go with the value. From org_id on a copy of what decides about its token, kept by triggers.';
 COMMENT ON TABLE walwarden.token_usage IS 'When a token was last used: with preload to the second, as of the worker''s last round, else to the minute. Not part of what the chain describes.';
 COMMENT ON TABLE walwarden.node IS 'Machines that run jobs, as register_node() recorded them; token_id: the token that last did.';
 COMMENT ON TABLE walwarden.token_transition IS 'What an action makes of a token in a state, and the audit entry; event NULL: nothing to do. Built in, immutable; docs/lifecycle.md shows it.';
@@ -42,6 +42,8 @@ COMMENT ON COLUMN walwarden.audit_entry.prev_hash IS '32 bytes: hash of the entr
 COMMENT ON COLUMN walwarden.audit_entry.hash IS '32 bytes: SHA-256 of hex(prev_hash) and body';
 COMMENT ON COLUMN walwarden.credential.fingerprint IS '32 bytes: SHA-256 of the value';
 COMMENT ON COLUMN walwarden.credential.valid_until IS 'NULL: as long as the token';
+COMMENT ON COLUMN walwarden.credential.org_id IS 'NULL: there is no such token';
+COMMENT ON COLUMN walwarden.credential.stopped IS 'disabled, revoked or removed; NULL: none of these';
 COMMENT ON COLUMN walwarden.database.rpo_seconds IS 'seconds; NULL: no recovery point objective';
 COMMENT ON COLUMN walwarden.database.rto_seconds IS 'seconds; NULL: no recovery time objective';
 COMMENT ON COLUMN walwarden.destination.retention_floor_days IS 'days';
