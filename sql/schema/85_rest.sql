@@ -507,14 +507,14 @@ $$;
 CREATE FUNCTION walwarden_rest.v1_get() RETURNS json
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden_rest.v1_get() IS
-'Entry point of REST v1 for GET and HEAD, called by PostgREST in a read-only transaction; nginx puts method, path and query into header fields. For roles given grant_rest. Errors: none, every answer is JSON with a status of its own. Example: SELECT walwarden_rest.v1_get();';
+'Entry point of REST v1 for GET and HEAD, called by PostgREST in a read-only transaction; nginx puts method, path and query into header fields. For roles given grant_rest. Errors: 42501 no such role; else none, every answer is JSON with a status of its own. Example: SELECT walwarden_rest.v1_get();';
 
 CREATE FUNCTION walwarden_rest.v1_post(bytea) RETURNS json
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden_rest.v1_post(bytea) IS
-'Entry point of REST v1 for every other method; the argument is the body, byte by byte. For roles given grant_rest. Errors: none, every answer is JSON with a status of its own. Example: SELECT walwarden_rest.v1_post('''');';
+'Entry point of REST v1 for every other method; the argument is the body, byte by byte. For roles given grant_rest. Errors: 42501 no such role; else none, every answer is JSON with a status of its own. Example: SELECT walwarden_rest.v1_post('''');';
 
 CREATE FUNCTION walwarden.pre_request() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_pre_request';
 COMMENT ON FUNCTION walwarden.pre_request() IS
-'PostgREST''s db-pre-request, for tables of your own: makes the token of the request (X-Walwarden-Token, to which nginx moves Authorization: Bearer wal_..., or X-WallarmApi-Token) the identity of its transaction. Without one the request stays anonymous; a bad one, or two different ones, end it with 401. Leaves REST v1 alone. Errors: PGRST, answered as 401. Example: SELECT walwarden.pre_request();';
+'PostgREST''s db-pre-request, for tables of your own: makes the token of the request (X-Walwarden-Token, to which nginx moves Authorization: Bearer wal_..., or X-WallarmApi-Token) the identity of its transaction. Without one the request stays anonymous; a bad one, or two different ones, end it with 401. Leaves REST v1 alone. Errors: PGRST, answered as 401, 22023 header fields that are no JSON. Example: SELECT walwarden.pre_request();';
