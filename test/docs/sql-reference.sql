@@ -27,6 +27,12 @@ SELECT request(:'token', format('/databases/%s/backups', :'database'), '{}') ->>
 \set p1 :token
 -- before authorize
 \set p1 :token
+-- before enable_token
+SELECT walwarden.disable_token(token_id) FROM walwarden.list_tokens('acme');
+-- before enable_member
+SELECT walwarden.disable_member('acme', 'bob@acme.example');
+-- before list_nodes
+:as_node SELECT walwarden.register_node('node-1', '1'); RESET ROLE;
 -- before introspect_token
 \set p1 :token
 -- before require_scope
