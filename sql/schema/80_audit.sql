@@ -332,7 +332,7 @@ CREATE FUNCTION walwarden.verify_audit_chain(org text DEFAULT NULL, expected_seq
     RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.verify_audit_chain(text, bigint, text) IS
-'Verifies an audit chain, or with NULL every chain, and that the present state is what it says; writes nothing. With the seq and hash of an earlier head it also finds a lost tail. reason names the first finding, first_bad_seq its entry. For operators; for owners and admins with their organisation named. Errors: 42501 no right, 42704 unknown organisation, 22023 bad expected head. Example: SELECT * FROM walwarden.verify_audit_chain(''acme'');';
+'Verifies an audit chain, or with NULL every chain, and that the present state is what it says; writes nothing. With the seq and hash (64 lower-case hex digits) of an earlier head, which go with one org, it also finds a lost tail. entries counts what is there; head_hash, in hex, is that of the last. reason names the first finding, first_bad_seq its entry. For operators; for owners and admins with their organisation named. Errors: 42501 no right, 42704 unknown organisation, 22023 bad expected head. Example: SELECT * FROM walwarden.verify_audit_chain(''acme'');';
 
 -- The same verdict without a line of this extension's C: hashes by pgcrypto,
 -- rendering by to_char. For whoever does not trust the library, which has no part

@@ -17,8 +17,8 @@ fail() { node "SELECT walwarden.report_job(job_id, fence, 'failed', '{\"error\":
 new_backup
 node "SELECT job_id, fence FROM walwarden.claim_job('{backup}') \gset
     SELECT walwarden.report_job(:'job_id', :fence, 'running'), walwarden.report_job(:'job_id', :fence, 'finalizing')"
-node "SELECT walwarden.record_evidence('$backupJobId', 1, '{\"manifest\": {}, \"integrityVerification\": {\"result\": \"passed\", \"checkedAt\": \"2026-11-21T17:00:00Z\", \"tool\": \"t\"},
-        \"recoverableFrom\": \"2026-11-21T16:50:00Z\", \"recoverableTo\": \"2026-11-21T16:55:00Z\"}');
+node "SELECT walwarden.record_evidence('$backupJobId', 1, '{\"manifest\": {}, \"integrityVerification\": {\"result\": \"passed\", \"checkedAt\": \"2025-11-21T17:00:00Z\", \"tool\": \"t\"},
+        \"recoverableFrom\": \"2025-11-21T16:50:00Z\", \"recoverableTo\": \"2025-11-21T16:55:00Z\"}');
     SELECT walwarden.report_job('$backupJobId', 1, 'completed', '{\"artifact\": {\"name\": \"b\", \"sizeBytes\": 1, \"checksumSha256\": \"$(printf '0%.0s' {1..64})\"}}')"
 windowId=$(psql -XqAtc "SELECT window_id FROM walwarden.evidence")
 # before getrestore
