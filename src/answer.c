@@ -66,7 +66,7 @@ append_json_text(StringInfo json, const char *value, int len)
 
 		if ((unsigned char) *at >= ' ' && *at != '"' && *at != '\\')
 			continue;
-		appendBinaryStringInfo(json, plain, at - plain);
+		appendBinaryStringInfo(json, plain, (int) (at - plain));
 		plain = at + 1;
 		switch (*at)
 		{
@@ -86,7 +86,7 @@ append_json_text(StringInfo json, const char *value, int len)
 		else
 			appendStringInfo(json, "\\u%04x", (unsigned char) *at);
 	}
-	appendBinaryStringInfo(json, plain, end - plain);
+	appendBinaryStringInfo(json, plain, (int) (end - plain));
 	appendStringInfoCharMacro(json, '"');
 }
 
@@ -174,7 +174,7 @@ append_json_value(StringInfo json, Oid type, Datum value)
 			append_json_time(json, DatumGetTimestampTz(value));
 			break;
 		case UNKNOWNOID:		/* a literal */
-			append_json_text(json, DatumGetCString(value), strlen(DatumGetCString(value)));
+			append_json_text(json, DatumGetCString(value), (int) strlen(DatumGetCString(value)));
 			break;
 		default:
 			elog(ERROR, "an object takes no %s", format_type_be(type));
@@ -205,7 +205,7 @@ get_object(FmgrInfo *flinfo, int nargs)
 			elog(ERROR, "a key of an object is no literal");
 		initStringInfo(&label);
 		appendStringInfoString(&label, i == 0 ? "{" : ", ");
-		append_json_text(&label, DatumGetCString(key->constvalue), strlen(DatumGetCString(key->constvalue)));
+		append_json_text(&label, DatumGetCString(key->constvalue), (int) strlen(DatumGetCString(key->constvalue)));
 		appendStringInfoString(&label, " : ");
 		member->label = MemoryContextStrdup(flinfo->fn_mcxt, label.data);
 		member->label_len = label.len;
@@ -280,7 +280,10 @@ append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 		elog(ERROR, "could not encode a cursor");
 	for (char *at = json->data + json->len; len > 0 && *at != '='; at++, len--)
 	{
-		*at = *at == '+' ? '-' : *at == '/' ? '_' : *at;
+		if (*at == '+')
+			*at = '-';
+		else if (*at == '/')
+			*at = '_';
 		json->len++;
 	}
 	appendStringInfoChar(json, '"');

@@ -72,7 +72,7 @@ render_any_time(TimestampTz at, char *out)
 		return;
 	if (TIMESTAMP_NOT_FINITE(at))
 	{
-		strcpy(out, TIMESTAMP_IS_NOBEGIN(at) ? "-infinity" : "infinity");
+		strlcpy(out, TIMESTAMP_IS_NOBEGIN(at) ? "-infinity" : "infinity", ANY_TIME_LEN + 1);
 		return;
 	}
 	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
@@ -81,7 +81,7 @@ render_any_time(TimestampTz at, char *out)
 				 errmsg("timestamp out of range")));
 	put_after_year(out + sprintf(out, "%04d", tm.tm_year < 1 ? 1 - tm.tm_year : tm.tm_year), &tm, fsec);
 	if (tm.tm_year < 1)
-		strcat(out, " BC");
+		strlcat(out, " BC", ANY_TIME_LEN + 1);
 }
 
 /* Lower-case with hyphens. out has room for UUID_TEXT_LEN + 1 bytes. */
