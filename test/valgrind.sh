@@ -15,7 +15,7 @@ run_valgrind() {
     cat > "$POSTGRES" <<SH
 #!/bin/sh
 exec valgrind --leak-check=no --num-callers=40 --trace-children=yes --error-exitcode=99 --fullpath-after= \\
-    --suppressions="$PWD/test/valgrind.supp" --log-file="$valgrind_logs/%p.log" "$WORK/pg$bindir/postgres" "\$@"
+    --suppressions="$PWD/test/valgrind.supp" --log-file="$valgrind_logs/%p.log" "$WORK/pg$bindir/postgres" -c jit=off "\$@"     # LLVM's start is the loader's business
 SH
     chmod +x "$POSTGRES"
     start_cluster
