@@ -211,11 +211,12 @@ CREATE VIEW walwarden._shown_database AS
                'connectionRef', d.connection_ref, 'destinationId', d.destination_id, 'schedule', d.schedule,
                'objectives', walwarden._object('rpoSeconds', d.rpo_seconds, 'rtoSeconds', d.rto_seconds),
                -- by the newest backup that ended in one of the two; mostly that is the newest of all
-               'state', CASE coalesce(CASE WHEN n.state IN ('completed', 'failed') THEN n.state END,
+               'state', CASE CASE WHEN n.state IN ('completed', 'failed') THEN n.state
+                                  WHEN n.id IS NOT NULL THEN
                                       (SELECT j.state
                                          FROM walwarden.job AS j
                                         WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state IN ('completed', 'failed')
-                                        ORDER BY j.queued_at DESC, j.id DESC LIMIT 1))
+                                        ORDER BY j.queued_at DESC, j.id DESC LIMIT 1) END
                         WHEN 'completed' THEN 'protected' WHEN 'failed' THEN 'failing' ELSE 'unprotected' END,
                'lastBackup', CASE WHEN n.id IS NOT NULL THEN walwarden._object(
                    'backupJobId', n.id, 'state', n.state,
@@ -232,7 +233,7 @@ CREATE VIEW walwarden._shown_database AS
                           ORDER BY j.queued_at DESC, j.id DESC LIMIT 1) AS n ON true
       LEFT JOIN LATERAL (SELECT v.recoverable_to
                            FROM walwarden._standing_evidence AS v
-                          WHERE v.database_id = d.id
+                          WHERE v.database_id = d.id AND n.id IS NOT NULL    -- without a backup there is none
                           ORDER BY v.recoverable_to DESC LIMIT 1) AS e ON true
      WHERE d.deleted_at IS NULL;
 
