@@ -3,7 +3,7 @@
  *		What tokens have in common: organisations, owners and what roles carry,
  *		read from the tables and remembered.
  *
- * A look-up of a token that is not in the cache needs only the token's own rows
+ * A look-up of a token that is not in the cache needs only the credential's row
  * where these are. They are kept by the protocol of cache.c: dropped at the next
  * generation, stored only if the generation is still the one from before the
  * snapshot.

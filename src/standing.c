@@ -9,7 +9,8 @@
  * of it may leave.
  *
  * Invariants: whatever cannot be found makes a token less able, never more; all
- * that goes into one decision held at one moment.
+ * that goes into one decision held at one moment. A credential is believed about
+ * its token: triggers keep it true, verification compares.
  */
 #include "walwarden.h"
 
@@ -277,7 +278,8 @@ read_credential(ValueKind kind, const uint8 *fingerprint, Reading *reading, Stan
 	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
 	if (row_find(&credential, "credential", "credential_pkey", 1, &key, reading->snapshot) &&
 		text_is(row_text(&credential, Anum_credential_kind), kind == VALUE_PAIR ? "legacy" : "bearer") &&
-		row_has(&credential, Anum_credential_org_id))
+		row_has(&credential, Anum_credential_org_id) &&
+		row_has(&credential, Anum_credential_token_kind))
 	{
 		standing_of_row(&credential, &credential_columns, reading, standing);
 		value = row_get(&credential, Anum_credential_valid_until, &isnull);

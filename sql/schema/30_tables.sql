@@ -102,6 +102,8 @@ CREATE TABLE walwarden.credential (
     stopped     text COLLATE "C"            -- disabled, revoked or removed
 );
 CREATE INDEX credential_by_token ON walwarden.credential (token_id);
+-- for verification: those of an organisation, also where the token is missing
+CREATE INDEX credential_by_org ON walwarden.credential (org_id);
 
 -- Apart from token, so that no use ever waits for a change or blocks one.
 CREATE TABLE walwarden.token_usage (

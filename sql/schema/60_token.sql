@@ -136,6 +136,10 @@ CREATE FUNCTION walwarden._with_standing(c walwarden.credential, t walwarden.tok
                     WHEN t.revoked_at IS NOT NULL THEN 'revoked'
                     WHEN t.disabled_at IS NOT NULL THEN 'disabled' END)::walwarden.credential;
 
+-- A change of the token that is under way is waited for, and a snapshot that does not see
+-- the latest is refused. What is left: under REPEATABLE READ a token can be changed that got a
+-- credential after the snapshot. Our functions hold the organisation's lock; of whatever
+-- else writes these tables, verification finds it.
 CREATE FUNCTION walwarden._copy_standing() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -143,12 +147,13 @@ AS $$
 DECLARE
     t walwarden.token;
 BEGIN
-    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = NEW.token_id;
+    SELECT * INTO t FROM walwarden.token AS f WHERE f.id = NEW.token_id FOR SHARE;
     RETURN walwarden._with_standing(NEW, t);
 END
 $$;
 
--- Has the trigger of credential do its work again.
+-- Has the trigger of credential do its work again; also for a token that is restored
+-- after its credential.
 CREATE FUNCTION walwarden._refresh_standing() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -156,7 +161,7 @@ AS $$
 BEGIN
     UPDATE walwarden.credential AS c
        SET token_id = c.token_id
-     WHERE c.token_id = OLD.id AND walwarden._with_standing(c, NEW) IS DISTINCT FROM c;
+     WHERE c.token_id = coalesce(NEW.id, OLD.id) AND walwarden._with_standing(c, NEW) IS DISTINCT FROM c;
     RETURN NULL;
 END
 $$;

@@ -28,7 +28,7 @@ CREATE VIEW walwarden._protecting_trigger AS
         ('permission',  'refuse_truncate', 'TRUNCATE',                   'STATEMENT', '_refuse_change'),
         -- what decides about a token stands in its credentials too
         ('credential',    'copy_standing',    'INSERT OR UPDATE',        'ROW',       '_copy_standing'),
-        ('token',         'refresh_standing', 'DELETE OR UPDATE',        'ROW',       '_refresh_standing'),
+        ('token',         'refresh_standing', 'INSERT OR DELETE OR UPDATE', 'ROW',       '_refresh_standing'),
         -- what a token's standing depends on; a new token, owner or org makes nothing old
         ('org',           'signal_change',   'DELETE OR UPDATE',           'ROW',       '_signal_change'),
         ('org',           'signal_truncate', 'TRUNCATE',                   'STATEMENT', '_signal_change'),

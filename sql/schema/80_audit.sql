@@ -212,6 +212,10 @@ AS $$
           JOIN walwarden.token AS t ON t.id = c.token_id AND t.org_id = chain
          WHERE walwarden._with_standing(c, t) IS DISTINCT FROM c
         UNION ALL
+        SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id)
+          FROM walwarden.credential AS c
+         WHERE c.org_id = chain AND NOT EXISTS (SELECT FROM walwarden.token AS t WHERE t.id = c.token_id)
+        UNION ALL
         SELECT NULL, format('trigger %s on walwarden.%s is missing, altered or not ENABLE ALWAYS', p.trigger, p.relation)
           FROM walwarden._protecting_trigger AS p
          WHERE NOT EXISTS (SELECT FROM pg_trigger AS g JOIN pg_class AS r ON r.oid = g.tgrelid

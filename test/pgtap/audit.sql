@@ -314,6 +314,10 @@ SELECT is(found(format($$ALTER TABLE walwarden.credential DISABLE TRIGGER copy_s
     'f 13 a credential of token <id> does not have its standing', 'without its trigger: ' || change)
   FROM (VALUES ($$scopes = '{databases:write}'$$), ($$stopped = 'disabled'$$), ('owner_id = gen_random_uuid()'), ($$role = 'admin'$$),
                ('org_id = NULL'), ($$token_kind = 'node'$$), ('expires_at = now()')) AS v(change);
+SELECT is(found($$SET LOCAL session_replication_role = replica; ALTER TABLE walwarden.credential DISABLE TRIGGER copy_standing;
+    INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, audit_seq, org_id, token_kind, scopes)
+    SELECT sha256('mine'), gen_random_uuid(), 'bearer', now(), 2, o.id, 'api', '{databases:write}' FROM walwarden.org AS o WHERE o.slug = 'victim';
+    ALTER TABLE walwarden.credential ENABLE ALWAYS TRIGGER copy_standing; SET LOCAL session_replication_role = origin$$), 'f 2 a credential of token <id> has no token', 'a credential of no token');
 SELECT is(found(format($$DELETE FROM walwarden.token_usage WHERE token_id = %1$L; DELETE FROM walwarden.credential WHERE token_id = %1$L; DELETE FROM walwarden.token WHERE id = %1$L$$, :'live')),
     'f 13 token <id> of entry 13 is missing', 'a missing token');
 SELECT is(found(format($$INSERT INTO walwarden.token (org_id, name, kind, scopes, created_at, created_by, audit_seq) SELECT org_id, 'planted', 'api', scopes, now(), 'x', 13 FROM walwarden.token WHERE id = %L$$, :'live')),

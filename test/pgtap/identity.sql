@@ -148,8 +148,8 @@ RESET ROLE;
 -- an answer is kept where the call stands: for that scope and that identity alone
 SELECT token AS kw FROM walwarden.issue_token('acme', 'kw', '{databases:write}') \gset
 SELECT token AS kr FROM walwarden.issue_token('acme', 'kr', '{databases:read}') \gset
-SELECT is(array_agg(walwarden.has_scope('databases:read') ORDER BY n), '{t,f,t}', 'the identity changes from row to row')
-  FROM (SELECT n, walwarden.authenticate(t) FROM unnest(ARRAY[:'kr', :'kw', :'kr']) WITH ORDINALITY AS u(t, n) OFFSET 0) AS changing;
+SELECT is(ARRAY(SELECT walwarden.authenticate(t) IS NOT NULL AND walwarden.has_scope('databases:read') FROM unnest(ARRAY[:'kr', :'kw', :'kr']) AS t),
+    '{t,f,t}', 'the identity changes from row to row');
 SELECT is(array_agg(walwarden.has_scope(s) ORDER BY n), '{t,f,f,t}', 'the scope does')
   FROM unnest(ARRAY['databases:read', 'databases:write', NULL, 'databases:read']) WITH ORDINALITY AS u(s, n);
 CREATE FUNCTION loop_over(tokens text[], scopes text[]) RETURNS text LANGUAGE plpgsql AS $$
