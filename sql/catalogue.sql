@@ -103,7 +103,7 @@ SELECT p.oid::regprocedure AS without_errors_and_example
  ORDER BY p.oid::regprocedure::text COLLATE "C";
 SELECT c.oid::regclass AS without_comment
   FROM pg_class AS c
- WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname !~ '^_'
+ WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relkind IN ('r', 'v')
    AND obj_description(c.oid, 'pg_class') IS NULL
  ORDER BY c.relname COLLATE "C";
 -- and every number, interval, JSON and string of bytes says what it counts or holds
