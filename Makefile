@@ -23,7 +23,7 @@ DATA_built = walwarden--$(EXTVERSION).sql
 EXTRA_CLEAN = walwarden--*.sql walwarden-*.zip
 
 REGRESS        = catalogue errors
-ISOLATION      = chain lifecycle managers revoke
+ISOLATION      = chain lifecycle ended uses snapshots managers revoke
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config
