@@ -66,6 +66,9 @@ BEGIN
      WHERE u.token_id = (SELECT f.token_id FROM walwarden.token_usage AS f
                           WHERE f.token_id = _note_usage.token_id
                             FOR UPDATE SKIP LOCKED);
+EXCEPTION
+    WHEN disk_full THEN
+        NULL;       -- the token is good, and what only reads goes on
 END
 $$;
 

@@ -405,6 +405,9 @@ BEGIN
         message := 'the header fields are too large';
         r.request_id := replace(gen_random_uuid()::text, '-', '');
     ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
+        IF state LIKE '53%' THEN    -- a full disk, say: it does not pass by itself
+            RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
+        END IF;
         status := 503;
         message := CASE WHEN state = '25006' AND pg_is_in_recovery() THEN 'this is a read-only standby' WHEN state = '25006' THEN 'the transaction is read-only' ELSE 'the database is busy; try again' END;
     ELSE

@@ -30,3 +30,66 @@ COMMENT ON VIEW walwarden._shown_database IS 'Databases as REST v1 shows them.';
 COMMENT ON VIEW walwarden._shown_backup IS 'Backups as REST v1 shows them.';
 COMMENT ON VIEW walwarden._shown_restore IS 'Restores and drills as REST v1 shows them.';
 COMMENT ON VIEW walwarden._shown_evidence IS 'Evidence as REST v1 shows it.';
+
+-- A full disk: a token is good though its use cannot be noted.
+CREATE OR REPLACE FUNCTION walwarden._note_usage(token_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE walwarden.token_usage AS u
+       SET last_used_at = clock_timestamp()
+     WHERE u.token_id = (SELECT f.token_id FROM walwarden.token_usage AS f
+                          WHERE f.token_id = _note_usage.token_id
+                            FOR UPDATE SKIP LOCKED);
+EXCEPTION
+    WHEN disk_full THEN
+        NULL;       -- the token is good, and what only reads goes on
+END
+$$;
+
+-- The server's log says why REST v1 answers 503.
+CREATE OR REPLACE FUNCTION walwarden._rest_error(
+        r walwarden.rest_request, state text, message text, detail text, context text,
+        OUT status integer, OUT headers json[], OUT answer json)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    extra jsonb := '{}';
+BEGIN
+    IF state ~ '^WW[0-9]{3}$' THEN
+        status := substr(state, 3)::integer;
+        extra := detail::jsonb;
+    ELSIF r.request_id IS NULL AND state = '22023' THEN     -- from _rest_request()
+        status := 431;
+        message := 'the header fields are too large';
+        r.request_id := replace(gen_random_uuid()::text, '-', '');
+    ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
+        IF state LIKE '53%' THEN    -- a full disk, say: it does not pass by itself
+            RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
+        END IF;
+        status := 503;
+        message := CASE WHEN state = '25006' AND pg_is_in_recovery() THEN 'this is a read-only standby' WHEN state = '25006' THEN 'the transaction is read-only' ELSE 'the database is busy; try again' END;
+    ELSE
+        RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
+        status := 500;
+        message := 'internal error';
+    END IF;
+
+    headers := CASE status
+        WHEN 401 THEN ARRAY[json_build_object('WWW-Authenticate',
+            CASE r.credential WHEN 'none' THEN 'Bearer' ELSE 'Bearer error="invalid_token"' END)]
+        WHEN 403 THEN ARRAY[json_build_object('WWW-Authenticate',
+            'Bearer error="insufficient_scope"' || coalesce(', scope="' || (extra ->> 'requiredScope') || '"', ''))]
+        WHEN 405 THEN ARRAY[json_build_object('Allow', extra ->> 'allow')]
+        WHEN 503 THEN ARRAY[json_build_object('Retry-After', '1')]
+        ELSE '{}' END::json[];
+    -- ASCII and in one line: nginx takes it from a header field
+    SELECT regexp_replace(json_build_object('error', jsonb_build_object('code', e.code, 'message', message, 'requestId', r.request_id)
+                                                     || (extra - 'allow'))::text, '[^ -~]', '?', 'g')::json
+      INTO STRICT answer
+      FROM walwarden.rest_error AS e WHERE e.status = _rest_error.status;
+    headers := headers || json_build_object('X-Walwarden-Error', answer::text);
+END
+$$;
