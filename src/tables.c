@@ -171,9 +171,15 @@ row_xmin(const Row *row)
 	return HeapTupleHeaderGetXmin(row->tuple->t_data);
 }
 
+/* NULL where the table is older than the column. */
 Datum
 row_get(const Row *row, AttrNumber column, bool *isnull)
 {
+	if (column > RelationGetDescr(row->heap)->natts)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
 	return heap_getattr(row->tuple, column, RelationGetDescr(row->heap), isnull);
 }
 
