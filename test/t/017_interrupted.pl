@@ -75,13 +75,13 @@ foreach my $change (sort keys %changes)
 	my $seen = $changes{$change}[1];
 	foreach my $how ('', '_caught')
 	{
-		# timeouts from far too short on; new connections, which have everything to
-		# read and to plan, and old ones
+		# timeouts from far too short on, and at last none; new connections, which have
+		# everything to read and to plan, and old ones
 		my $script = '';
 		foreach my $round (1 .. 40)
 		{
 			my $name = "$change$how $round";
-			my $timeout = 1 + $round * $round / 16 % 100;
+			my $timeout = $round == 40 ? 0 : 1 + $round * $round / 16 % 100;
 			$script .= "\\c -\n" if $round % 2;
 			$script .= "RESET ROLE;\nSET ROLE ann;\nSET test.caught = 'no';\n\\set name '$name'\n";
 			$script .= "BEGIN;\nSELECT walwarden.authenticate('$token') AS id \\gset\n" if $how;
@@ -92,7 +92,8 @@ foreach my $change (sort keys %changes)
 		my $answers = answers($script);
 		my %of = map { my $what = $_; $what => { map { s/ $what$//r => $answers->{$_} } grep { / $what$/ } keys %$answers } } qw(state me caught chain seen);
 		my $cut = $how ? grep { $_ ne 'no' } values %{ $of{caught} } : grep { $_ eq '57014' } values %{ $of{state} };
-		cmp_ok($cut, '>', 5, "$change$how: was cut off");
+		cmp_ok($cut, '>', 0, "$change$how: was cut off");
+		cmp_ok($cut, '<', 40, "$change$how: not always");
 		note("$change$how: $cut of 40 cut off; seen " . tally($of{seen}));
 		is(tally($of{chain}), 'ok: 40', "$change$how: the chain verifies each time");
 		# renewed and revoked ones count twice where only the first half was done
@@ -127,7 +128,7 @@ foreach my $change (sort keys %changes)
 	$_ //= 'none' foreach @$answers{ map { "d$_" } 1 .. 120 };
 	note('REST v1: ' . tally($answers));
 	is(join(', ', sort grep { !/^(?:201|503|none)$/ } values %$answers), '', 'REST v1 answers 201 or 503, or the statement fails');
-	cmp_ok(scalar(grep { $_ ne '201' } values %$answers), '>', 5, 'some were cut off');
+	cmp_ok(scalar(grep { $_ eq '503' } values %$answers), '>', 0, 'some were cut off, and answered');
 	my %there = map { $_ => 1 } split /\n/, sql('SELECT name FROM walwarden.destination');
 	is(join(', ', grep { !!$there{$_} != ($answers->{$_} eq '201') } sort keys %$answers), '', 'what was answered 201 is there, and nothing else');
 	my $again = answers("SET ROLE gateway;\n" . join '', map { "\\echo ? d$_\nSELECT post('d$_');\n" } 1 .. 120);
