@@ -1,7 +1,8 @@
 # A full disk, first that of the database, then that of the WAL: what is refused says
 # so and leaves nothing half done, what was acknowledged stays, reading goes on, and
 # with room again so does everything. The disk is a small tmpfs in a mount namespace of
-# this test's own, which takes no privileges where the kernel allows that.
+# this test's own, which takes no privileges where the kernel allows that; or SMALL_DISK, an
+# empty file system of 40 MB, where the environment names one (in a chroot, say).
 use strict;
 use warnings;
 use File::Temp;
