@@ -112,7 +112,7 @@ def authorize():
             'look-up': ('SELECT token_id FROM walwarden.credential WHERE fingerprint = sha256($1::bytea)', '@token'),
             'four statements': ('SELECT bench.verify_api_key($1, $2)', '@token', SCOPE),
             'jwt': ('SELECT bench.verify_jwt($1, $2, $3)', jwt, secret, SCOPE),
-        }, 6 if SMALL else 25, 1000)
+        }, 6 if SMALL else 20, 1000)
         one = rounds(t, 'authorize', 'one')
         row(f'authorize, hot: 1,000 tokens at random, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']), one, 0.93)
         two = rounds(t, 'two calls', 'one')
@@ -127,7 +127,7 @@ def authorize():
 
 def cold():
     for processors, place in PLACE.items():
-        t = slices('bench_cold', processors, {'one': ('SELECT 1',), 'authorize': AUTHORIZE}, 4 if SMALL else 15, COLD)
+        t = slices('bench_cold', processors, {'one': ('SELECT 1',), 'authorize': AUTHORIZE}, 4 if SMALL else 12, COLD)
         row(f'authorize, cold: uniform over {COLD:,} tokens, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']),
             rounds(t, 'authorize', 'one'), 0.75)
 
@@ -136,7 +136,7 @@ def rls():
     def count(role):
         return f'BEGIN;\nSELECT walwarden.authenticate(:token);\nSET LOCAL ROLE {role};\nSELECT count(*) FROM bench.document;\nCOMMIT;'
     ((token, documents),) = psql('bench', "SELECT bench.token(1), to_char(count(*), 'FM9,999,999') FROM bench.document")
-    seconds = 6 if SMALL else 20
+    seconds = 6 if SMALL else 15
     for workers, ours, other, name, target in (
             (0, 'bench_scope', 'bench_noop', 'has_scope() in a policy', 1.10),
             (2, 'bench_subselect', 'bench_true', '(SELECT has_scope()) in a policy, two workers', 1.15)):
@@ -175,7 +175,7 @@ def audit():
 
     have_early = psql('bench', "LOAD 'walwarden'", "SELECT 1 FROM pg_settings WHERE name = 'walwarden.early_lock_release'")
     t = {}
-    for _ in range(1 + (4 if SMALL else 12)):
+    for _ in range(1 + (4 if SMALL else 10)):
         for orgs, clients in ((64, 16), (1, 1), (1, 16)):
             t.setdefault((ours, orgs, clients), []).append(tps(ours, orgs, clients))
             t.setdefault((plain, orgs, clients), []).append(tps(plain, orgs, clients))
@@ -252,7 +252,8 @@ def scale():
     revoke.last = 0
 
     for db in sizes:
-        psql(db, 'CREATE EXTENSION IF NOT EXISTS pg_prewarm', "SELECT pg_prewarm('walwarden.credential'), pg_prewarm('walwarden.credential_pkey')")
+        psql(db, 'CREATE EXTENSION IF NOT EXISTS pg_prewarm', """SELECT pg_prewarm(c.oid) FROM pg_class AS c
+            WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relname ~ '^(token|token_pkey|token_by_org|token_usage|token_usage_pkey|credential.*)$' AND c.relkind IN ('r', 'i')""")
     for processors, place in PLACE.items():
         both(f'authenticate, uniform, {many} tokens, {place}', authenticate(processors), 3 if SMALL else 5, 1.3)
     both('a page of 100 of list_tokens', page, 2 if SMALL else 3, 2)
