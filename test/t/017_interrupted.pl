@@ -17,6 +17,8 @@ sub sql { my ($query) = @_; return $node->safe_psql('postgres', $query); }
 # Changes: what ann, an owner, or REST v1 does so many times in a statement, with a name
 # of the round in it, and how often it is seen to be done.
 my $times = 30;
+# the end of a timeout is under that timeout itself, and may be cut off by it
+my $no_timeout = "SET statement_timeout = 0;\n" x 5;
 my %changes = (
 	issue => [ q{PERFORM walwarden.issue_token('acme', name)}, q{SELECT count(*) FROM walwarden.token WHERE name = :'name'} ],
 	renew => [ q{PERFORM walwarden.renew_token(token_id, '1 day') FROM walwarden.issue_token('acme', name)},
@@ -85,7 +87,7 @@ foreach my $change (sort keys %changes)
 			$script .= "\\c -\n" if $round % 2;
 			$script .= "RESET ROLE;\nSET ROLE ann;\nSET test.caught = 'no';\n\\set name '$name'\n";
 			$script .= "BEGIN;\nSELECT walwarden.authenticate('$token') AS id \\gset\n" if $how;
-			$script .= "SET statement_timeout = $timeout;\nCALL $change$how(:'name');\n\\set state :SQLSTATE\nSET statement_timeout = 0;\n\\echo ? $name state\n\\echo :state\n\\echo ? $name me\nSELECT me();\n\\echo ? $name caught\nSHOW test.caught;\n";
+			$script .= "SET statement_timeout = $timeout;\nCALL $change$how(:'name');\n\\set state :SQLSTATE\n$no_timeout\\echo ? $name state\n\\echo :state\n\\echo ? $name me\nSELECT me();\n\\echo ? $name caught\nSHOW test.caught;\n";
 			$script .= "COMMIT;\n" if $how;
 			$script .= "\\echo ? $name chain\nSELECT coalesce(reason, 'ok') FROM walwarden.verify_audit_chain('acme');\nRESET ROLE;\n\\echo ? $name seen\n$seen;\n";
 		}
@@ -121,7 +123,7 @@ foreach my $change (sort keys %changes)
 	foreach my $round (1 .. 120)
 	{
 		$script .= "\\c -\nSET ROLE gateway;\n" if $round % 3 == 0;
-		$script .= "SET statement_timeout = @{[ 1 + $round % 20 ]};\n\\echo ? d$round\nSELECT post('d$round');\nSET statement_timeout = 0;\n";
+		$script .= "SET statement_timeout = @{[ 1 + $round % 20 ]};\n\\echo ? d$round\nSELECT post('d$round');\n$no_timeout";
 	}
 	my $answers = answers($script);
 	# cut off before or after the answer is made: an error, and no answer
@@ -154,7 +156,7 @@ foreach my $state (sort keys %ending)
 		my $before = sql('SELECT count(*) FROM walwarden.audit_entry');
 		$holder->query_safe(q{BEGIN});
 		$holder->query_safe(q{SELECT walwarden.issue_token('acme', 'holder')});
-		my $script = "\\set VERBOSITY sqlstate\nSET ROLE ann;\n$set;\nCALL $change('locked');\nRESET lock_timeout;\nSET statement_timeout = 0;\nSELECT me();";
+		my $script = "\\set VERBOSITY sqlstate\nSET ROLE ann;\n$set;\nCALL $change('locked');\nRESET lock_timeout;\n${no_timeout}SELECT me();";
 		my ($out, $err) = ('', '');
 		my $file = $node->basedir . '/waiting';
 		unlink $file;
