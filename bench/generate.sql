@@ -19,11 +19,15 @@
 
 CREATE SCHEMA bench;
 
--- make_tokens() puts in what this trigger would copy, row by row.
+-- make_tokens() puts in what these triggers would copy, row by row.
 ALTER TABLE walwarden.credential DISABLE TRIGGER copy_standing;
+ALTER TABLE walwarden.token DISABLE TRIGGER refresh_standing;
 CREATE PROCEDURE bench.done()
     LANGUAGE sql
-AS $$ ALTER TABLE walwarden.credential ENABLE ALWAYS TRIGGER copy_standing $$;
+AS $$
+    ALTER TABLE walwarden.credential ENABLE ALWAYS TRIGGER copy_standing;
+    ALTER TABLE walwarden.token ENABLE ALWAYS TRIGGER refresh_standing;
+$$;
 
 -- It ends with a number of 19 digits, because that is what pgbench can make.
 CREATE FUNCTION bench.token(i bigint) RETURNS text

@@ -79,7 +79,8 @@ for my $round (1 .. $rounds)
 		my @children = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 		$node->kill9;
 		waitpid $_, 0 for @pids;
-		usleep(100_000) while grep { kill 0, $_ } @children;
+		my $left = 3000;
+		while (grep { kill 0, $_ } @children) { die 'the children of a killed postmaster live on' unless $left--; usleep(100_000); }
 		usleep(500_000);
 	}
 	else

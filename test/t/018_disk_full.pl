@@ -31,6 +31,8 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
 
 my $disk = $ENV{SMALL_DISK};
+# it is going to be filled
+die "$disk is not empty, or not small" if glob("$disk/*") || (split ' ', qx{df -Pk '$disk' | tail -n 1})[1] > 100_000;
 
 # Leaves so many bytes.
 sub fill
@@ -163,7 +165,8 @@ foreach my $commit (qw(on off))
 	my $logged = -s $node->logfile;
 	my ($told) = change($base, $base + 3000);
 	ok(slurp_file($node->logfile, $logged) =~ /PANIC:  could not write to file .*No space left on device/, "synchronous_commit = $commit: the WAL's disk was full");
-	usleep(100_000) while -e $node->data_dir . '/postmaster.pid';    # it goes by itself
+	my $left = 3000;    # it goes by itself
+	while (-e $node->data_dir . '/postmaster.pid') { die 'the server did not stop' unless $left--; usleep(100_000); }
 	$node->_update_pid(0);
 	free();
 	$node->start;
