@@ -98,33 +98,29 @@ claimed_subject(void)
 	return caller_json_string(caller_json_setting("request.jwt.claims", claims), "sub");
 }
 
-/* What the caller's role is, as of now: it may have changed since the call. */
+/* Who calls: the current user, whatever else becomes of it. */
 void
-caller_refresh(Caller *caller)
+caller_note(Caller *caller)
 {
+	caller_note_claims();
+	caller->userid = GetUserId();
+	namestrcpy(&caller->role, GetUserNameFromId(caller->userid, false));
+}
+
+/*
+ * Fill in what the caller is as of now, which may have changed since the call. The
+ * subject lies in the current memory context.
+ */
+void
+caller_describe(Caller *caller)
+{
+	Oid			session = GetSessionUserId();
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	caller->superuser = superuser_arg(caller->userid);
 	caller->is_operator = caller->superuser ||
 		role_grant_exists("operator", NameStr(caller->role), snapshot);
-	UnregisterSnapshot(snapshot);
-}
-
-/*
- * Fill in the caller as of now. The result lies in the current memory context.
- */
-void
-caller_resolve(Caller *caller)
-{
-	Oid			session = GetSessionUserId();
-	Snapshot	snapshot;
-
-	caller_note_claims();
-	caller->userid = GetUserId();
-	namestrcpy(&caller->role, GetUserNameFromId(caller->userid, false));
-	caller_refresh(caller);
 	caller->subject = NULL;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!superuser_arg(session) &&
 		role_grant_exists("authenticator", GetUserNameFromId(session, false), snapshot))
 		caller->subject = claimed_subject();

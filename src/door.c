@@ -170,7 +170,7 @@ walwarden_door(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 
 	frame.door = NameStr(inner->door);
-	caller_resolve(&frame.caller);
+	caller_note(&frame.caller);
 	frame.outer = current_door;
 
 	InitFunctionCallInfoData(*inner_fcinfo, &inner->flinfo, PG_NARGS(), DEFAULT_COLLATION_OID,
@@ -224,7 +224,7 @@ walwarden_caller(PG_FUNCTION_ARGS)
 				 errhint("Call the public function, whose name has no underscore before it.")));
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	caller_refresh(&current_door->caller);
+	caller_describe(&current_door->caller);
 
 	values[0] = CStringGetTextDatum(current_door->door);
 	values[1] = NameGetDatum(&current_door->caller.role);

@@ -461,7 +461,8 @@ walwarden_introspect_token(PG_FUNCTION_ARGS)
 	char		uuid[UUID_TEXT_LEN + 1];
 	char		time[ISO_TIME_LEN + 1];
 
-	caller_resolve(&caller);
+	caller_note(&caller);
+	caller_describe(&caller);
 	standing_of_value(token == NULL ? "" : VARDATA_ANY(token), token == NULL ? 0 : VARSIZE_ANY_EXHDR(token), &standing);
 
 	initStringInfo(&json);

@@ -186,8 +186,8 @@ typedef struct Caller
 
 extern void caller_note_claims(void);
 extern void caller_forget_claims(void);
-extern void caller_resolve(Caller *caller);
-extern void caller_refresh(Caller *caller);
+extern void caller_note(Caller *caller);
+extern void caller_describe(Caller *caller);
 extern Jsonb *caller_json_setting(const char *name, const char *value);
 extern char *caller_json_string(Jsonb *value, const char *key);
 
