@@ -1,6 +1,6 @@
 /*
  * answer.c
- *		JSON of the answers of REST v1: objects, and pages of a list.
+ *		JSON of the answers of REST v1: objects, pages of a list, and their cursors.
  *
  * A page has hundreds of values. json_build_object() looks up the type of each
  * of them anew; _object() does that once a call site, and takes few types: those
@@ -17,6 +17,8 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+
+#include "rest.h"
 
 /* A key with what stands around it, and the type of its value. */
 typedef struct Member
@@ -244,9 +246,11 @@ walwarden_object(PG_FUNCTION_ARGS)
 }
 
 /*
- * A cursor is opaque to clients: base64url of [operation, id of the path, at, id].
- * _rest_decode_cursor() reads it.
+ * A cursor is opaque to clients: base64url, without padding, of
+ * ["operation", "id of the path" or null, "at", "id"], with the blanks as here.
  */
+#define CURSOR_MAX 400
+
 static void
 append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 {
@@ -287,6 +291,71 @@ append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 		json->len++;
 	}
 	appendStringInfoChar(json, '"');
+}
+
+static bool
+goes_on(const char **at, const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (strncmp(*at, text, len) != 0)
+		return false;
+	*at += len;
+	return true;
+}
+
+/* What append_cursor() wrote, without its base64; NULL for what it cannot have written. */
+static char *
+decode_cursor(const char *cursor)
+{
+	size_t		len = strlen(cursor);
+	char	   *encoded = palloc(CURSOR_MAX + 4);
+	char	   *text = palloc0(CURSOR_MAX);
+
+	if (len > CURSOR_MAX || strspn(cursor, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != len)
+		return NULL;
+	memcpy(encoded, cursor, len);
+	for (char *at = encoded; at < encoded + len; at++)
+	{
+		if (*at == '-')
+			*at = '+';
+		else if (*at == '_')
+			*at = '/';
+	}
+	while (len % 4 != 0)
+		encoded[len++] = '=';
+	return pg_b64_decode(encoded, (int) len, (void *) text, CURSOR_MAX - 1) < 0 ? NULL : text;
+}
+
+/*
+ * Read a cursor that was made for a page of this operation and this id of its
+ * path, which may be NULL. False for any other text.
+ */
+bool
+cursor_read(const char *cursor, const char *operation, const pg_uuid_t *id, PageKey *key)
+{
+	const char *at = decode_cursor(cursor);
+	char		of[UUID_TEXT_LEN + 1];
+	char		time[ISO_TIME_LEN + 1];
+	size_t		len;
+
+	if (at == NULL || !goes_on(&at, "[\"") || !goes_on(&at, operation) || !goes_on(&at, "\", "))
+		return false;
+	if (id != NULL)
+		render_uuid(id, of);
+	if (id == NULL ? !goes_on(&at, "null") : !goes_on(&at, "\"") || !goes_on(&at, of) || !goes_on(&at, "\""))
+		return false;
+	if (!goes_on(&at, ", \"") || strlen(at) < ISO_TIME_LEN)
+		return false;
+	strlcpy(time, at, sizeof(time));
+	at += ISO_TIME_LEN;
+	if (!read_time(time, &key->at) || !goes_on(&at, "\", \""))
+		return false;
+	len = strcspn(at, "\"");
+	if (len == 0 || len > UUID_TEXT_LEN || strcmp(at + len, "\"]") != 0)
+		return false;
+	strlcpy(key->id, at, len + 1);
+	return true;
 }
 
 /*

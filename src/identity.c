@@ -197,6 +197,12 @@ identity_standing(void)
 	return current_identity == NULL ? NULL : &current_identity->token->standing;
 }
 
+bool
+identity_speaks_for_node(void)
+{
+	return current_identity != NULL && standing_speaks_for_node(&current_identity->token->standing);
+}
+
 static const Identity *
 authenticate(const text *token)
 {
@@ -384,6 +390,15 @@ walwarden_current_token_id(PG_FUNCTION_ARGS)
 	if (identity == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(uuid_result(&identity->token->standing.token_id));
+}
+
+/* walwarden._speaks_for_node() */
+PG_FUNCTION_INFO_V1(walwarden_speaks_for_node);
+Datum
+walwarden_speaks_for_node(PG_FUNCTION_ARGS)
+{
+	(void) identity_get();
+	PG_RETURN_BOOL(identity_speaks_for_node());
 }
 
 PG_FUNCTION_INFO_V1(walwarden_current_org_id);

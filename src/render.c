@@ -1,6 +1,6 @@
 /*
  * render.c
- *		Times and uuids as the audit chain writes them.
+ *		Times and uuids as the audit chain writes them; such a time read again.
  *
  * Invariant: the text depends on the value alone, on no setting of the session.
  */
@@ -56,6 +56,41 @@ render_time(TimestampTz at, char *out)
 		return false;
 	put_after_year(put_digits(out, tm.tm_year, 4), &tm, fsec);
 	return true;
+}
+
+/* Go past width digits and what ends them. */
+static bool
+take_digits(const char **in, int width, char end, int *value)
+{
+	*value = 0;
+	for (; width > 0; width--, (*in)++)
+	{
+		if (**in < '0' || **in > '9')
+			return false;
+		*value = *value * 10 + (**in - '0');
+	}
+	return *(*in)++ == end;
+}
+
+/* The time that render_time() writes as text, which has a terminator. False for all other texts. */
+bool
+read_time(const char *text, TimestampTz *at)
+{
+	const char *in = text;
+	struct pg_tm tm = {0};
+	int			fsec;
+	char		again[ISO_TIME_LEN + 1];
+
+	return take_digits(&in, 4, '-', &tm.tm_year) &&
+		take_digits(&in, 2, '-', &tm.tm_mon) &&
+		take_digits(&in, 2, 'T', &tm.tm_mday) &&
+		take_digits(&in, 2, ':', &tm.tm_hour) &&
+		take_digits(&in, 2, ':', &tm.tm_min) &&
+		take_digits(&in, 2, '.', &tm.tm_sec) &&
+		take_digits(&in, 6, 'Z', &fsec) &&
+		tm2timestamp(&tm, fsec, NULL, at) == 0 &&
+		render_time(*at, again) &&
+		strcmp(text, again) == 0;	/* there is no 30 February */
 }
 
 /*

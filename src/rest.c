@@ -16,25 +16,21 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "canonical.h"
+#include "rest.h"
 
 #define SQLSTATE_POSTGREST MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')
-
-typedef enum Credential
-{
-	CREDENTIAL_NONE,
-	CREDENTIAL_BAD,
-	CREDENTIAL_GOOD				/* it is the identity of the transaction now */
-} Credential;
 
 static const char *const credential_names[] = {
 	[CREDENTIAL_NONE] = "none",
@@ -94,102 +90,154 @@ authenticate_request(Jsonb *headers)
 	return identity_take(bearer, strlen(bearer)) ? CREDENTIAL_GOOD : CREDENTIAL_BAD;
 }
 
+char *
+rest_new_request_id(void)
+{
+	uint8		random[16];
+	char	   *id = palloc0(2 * sizeof(random) + 1);
+
+	if (!pg_strong_random(random, sizeof(random)))
+		elog(ERROR, "could not generate random bytes");
+	hex_lower(random, sizeof(random), id);
+	return id;
+}
+
 /* The request's own id when it is harmless in a log, else a new one. */
 static char *
 request_id(Jsonb *headers)
 {
 	char	   *id = headers == NULL ? NULL : caller_json_string(headers, "x-request-id");
-	uint8		random[16];
 
-	if (id != NULL && request_id_is_harmless(id, strlen(id)))
-		return id;
-	if (!pg_strong_random(random, sizeof(random)))
-		elog(ERROR, "could not generate random bytes");
-	id = palloc0(2 * sizeof(random) + 1);
-	hex_lower(random, sizeof(random), id);
-	return id;
+	return id != NULL && request_id_is_harmless(id, strlen(id)) ? id : rest_new_request_id();
+}
+
+void
+rest_request_set(RestRequest *request, AttrNumber field, Datum value)
+{
+	request->values[field - 1] = value;
+	request->nulls[field - 1] = false;
+}
+
+/* A field of type text, or NULL. */
+char *
+rest_request_string(const RestRequest *request, AttrNumber field)
+{
+	return request->nulls[field - 1] ? NULL : TextDatumGetCString(request->values[field - 1]);
 }
 
 /*
- * walwarden._rest_request() returns walwarden.rest_request
- *
- * Fills in the fields that come from the request, the first ones of the type;
- * the router fills in the rest.
+ * Fill in what comes from the gateway, and take the identity of the transaction;
+ * the router fills in the rest. Fields that were not sent, or are empty, are NULL.
  */
+void
+rest_request_read(RestRequest *request)
+{
+	static const struct
+	{
+		const char *name;
+		AttrNumber	field;
+	}			fields[] = {
+		{"x-walwarden-method", Anum_rest_request_method},
+		{"x-walwarden-path", Anum_rest_request_path},
+		{"x-walwarden-query", Anum_rest_request_query},
+		{"x-walwarden-content-type", Anum_rest_request_content_type},
+		{"idempotency-key", Anum_rest_request_idempotency_key},
+	};
+	Jsonb	   *headers;
+
+	memset(request->nulls, true, sizeof(request->nulls));
+	headers = request_headers();
+	for (int i = 0; i < lengthof(fields); i++)
+	{
+		char	   *value = headers == NULL ? NULL : caller_json_string(headers, fields[i].name);
+
+		if (value != NULL)
+			rest_request_set(request, fields[i].field, CStringGetTextDatum(value));
+	}
+	rest_request_set(request, Anum_rest_request_request_id, CStringGetTextDatum(request_id(headers)));
+
+	request->credential = authenticate_request(headers);
+	rest_request_set(request, Anum_rest_request_credential, CStringGetTextDatum(credential_names[request->credential]));
+	if (request->credential == CREDENTIAL_GOOD)
+	{
+		/* copies: a request that fails outlives its identity */
+		const Standing *standing = identity_standing();
+		pg_uuid_t  *ids = palloc(2 * sizeof(pg_uuid_t));
+
+		ids[0] = standing->org_id;
+		ids[1] = standing->token_id;
+		rest_request_set(request, Anum_rest_request_org_id, UUIDPGetDatum(&ids[0]));
+		rest_request_set(request, Anum_rest_request_token_id, UUIDPGetDatum(&ids[1]));
+	}
+}
+
+/* The request as walwarden.rest_request. */
+Datum
+rest_request_datum(RestRequest *request)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc_copy(get_rel_type_id(walwarden_relation_oid("rest_request")), -1);
+
+	if (desc->natts != Natts_rest_request)
+		elog(ERROR, "walwarden.rest_request has %d fields", desc->natts);
+	return HeapTupleGetDatum(heap_form_tuple(desc, request->values, request->nulls));
+}
+
+/*
+ * Call a function of the schema by name, without the cost of planning a statement
+ * for it. What it returns lies in the current context. The caller does not call
+ * a STRICT one with a null.
+ */
+Datum
+rest_call(const char *name, int nargs, const Oid *types, const NullableDatum *args, bool *isnull)
+{
+	LOCAL_FCINFO(inner, FUNC_MAX_ARGS);
+	FmgrInfo	flinfo;
+	NameData	proname;
+	Oid			function;
+	Datum		result;
+
+	namestrcpy(&proname, name);
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, NameGetDatum(&proname),
+							   PointerGetDatum(buildoidvector(types, nargs)),
+							   ObjectIdGetDatum(get_namespace_oid("walwarden", false)));
+	if (!OidIsValid(function))
+		elog(ERROR, "function walwarden.%s is missing", name);
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*inner, &flinfo, nargs, DEFAULT_COLLATION_OID, NULL, NULL);
+	memcpy(inner->args, args, sizeof(NullableDatum) * nargs);
+	result = FunctionCallInvoke(inner);
+	*isnull = inner->isnull;
+	return result;
+}
+
+/* walwarden._rest_request() returns walwarden.rest_request, of version 0.1.0 */
 PG_FUNCTION_INFO_V1(walwarden_rest_request);
 Datum
 walwarden_rest_request(PG_FUNCTION_ARGS)
 {
-	static const char *const fields[] = {
-		"x-walwarden-method", "x-walwarden-path", "x-walwarden-query",
-		"x-walwarden-content-type", "idempotency-key"
-	};
-	Jsonb	   *headers = request_headers();
-	Credential	credential = authenticate_request(headers);
-	const Standing *standing = credential == CREDENTIAL_GOOD ? identity_standing() : NULL;
-	TupleDesc	tupdesc;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n = 0;
+	RestRequest request;
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	values = palloc0(sizeof(Datum) * tupdesc->natts);
-	nulls = palloc(sizeof(bool) * tupdesc->natts);
-	memset(nulls, true, sizeof(bool) * tupdesc->natts);
-
-	for (; n < lengthof(fields); n++)
-	{
-		char	   *value = headers == NULL ? NULL : caller_json_string(headers, fields[n]);
-
-		nulls[n] = value == NULL;
-		values[n] = value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
-	}
-	values[n] = CStringGetTextDatum(request_id(headers));
-	nulls[n++] = false;
-	values[n] = CStringGetTextDatum(credential_names[credential]);
-	nulls[n++] = false;
-	if (standing != NULL)
-	{
-		values[n] = UUIDPGetDatum(&standing->org_id);
-		nulls[n++] = false;
-		values[n] = UUIDPGetDatum(&standing->token_id);
-		nulls[n++] = false;
-	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(tupdesc, values, nulls)));
+	rest_request_read(&request);
+	PG_RETURN_DATUM(rest_request_datum(&request));
 }
 
 /*
  * walwarden._rest_handle(handler text, r walwarden.rest_request) returns json
  *
- * Calls the handler of an operation by name, without the cost of planning a
- * statement for it.
+ * Calls the handler of an operation.
  */
 PG_FUNCTION_INFO_V1(walwarden_rest_handle);
 Datum
 walwarden_rest_handle(PG_FUNCTION_ARGS)
 {
-	LOCAL_FCINFO(handler_fcinfo, 1);
-	FmgrInfo	flinfo;
-	NameData	name;
-	Oid			argtype = HeapTupleHeaderGetTypeId(PG_GETARG_HEAPTUPLEHEADER(1));
-	oidvector  *argtypes = buildoidvector(&argtype, 1);
-	Oid			handler;
-	Datum		result;
+	NullableDatum request = {.value = PG_GETARG_DATUM(1)};
+	Oid			type = HeapTupleHeaderGetTypeId(PG_GETARG_HEAPTUPLEHEADER(1));
+	bool		isnull;
+	Datum		answer = rest_call(text_to_cstring(PG_GETARG_TEXT_PP(0)), 1, &type, &request, &isnull);
 
-	namestrcpy(&name, text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	handler = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, NameGetDatum(&name), PointerGetDatum(argtypes),
-							  ObjectIdGetDatum(get_namespace_oid("walwarden", false)));
-	if (!OidIsValid(handler))
-		elog(ERROR, "operation has no handler %s", NameStr(name));
-	fmgr_info(handler, &flinfo);
-	InitFunctionCallInfoData(*handler_fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
-	handler_fcinfo->args[0].value = PG_GETARG_DATUM(1);
-	handler_fcinfo->args[0].isnull = false;
-	result = FunctionCallInvoke(handler_fcinfo);
-	if (handler_fcinfo->isnull)
+	if (isnull)
 		PG_RETURN_NULL();
-	return result;
+	return answer;
 }
 
 /*

@@ -62,21 +62,27 @@ text_contains_token(const char *text, size_t len)
 }
 
 bool
-pair_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower)
+uuid_is_well_formed(const char *text, size_t len, char *lower)
 {
-	if (uuid_len != UUID_TEXT_LEN || secret_len < PAIR_SECRET_MIN)
+	if (len != UUID_TEXT_LEN)
 		return false;
 	for (size_t i = 0; i < UUID_TEXT_LEN; i++)
 	{
 		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
 
-		lower[i] = uuid[i];
-		if (is_upper(uuid[i]))
-			lower[i] = (char) (uuid[i] - 'A' + 'a');
+		lower[i] = text[i];
+		if (is_upper(text[i]))
+			lower[i] = (char) (text[i] - 'A' + 'a');
 		if (hyphen ? lower[i] != '-' : !is_lower_hex(lower[i]))
 			return false;
 	}
 	return true;
+}
+
+bool
+pair_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower)
+{
+	return secret_len >= PAIR_SECRET_MIN && uuid_is_well_formed(uuid, uuid_len, lower);
 }
 
 bool

@@ -1,7 +1,7 @@
 /*
  * shape.h
- *		Which texts from outside have the shape of something: a token, a legacy
- *		pair, the id of a request, the kind of an entry. No dependency on the
+ *		Which texts from outside have the shape of something: a token, a UUID, a
+ *		legacy pair, the id of a request, the kind of an entry. No dependency on the
  *		server: fuzzed by itself.
  */
 #ifndef WALWARDEN_SHAPE_H
@@ -25,10 +25,15 @@ extern bool token_is_well_formed(const char *text, size_t len);
 extern bool text_contains_token(const char *text, size_t len);
 
 /*
- * Whether a pair could have been imported: the UUID is written with hyphens, and
- * the secret is not too short. lower becomes the UUID in lower case, without a
- * terminator; it has room for UUID_TEXT_LEN bytes and means nothing when the
- * answer is false.
+ * A UUID written with hyphens, in either case. lower becomes the same in lower
+ * case, without a terminator; it has room for UUID_TEXT_LEN bytes and means
+ * nothing when the answer is false.
+ */
+extern bool uuid_is_well_formed(const char *text, size_t len, char *lower);
+
+/*
+ * Whether a pair could have been imported: the UUID is well-formed, and the secret
+ * is not too short. lower is as above.
  */
 extern bool pair_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower);
 

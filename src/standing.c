@@ -201,6 +201,7 @@ standing_of_row(const Row *token, const TokenColumns *columns, Reading *reading,
 	standing->org_id = row_uuid(token, columns->org_id);
 	standing->kind = row_text(token, columns->kind);
 	standing->legacy = text_is(standing->kind, "legacy");
+	standing->role = role;
 	value = row_get(token, columns->expires_at, &isnull);
 	standing->has_expiry = !isnull;
 	standing->expires_at = isnull ? 0 : DatumGetTimestampTz(value);
@@ -342,6 +343,35 @@ standing_of_value(const char *value, size_t len, Standing *standing)
 	standing_of_credential(VALUE_BEARER, fingerprint, standing, &generation);
 }
 
+/*
+ * Node tokens, and those whose role may register nodes: they speak the runner
+ * protocol and open nothing of REST v1. Roles are built in and do not change.
+ */
+bool
+standing_speaks_for_node(const Standing *standing)
+{
+	static const char right[] = "register_nodes";
+	Row			role;
+	bool		found = false;
+
+	if (text_is(standing->kind, "node"))
+		return true;
+	if (standing->role == NULL)
+		return false;
+	if (row_find_text(&role, "role", "role_pkey", Anum_role_name, standing->role, GetActiveSnapshot()))
+	{
+		bool		isnull;
+		Datum		value = row_get(&role, Anum_role_capabilities, &isnull);
+		ScopeList	capabilities = {0, NULL};
+
+		if (!isnull)
+			capabilities = scope_list_from_array(value);
+		found = scope_list_has(&capabilities, right, strlen(right));
+	}
+	row_close(&role);
+	return found;
+}
+
 static Size
 room_of(const text *value)
 {
@@ -385,7 +415,7 @@ ResolvedToken *
 standing_flatten(const Standing *standing, MemoryContext context)
 {
 	Size		room = MAXALIGN(sizeof(ResolvedToken)) +
-		room_of(standing->org_slug) + room_of(standing->kind) + room_of(standing->subject) +
+		room_of(standing->org_slug) + room_of(standing->kind) + room_of(standing->role) + room_of(standing->subject) +
 		room_of_list(&standing->scopes) + room_of_list(&standing->effective);
 	ResolvedToken *token = MemoryContextAllocZero(context, room);
 	char	   *at = (char *) token + MAXALIGN(sizeof(ResolvedToken));
@@ -393,6 +423,7 @@ standing_flatten(const Standing *standing, MemoryContext context)
 	token->standing = *standing;
 	token->standing.org_slug = put_text(&at, standing->org_slug);
 	token->standing.kind = put_text(&at, standing->kind);
+	token->standing.role = put_text(&at, standing->role);
 	token->standing.subject = put_text(&at, standing->subject);
 	put_list(&at, &token->standing.scopes, &standing->scopes);
 	put_list(&at, &token->standing.effective, &standing->effective);

@@ -40,6 +40,7 @@ extern text *row_text(const Row *row, AttrNumber column);
 
 #define Anum_role_name					1
 #define Anum_role_scopes				2
+#define Anum_role_capabilities			3
 
 #define Anum_role_override_role			1
 #define Anum_role_override_scopes		2
@@ -93,5 +94,36 @@ extern text *row_text(const Row *row, AttrNumber column);
 #define Anum_audit_entry_prev_hash		7
 #define Anum_audit_entry_hash			8
 #define Natts_audit_entry				8
+
+#define Anum_rest_operation_method			1
+#define Anum_rest_operation_operation		3
+#define Anum_rest_operation_required_scope	4
+#define Anum_rest_operation_success_status	5
+#define Anum_rest_operation_stage			7
+#define Anum_rest_operation_list_field		10
+#define Anum_rest_operation_location		11
+#define Anum_rest_operation_template		12
+#define Anum_rest_operation_depth			13
+#define Anum_rest_operation_parameter		14
+#define Anum_rest_operation_parameter_at	15
+#define Anum_rest_operation_handler			16
+#define Natts_rest_operation				16
+
+/* a type, and no table */
+#define Anum_rest_request_method			1
+#define Anum_rest_request_path				2
+#define Anum_rest_request_query				3
+#define Anum_rest_request_content_type		4
+#define Anum_rest_request_idempotency_key	5
+#define Anum_rest_request_request_id		6
+#define Anum_rest_request_credential		7
+#define Anum_rest_request_org_id			8
+#define Anum_rest_request_token_id			9
+#define Anum_rest_request_operation			10
+#define Anum_rest_request_id				11
+#define Anum_rest_request_max_rows			12
+#define Anum_rest_request_after_at			13
+#define Anum_rest_request_after_id			14
+#define Natts_rest_request					15
 
 #endif							/* WALWARDEN_TABLES_H */

@@ -76,6 +76,7 @@ typedef struct Standing
 	pg_uuid_t	org_id;
 	text	   *org_slug;
 	text	   *kind;
+	text	   *role;			/* its own, which stands in place of scopes; or NULL */
 	text	   *subject;		/* of the owner; NULL for a shared token */
 	bool		legacy;			/* permissions are not shown */
 	bool		has_expiry;
@@ -133,6 +134,7 @@ extern const char *token_state_name(TokenState state);
 extern ScopeList scope_list_from_array(Datum array);
 extern void standing_of_credential(ValueKind kind, const uint8 *fingerprint, Standing *standing, uint64 *generation);
 extern void standing_of_value(const char *value, size_t len, Standing *standing);
+extern bool standing_speaks_for_node(const Standing *standing);
 extern bool scope_exists(const text *name, Snapshot snapshot);
 extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
 extern bool role_grant_exists(const char *kind, const char *role, Snapshot snapshot);
@@ -196,12 +198,14 @@ extern void identity_init(void);
 extern bool identity_take(const char *value, size_t len);
 extern bool identity_take_pair(const char *uuid, const char *secret);
 extern const Standing *identity_standing(void);
+extern bool identity_speaks_for_node(void);
 
 /* render.c */
 #define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
 #define ANY_TIME_LEN (ISO_TIME_LEN + 8)
 
 extern bool render_time(TimestampTz at, char *out);
+extern bool read_time(const char *text, TimestampTz *at);
 extern void render_any_time(TimestampTz at, char *out);
 extern void render_uuid(const pg_uuid_t *uuid, char *out);
 

@@ -52,7 +52,7 @@ DECLARE
 BEGIN
     -- a node sees those of its organisation
     IF org = walwarden.current_org() AND walwarden._is_granted(c.role, '{runner}')
-       AND walwarden._speaks_for_node(walwarden.current_token_id()) THEN
+       AND walwarden._speaks_for_node() THEN
         wanted := walwarden.current_org_id();
     ELSE
         wanted := (walwarden._org(c, org, 'node.list', 'any')).id;

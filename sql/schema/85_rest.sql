@@ -1,10 +1,10 @@
--- The router of REST v1. An answer of 400 or more is an error of class WW until
--- the last moment, so that whatever was done before it is rolled back.
+-- What the router of REST v1, src/router.c, leaves to SQL: mutations, errors, and
+-- what handlers have in common. An answer of 400 or more is an error of class WW
+-- until the last moment, so that whatever was done before it is rolled back.
 -- PL/pgSQL on the way of every request, also for what is one expression: it keeps
 -- its plans from one transaction to the next, an SQL function does not.
 
--- The request. The first fields are filled in by _rest_request(), the others by
--- the router, for the handler.
+-- The request: what it says, and what the router makes of it.
 CREATE TYPE walwarden.rest_request AS (
     method          text,
     path            text,       -- as it was sent, without the query
@@ -29,9 +29,6 @@ CREATE TYPE walwarden.rest_item AS (
     id   text,
     item json
 );
-
-CREATE FUNCTION walwarden._rest_request() RETURNS walwarden.rest_request
-    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_rest_request';
 
 CREATE FUNCTION walwarden._rest_handle(handler text, r walwarden.rest_request) RETURNS json
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_handle';
@@ -94,144 +91,17 @@ BEGIN
 END
 $$;
 
--- Node tokens, and those whose role may register nodes: they speak the runner
--- protocol and open nothing of REST v1.
-CREATE FUNCTION walwarden._speaks_for_node(token_id uuid) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM walwarden.token AS t
-                     LEFT JOIN walwarden.role AS r ON r.name = t.role
-                    WHERE t.id = $1 AND (t.kind = 'node' OR r.capabilities @> '{register_nodes}'));
-END
-$$;
+-- Whether the identity is a node's, which speaks the runner protocol and opens
+-- nothing of REST v1.
+CREATE FUNCTION walwarden._speaks_for_node() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_speaks_for_node';
 
 CREATE FUNCTION walwarden._rest_require_scope(scope text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF NOT walwarden.has_scope(scope) THEN
-        PERFORM walwarden._rest_fail(403, 'the token does not hold the required scope', jsonb_build_object(
-            'requiredScope', scope,
-            'nextAction', format('Use a token that was issued with the scope %s; for a private token the owner''s role must carry it too.', scope)));
-    END IF;
-END
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_require_scope';
 
--- The operation that a request means, once the token may use it: 401, 404, 405,
--- 403, in this order. A literal path goes before one with a parameter.
-CREATE FUNCTION walwarden._rest_route(r walwarden.rest_request) RETURNS walwarden.rest_operation
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    op walwarden.rest_operation;
-    sent text := CASE WHEN starts_with(r.path, '/api/v1/') THEN substr(r.path, 8) END;
-    depth_sent integer := length(sent) - length(replace(sent, '/', ''));
-    wanted text := CASE r.method WHEN 'HEAD' THEN 'GET' ELSE r.method END;
-BEGIN
-    SELECT * INTO op
-      FROM walwarden.rest_operation AS o
-     WHERE o.depth = depth_sent AND sent LIKE o.template AND sent !~ '//|/$'
-     ORDER BY o.parameter IS NOT NULL, o.method <> wanted
-     LIMIT 1;
-    IF op.stage = 'public' AND op.method = wanted THEN
-        RETURN op;
-    END IF;
-    IF r.credential IS DISTINCT FROM 'good' THEN
-        PERFORM walwarden._rest_fail(401, CASE r.credential WHEN 'none' THEN 'a bearer token is required' ELSE 'invalid or inactive token' END,
-                                     jsonb_build_object('nextAction', 'Send a valid token: Authorization: Bearer wal_...'));
-    ELSIF op.operation IS NULL THEN
-        PERFORM walwarden._rest_fail(404, 'no such path');
-    ELSIF op.method <> wanted OR wanted IS NULL THEN
-        PERFORM walwarden._rest_fail(405, 'the path does not have this method', jsonb_build_object('allow',
-            (SELECT string_agg(CASE o.method WHEN 'GET' THEN 'GET, HEAD' ELSE o.method END, ', ' ORDER BY o.method)
-               FROM walwarden.rest_operation AS o WHERE o.template = op.template)));
-    ELSIF walwarden._speaks_for_node(r.token_id) THEN
-        PERFORM walwarden._rest_fail(403, 'a node token opens no operation of this API',
-            jsonb_build_object('requiredScope', NULL, 'nextAction', 'Use an API token: kind api, with scopes.'));
-    ELSIF op.required_scope IS NOT NULL THEN
-        PERFORM walwarden._rest_require_scope(op.required_scope);
-    END IF;
-    RETURN op;
-END
-$$;
-
--- The query of a list: limit and cursor, each once; nothing for what is no list.
-CREATE FUNCTION walwarden._rest_query(r walwarden.rest_request, op walwarden.rest_operation) RETURNS walwarden.rest_request
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    pair text;
-    name text;
-    value text;
-    seen text[] := '{}';
-    key json;
-BEGIN
-    r.max_rows := 25;
-    -- the chain is listed from its first seq on, everything else from the newest
-    r.after_at := 'infinity';
-    r.after_id := CASE op.list_field WHEN 'entries' THEN '0' ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END;
-    IF r.query IS NULL THEN
-        RETURN r;
-    END IF;
-    FOREACH pair IN ARRAY string_to_array(r.query, '&') LOOP
-        name := split_part(pair, '=', 1);
-        value := substr(pair, length(name) + 2);
-        IF op.list_field IS NULL OR name NOT IN ('limit', 'cursor') THEN
-            PERFORM walwarden._rest_fail(400, 'unknown query parameter', jsonb_build_object(
-                'field', walwarden._field_name(name), 'reason', 'unknown_parameter',
-                'nextAction', CASE WHEN op.list_field IS NULL THEN 'This operation has no query parameters.' ELSE 'Lists have limit and cursor.' END));
-        ELSIF name = ANY (seen) THEN
-            PERFORM walwarden._rest_fail(400, 'a query parameter was given twice', jsonb_build_object('field', name, 'reason', 'duplicate'));
-        ELSIF name = 'limit' THEN
-            IF value !~ '^[0-9]{1,3}$' OR value::integer NOT BETWEEN 1 AND 100 THEN
-                PERFORM walwarden._rest_fail(400, 'limit is not a number from 1 to 100', jsonb_build_object('field', name, 'reason', 'out_of_range'));
-            END IF;
-            r.max_rows := value::integer;
-        ELSE
-            key := walwarden._rest_decode_cursor(value);
-            -- the chain is listed by seq, everything else by time and uuid
-            IF key IS NULL OR key ->> 0 IS DISTINCT FROM op.operation OR key ->> 1 IS DISTINCT FROM r.id::text
-               OR (op.list_field = 'entries') <> (walwarden._rest_uuid(key ->> 3) IS NULL) THEN
-                PERFORM walwarden._rest_fail(400, 'the cursor is not one of this list', jsonb_build_object('field', name, 'reason', 'bad_cursor'));
-            END IF;
-            r.after_at := key ->> 2;
-            r.after_id := key ->> 3;
-        END IF;
-        seen := seen || name;
-    END LOOP;
-    RETURN r;
-END
-$$;
-
--- [operation, id of the path, at, id] of a cursor that _rest_page() made; NULL
--- for what cannot be one.
-CREATE FUNCTION walwarden._rest_decode_cursor(cursor text) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    key json;
-BEGIN
-    IF length(cursor) > 400 OR cursor !~ '^[A-Za-z0-9_-]+$' THEN
-        RETURN NULL;
-    END IF;
-    key := convert_from(decode(translate(cursor, '-_', '+/') || repeat('=', -length(cursor) & 3), 'base64'), 'UTF8')::json;
-    IF json_typeof(key) = 'array' AND json_array_length(key) = 4
-       AND key ->> 2 ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$'
-       AND (walwarden._rest_uuid(key ->> 3) IS NOT NULL OR key ->> 3 ~ '^[0-9]{1,18}$')
-       AND isfinite((key ->> 2)::timestamptz) THEN
-        RETURN key;
-    END IF;
-    RETURN NULL;
-EXCEPTION WHEN data_exception OR character_not_in_repertoire OR untranslatable_character THEN
-    RETURN NULL;
-END
-$$;
+-- Refuses a query, for an operation that has none.
+CREATE FUNCTION walwarden._rest_refuse_query(query text) RETURNS void
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_refuse_query';
 
 -- The key without its quotes. 1 to 255 visible ASCII characters.
 CREATE FUNCTION walwarden._rest_idempotency_key(r walwarden.rest_request) RETURNS text
@@ -335,9 +205,7 @@ BEGIN
             'field', 'Content-Type', 'nextAction', 'Send Content-Type: application/json.'));
     END IF;
     key := walwarden._rest_idempotency_key(r);
-    IF r.query IS NOT NULL THEN
-        PERFORM walwarden._rest_query(r, op);
-    END IF;
+    PERFORM walwarden._rest_refuse_query(r.query);
     canonical := walwarden._rest_body(op, body);
     r.body := canonical::jsonb;
 
@@ -400,10 +268,9 @@ BEGIN
     IF state ~ '^WW[0-9]{3}$' THEN
         status := substr(state, 3)::integer;
         extra := detail::jsonb;
-    ELSIF r.request_id IS NULL AND state = '22023' THEN     -- from _rest_request()
+    ELSIF r.credential IS NULL AND state = '22023' THEN     -- before anything was made of them
         status := 431;
         message := 'the header fields are too large';
-        r.request_id := replace(gen_random_uuid()::text, '-', '');
     ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
         IF state LIKE '53%' THEN    -- a full disk, say: it does not pass by itself
             RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
@@ -433,79 +300,14 @@ BEGIN
 END
 $$;
 
--- One request. body is NULL where only GET and HEAD are served. The wait for a
--- lock is short: whoever waits holds a connection that other organisations need.
-CREATE FUNCTION walwarden._rest_serve(body bytea) RETURNS json
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    SET lock_timeout = '2s'
-AS $$
-DECLARE
-    r walwarden.rest_request;
-    op walwarden.rest_operation;
-    answer json;
-    status integer;
-    replayed boolean := false;
-    headers json[] := '{}';
-    state text;
-    message text;
-    detail text;
-    context text;
-BEGIN
-    BEGIN
-        r := walwarden._rest_request();
-        op := walwarden._rest_route(r);
-        r.operation := op.operation;
-        IF op.parameter IS NOT NULL THEN
-            r.id := walwarden._rest_uuid(split_part(substr(r.path, 8), '/', op.parameter_at));
-        END IF;
-        IF op.method <> 'GET' AND body IS NULL THEN
-            PERFORM walwarden._rest_fail(405, 'this entry point serves GET and HEAD only', '{"allow": "GET, HEAD"}');
-        ELSIF op.method = 'GET' THEN
-            r := walwarden._rest_query(r, op);
-            answer := walwarden._rest_handle(op.handler, r);
-        ELSE
-            SELECT * INTO answer, replayed FROM walwarden._rest_mutate(op, r, body);
-        END IF;
-        status := op.success_status;
-        IF op.location IS NOT NULL THEN
-            headers := headers || json_build_object('Location', walwarden._rest_location(op.location, answer));
-        END IF;
-        IF replayed THEN
-            headers := headers || json_build_object('Idempotency-Replayed', 'true');
-        END IF;
-    -- query_canceled is statement_timeout, which deserves an answer as well
-    EXCEPTION WHEN OTHERS OR query_canceled THEN
-        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-                                context = PG_EXCEPTION_CONTEXT;
-        SELECT * INTO status, headers, answer FROM walwarden._rest_error(r, state, message, detail, context);
-    END;
-    headers := headers || json_build_object('X-Request-Id', r.request_id);
-    PERFORM set_config('response.status', status::text, true),
-            set_config('response.headers', array_to_json(headers)::text, true);
-    RETURN answer;
-END
-$$;
-
--- VOLATILE, though it only reads: it sets the status, and PostgREST's query for
--- HEAD does not use its result, so that the planner would leave a STABLE one out.
+-- The request. VOLATILE, though it may only read: it sets the status, and
+-- PostgREST's query for HEAD does not use its result, so that the planner would leave
+-- a STABLE one out.
 CREATE FUNCTION walwarden._v1_get() RETURNS json
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN walwarden._rest_serve(NULL);
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_rest_serve';
 
 CREATE FUNCTION walwarden._v1_post(bytea) RETURNS json
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN walwarden._rest_serve(coalesce($1, ''));
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_rest_serve';
 
 CREATE FUNCTION walwarden_rest.v1_get() RETURNS json
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

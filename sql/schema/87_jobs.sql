@@ -266,7 +266,7 @@ BEGIN
             ERRCODE = 'invalid_authorization_specification',
             MESSAGE = 'the transaction has no identity',
             HINT = 'Call walwarden.authenticate() first, in the same transaction.';
-    ELSIF NOT walwarden._speaks_for_node(walwarden.current_token_id()) THEN
+    ELSIF NOT walwarden._speaks_for_node() THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
             MESSAGE = 'the token is not a node''s',

@@ -48,7 +48,100 @@ EXCEPTION
 END
 $$;
 
--- The server's log says why REST v1 answers 503.
+-- The router of REST v1 is C. Errors: the server's log says why it answers 503.
+DROP FUNCTION walwarden._rest_request();
+DROP FUNCTION walwarden._rest_route(walwarden.rest_request);
+DROP FUNCTION walwarden._rest_query(walwarden.rest_request, walwarden.rest_operation);
+DROP FUNCTION walwarden._rest_decode_cursor(text);
+DROP FUNCTION walwarden._rest_serve(bytea);
+DROP FUNCTION walwarden._speaks_for_node(uuid);
+
+CREATE FUNCTION walwarden._speaks_for_node() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_speaks_for_node';
+
+CREATE FUNCTION walwarden._rest_refuse_query(query text) RETURNS void
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_refuse_query';
+
+-- For nobody, whatever the default privileges of this role say.
+DO $$
+BEGIN
+    EXECUTE (SELECT string_agg(format('REVOKE ALL ON FUNCTION %s FROM %s;', p.oid::regprocedure,
+                                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END), ' ')
+               FROM pg_proc AS p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+              WHERE p.oid IN ('walwarden._speaks_for_node()'::regprocedure, 'walwarden._rest_refuse_query(text)'::regprocedure)
+                AND a.grantee <> p.proowner);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION walwarden._rest_require_scope(scope text) RETURNS void
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_require_scope';
+
+CREATE OR REPLACE FUNCTION walwarden._v1_get() RETURNS json
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_rest_serve';
+
+CREATE OR REPLACE FUNCTION walwarden._v1_post(bytea) RETURNS json
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_rest_serve';
+
+CREATE OR REPLACE FUNCTION walwarden._rest_mutate(
+        op walwarden.rest_operation, r walwarden.rest_request, body bytea, OUT answer json, OUT replayed boolean)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    canonical text;
+    key text;
+    key_digest bytea;
+    request_digest bytea;
+    known walwarden.idempotency_key;
+    oldest timestamptz;
+BEGIN
+    replayed := false;
+    IF octet_length(body) > 0 AND r.content_type !~* '^application/json[ ]*(;[ ]*charset="?utf-8"?[ ]*)?$' IS NOT FALSE THEN
+        PERFORM walwarden._rest_fail(415, 'the body must be application/json', jsonb_build_object(
+            'field', 'Content-Type', 'nextAction', 'Send Content-Type: application/json.'));
+    END IF;
+    key := walwarden._rest_idempotency_key(r);
+    PERFORM walwarden._rest_refuse_query(r.query);
+    canonical := walwarden._rest_body(op, body);
+    r.body := canonical::jsonb;
+
+    key_digest := sha256(convert_to(key, 'UTF8'));
+    request_digest := sha256(convert_to(r.method || ' ' || r.path || E'\n' || canonical, 'UTF8'));
+    BEGIN
+        PERFORM walwarden._take_request_lock(encode(substr(sha256(uuid_send(r.token_id) || key_digest), 1, 16), 'hex')::uuid);
+    EXCEPTION WHEN lock_not_available THEN
+        PERFORM walwarden._rest_fail(409, 'a request with this key is still being worked on', jsonb_build_object(
+            'reason', 'request_in_progress', 'nextAction', 'Repeat it later with the same key.'));
+    END;
+    oldest := clock_timestamp() - current_setting('walwarden.idempotency_retention')::interval;
+    SELECT * INTO known FROM walwarden.idempotency_key AS k WHERE k.token_id = r.token_id AND k.key_hash = key_digest AND k.created_at > oldest;
+    IF FOUND THEN
+        IF known.request_hash IS DISTINCT FROM request_digest THEN
+            PERFORM walwarden._rest_fail(409, 'the key was used for another request', jsonb_build_object(
+                'reason', 'idempotency_key_reused', 'nextAction', 'Send a new key with a new request.'));
+        END IF;
+        answer := known.body;
+        replayed := true;
+        RETURN;
+    END IF;
+
+    PERFORM walwarden._take_org_lock(r.org_id);
+    answer := walwarden._rest_handle(op.handler, r);
+
+    -- A row under this key is too old to count, or, where the snapshot is fixed, not
+    -- seen and so a serialization failure. For each new key some old ones go.
+    INSERT INTO walwarden.idempotency_key AS k (token_id, key_hash, request_hash, body, created_at)
+    VALUES (r.token_id, key_digest, request_digest, answer, clock_timestamp())
+        ON CONFLICT ON CONSTRAINT idempotency_key_pkey DO UPDATE
+       SET request_hash = EXCLUDED.request_hash, body = EXCLUDED.body, created_at = EXCLUDED.created_at
+     WHERE k.created_at <= oldest;
+    DELETE FROM walwarden.idempotency_key AS k
+     USING (SELECT f.token_id, f.key_hash FROM walwarden.idempotency_key AS f
+             WHERE f.created_at <= oldest ORDER BY f.created_at LIMIT 10 FOR UPDATE SKIP LOCKED) AS old
+     WHERE k.token_id = old.token_id AND k.key_hash = old.key_hash;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION walwarden._rest_error(
         r walwarden.rest_request, state text, message text, detail text, context text,
         OUT status integer, OUT headers json[], OUT answer json)
@@ -61,10 +154,9 @@ BEGIN
     IF state ~ '^WW[0-9]{3}$' THEN
         status := substr(state, 3)::integer;
         extra := detail::jsonb;
-    ELSIF r.request_id IS NULL AND state = '22023' THEN     -- from _rest_request()
+    ELSIF r.credential IS NULL AND state = '22023' THEN     -- before anything was made of them
         status := 431;
         message := 'the header fields are too large';
-        r.request_id := replace(gen_random_uuid()::text, '-', '');
     ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
         IF state LIKE '53%' THEN    -- a full disk, say: it does not pass by itself
             RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', r.request_id, message, state USING DETAIL = context;
@@ -91,5 +183,56 @@ BEGIN
       INTO STRICT answer
       FROM walwarden.rest_error AS e WHERE e.status = _rest_error.status;
     headers := headers || json_build_object('X-Walwarden-Error', answer::text);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION walwarden._list_nodes(org text)
+    RETURNS TABLE (node_id uuid, name text, version text, registered_at timestamptz, token_id uuid, token_state text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden.caller := walwarden._caller();
+    wanted uuid;
+BEGIN
+    -- a node sees those of its organisation
+    IF org = walwarden.current_org() AND walwarden._is_granted(c.role, '{runner}')
+       AND walwarden._speaks_for_node() THEN
+        wanted := walwarden.current_org_id();
+    ELSE
+        wanted := (walwarden._org(c, org, 'node.list', 'any')).id;
+    END IF;
+    RETURN QUERY
+        SELECT n.id, n.name, n.version, n.registered_at, n.token_id,
+               CASE (s.standing).state WHEN 'unknown' THEN 'removed' ELSE (s.standing).state END
+          FROM walwarden.node AS n
+         CROSS JOIN LATERAL (SELECT walwarden._token_standing(n.token_id)) AS s(standing)
+         WHERE n.org_id = wanted
+         ORDER BY n.name;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION walwarden._require_runner(c walwarden.caller) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT walwarden._is_granted(c.role, '{runner}') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('permission denied for %s', c.door),
+            HINT = 'The runner protocol is for roles given walwarden.grant_runner().';
+    ELSIF walwarden.current_token_id() IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_authorization_specification',
+            MESSAGE = 'the transaction has no identity',
+            HINT = 'Call walwarden.authenticate() first, in the same transaction.';
+    ELSIF NOT walwarden._speaks_for_node() THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'the token is not a node''s',
+            HINT = 'Use a token of kind node, or one with the role deploy; scopes do not open the runner protocol.';
+    END IF;
+    RETURN walwarden.current_org_id();
 END
 $$;

@@ -138,7 +138,7 @@ test('queries', async () => {
   assert.equal((await call('GET', `/destinations?cursor=${nextCursor}`, { token })).status, 400)
   assert.equal((await call('GET', `/databases?cursor=${nextCursor.slice(0, -3)}`, { token })).status, 400)
   // made up: the right shape, the wrong kind of key
-  const forge = (...key) => Buffer.from(JSON.stringify(key)).toString('base64url')
+  const forge = (...key) => Buffer.from(`[${key.map(part => JSON.stringify(part)).join(', ')}]`).toString('base64url')
   for (const [path, operation, id] of [['/databases', 'listDatabases', '5'], ['/destinations', 'listDestinations', '5'], ['/evidence', 'listEvidence', '5'], ['/restores', 'listRestores', '5'], ['/audit/recoverability', 'listRecoverability', '5'], ['/audit/entries', 'listAuditEntries', crypto.randomUUID()]]) {
     for (const at of ['2026-01-01T00:00:00.000000Z', '2026-02-30T00:00:00.000000Z', '9999-99-99T99:99:99.999999Z']) {
       assert.equal((await call('GET', `${path}?cursor=${forge(operation, null, at, id)}`, { token })).status, 400, path)

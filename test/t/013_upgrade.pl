@@ -119,6 +119,8 @@ my $digest = sql('fresh', 'SELECT walwarden._catalogue_installed()');
 my $entries = q{SELECT DISTINCT concat_ws(' ', prosrc, oidvectortypes(proargtypes), prorettype::regtype, proisstrict, proretset, proallargtypes::regtype[], proargmodes) FROM pg_proc
 	WHERE pronamespace = 'walwarden'::regnamespace AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'c') AND prosrc <> 'walwarden_door'};
 my %entries = map { $_ => 1 } split /\n/, sql('fresh', $entries);
+# what only the SQL of older versions calls
+$entries{$_} = 1 for 'walwarden_rest_request  walwarden.rest_request f f';
 
 # Rows as they were; the columns of then.
 sub contents
