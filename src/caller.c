@@ -68,11 +68,14 @@ caller_json_setting(const char *name, const char *value)
 	}
 	PG_END_TRY();
 	if (jsonb == NULL)
+	{
+		error_context_stack = NULL; /* as in refuse_token(): nothing around it may show */
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is not JSON, or longer than %d bytes", name, JSON_SETTING_LIMIT),
 				 errhint("The gateway sets it for each request."),
 				 errhidestmt(true), errhidecontext(true)));
+	}
 	return jsonb;
 }
 

@@ -20,6 +20,11 @@
 #include "storage/sinvaladt.h"
 #endif
 
+/* Stands before a function that does not return; older servers had another macro, for behind it. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* Process behind a virtual transaction, or NULL when it is gone. */
 static inline PGPROC *
 compat_vxid_proc(VirtualTransactionId vxid)

@@ -4,7 +4,7 @@
  *		owner's.
  *
  * Every public function that manages something is walwarden_door(), SECURITY
- * INVOKER. It resolves the caller, becomes the extension's owner and calls the
+ * INVOKER. It notes the caller, becomes the extension's owner and calls the
  * inner function, which has the same name behind an underscore and the same
  * argument types, in schema walwarden. The inner function asks walwarden._caller()
  * and decides by the rows of walwarden.permission.
@@ -216,6 +216,7 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	TupleDesc	tupdesc;
 	Datum		values[5];
 	bool		nulls[5] = {false, false, false, false, false};
+	Caller		caller;
 
 	if (current_door == NULL)
 		ereport(ERROR,
@@ -224,13 +225,14 @@ walwarden_caller(PG_FUNCTION_ARGS)
 				 errhint("Call the public function, whose name has no underscore before it.")));
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	caller_describe(&current_door->caller);
+	caller = current_door->caller;
+	caller_describe(&caller);
 
 	values[0] = CStringGetTextDatum(current_door->door);
-	values[1] = NameGetDatum(&current_door->caller.role);
-	values[2] = BoolGetDatum(current_door->caller.superuser);
-	values[3] = BoolGetDatum(current_door->caller.is_operator);
-	nulls[4] = current_door->caller.subject == NULL;
-	values[4] = nulls[4] ? (Datum) 0 : CStringGetTextDatum(current_door->caller.subject);
+	values[1] = NameGetDatum(&caller.role);
+	values[2] = BoolGetDatum(caller.superuser);
+	values[3] = BoolGetDatum(caller.is_operator);
+	nulls[4] = caller.subject == NULL;
+	values[4] = nulls[4] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -184,8 +184,8 @@ rest_request_datum(RestRequest *request)
 
 /*
  * Call a function of the schema by name, without the cost of planning a statement
- * for it. What it returns lies in the current context. The caller does not call
- * a STRICT one with a null.
+ * for it. What it returns lies in the current context. isnull: NULL where it may
+ * not return a null.
  */
 Datum
 rest_call(const char *name, int nargs, const Oid *types, const NullableDatum *args, bool *isnull)
@@ -194,7 +194,7 @@ rest_call(const char *name, int nargs, const Oid *types, const NullableDatum *ar
 	FmgrInfo	flinfo;
 	NameData	proname;
 	Oid			function;
-	Datum		result;
+	Datum		result = (Datum) 0;
 
 	namestrcpy(&proname, name);
 	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, NameGetDatum(&proname),
@@ -205,8 +205,14 @@ rest_call(const char *name, int nargs, const Oid *types, const NullableDatum *ar
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*inner, &flinfo, nargs, DEFAULT_COLLATION_OID, NULL, NULL);
 	memcpy(inner->args, args, sizeof(NullableDatum) * nargs);
-	result = FunctionCallInvoke(inner);
-	*isnull = inner->isnull;
+	for (int i = 0; flinfo.fn_strict && i < nargs; i++)
+		inner->isnull |= args[i].isnull;
+	if (!inner->isnull)
+		result = FunctionCallInvoke(inner);
+	if (isnull != NULL)
+		*isnull = inner->isnull;
+	else if (inner->isnull)
+		elog(ERROR, "walwarden.%s returned null", name);
 	return result;
 }
 

@@ -29,6 +29,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "rest.h"
 
 #define API_ROOT "/api/v1"
@@ -39,10 +40,19 @@
 #define DEFAULT_ROWS 25
 #define MAX_ROWS 100
 
+/* In the order of Allow. */
+static const struct
+{
+	const char *method;
+	const char *shown;
+}			methods[] = {
+	{"DELETE", "DELETE"}, {"GET", "GET, HEAD"}, {"PATCH", "PATCH"}, {"POST", "POST"}
+};
+
 /* A row of walwarden.rest_operation. */
 typedef struct Operation
 {
-	Datum		row;
+	Datum		row;			/* unless the method is GET */
 	char	   *method;
 	char	   *name;
 	text	   *required_scope;
@@ -56,6 +66,15 @@ typedef struct Operation
 	char	   *handler;
 } Operation;
 
+/* What a path means. */
+typedef struct Match
+{
+	bool		path;			/* there is such a path, and op is one of its operations, */
+	bool		method;			/* namely the one of this method */
+	bool		allowed[lengthof(methods)];
+	Operation	op;
+} Match;
+
 typedef struct Answer
 {
 	int			status;
@@ -65,7 +84,7 @@ typedef struct Answer
 } Answer;
 
 /* End the request with an error answer; extra: an object with more members of the error. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 rest_fail(int status, const char *message, const char *extra)
 {
 	ereport(ERROR,
@@ -75,7 +94,7 @@ rest_fail(int status, const char *message, const char *extra)
 }
 
 /* The same for a query parameter. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 rest_fail_parameter(const char *name, const char *reason, const char *message, const char *next_action)
 {
 	StringInfoData extra;
@@ -99,7 +118,7 @@ require_scope(const text *scope)
 
 	if (standing != NULL && scope_list_has(&standing->effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)))
 		return;
-	name = text_to_cstring(scope);
+	name = text_to_cstring(scope);	/* of the catalogue, whose names need no escapes */
 	initStringInfo(&extra);
 	appendStringInfo(&extra, "{\"requiredScope\": \"%s\", \"nextAction\": \"Use a token that was issued with the scope %s;"
 					 " for a private token the owner's role must carry it too.\"}", name, name);
@@ -185,7 +204,6 @@ column_text(const OperationRow *row, AttrNumber column)
 static void
 read_operation(Operation *op, const OperationRow *row)
 {
-	op->row = heap_copy_tuple_as_datum(row->tuple, row->desc);
 	op->method = column_string(row, Anum_rest_operation_method);
 	op->name = column_string(row, Anum_rest_operation_operation);
 	op->required_scope = column_text(row, Anum_rest_operation_required_scope);
@@ -197,17 +215,17 @@ read_operation(Operation *op, const OperationRow *row)
 	op->has_parameter = !row->nulls[Anum_rest_operation_parameter - 1];
 	op->parameter_at = DatumGetInt32(row->values[Anum_rest_operation_parameter_at - 1]);
 	op->handler = column_string(row, Anum_rest_operation_handler);
+	if (strcmp(op->method, "GET") != 0)
+		op->row = heap_copy_tuple_as_datum(row->tuple, row->desc);
 }
 
-/* What find_operations() calls for each operation whose path is the one asked for. */
-typedef void (*OperationVisit) (void *arg, const OperationRow *row);
-
 /*
- * Go over the operations of a path, which begins after the root. They are few and
+ * What a path, which begins after the root, and a method mean. A literal path goes
+ * before one with a parameter, whatever the methods. The operations are few and
  * stand on a page or two, so there is nothing to remember and to forget in time.
  */
 static void
-find_operations(const char *path, OperationVisit visit, void *arg)
+find_operation(const char *path, const char *method, Match *match)
 {
 	Relation	operations = walwarden_table_open("rest_operation");
 	SysScanDesc scan = systable_beginscan(operations, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
@@ -218,77 +236,44 @@ find_operations(const char *path, OperationVisit visit, void *arg)
 		elog(ERROR, "walwarden.rest_operation has %d columns", row.desc->natts);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 	{
+		bool		better;
+		bool		this_method;
+
 		heap_deform_tuple(row.tuple, row.desc, row.values, row.nulls);
-		if (DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) == depth &&
-			path_matches(path, row_column(&row, Anum_rest_operation_template)))
-			visit(arg, &row);
+		if (DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) != depth ||
+			!path_matches(path, row_column(&row, Anum_rest_operation_template)))
+			continue;
+
+		better = !match->path || (match->op.has_parameter && row.nulls[Anum_rest_operation_parameter - 1]);
+		if (better)
+			memset(match, 0, sizeof(Match));
+		else if (!column_is(&row, Anum_rest_operation_template, match->op.template))
+			continue;
+		match->path = true;
+		for (int i = 0; i < lengthof(methods); i++)
+			match->allowed[i] |= column_is(&row, Anum_rest_operation_method, methods[i].method);
+		this_method = method != NULL && column_is(&row, Anum_rest_operation_method, method);
+		if (better || this_method)
+			read_operation(&match->op, &row);
+		match->method |= this_method;
 	}
 	systable_endscan(scan);
 	table_close(operations, AccessShareLock);
 }
 
-typedef struct BestMatch
+pg_noreturn static void
+refuse_method(const Match *match)
 {
-	const char *method;			/* or NULL */
-	int			rank;			/* of op, the lower the better; 0: there is none */
-	Operation  *op;
-} BestMatch;
-
-/* A literal path goes before one with a parameter, whatever the methods. */
-static void
-keep_best(void *arg, const OperationRow *row)
-{
-	BestMatch  *best = arg;
-	bool		fits = best->method != NULL && column_is(row, Anum_rest_operation_method, best->method);
-	bool		literal = row->nulls[Anum_rest_operation_parameter - 1];
-	int			rank = 4 - 2 * literal - fits;
-
-	if (best->rank != 0 && best->rank <= rank)
-		return;
-	best->rank = rank;
-	read_operation(best->op, row);
-}
-
-/* In the order of Allow. */
-static const struct
-{
-	const char *method;
-	const char *shown;
-}			methods[] = {
-	{"DELETE", "DELETE"}, {"GET", "GET, HEAD"}, {"PATCH", "PATCH"}, {"POST", "POST"}
-};
-
-typedef struct Allowed
-{
-	const char *template;
-	bool		has[lengthof(methods)];
-} Allowed;
-
-static void
-note_method(void *arg, const OperationRow *row)
-{
-	Allowed    *allowed = arg;
-
-	if (column_is(row, Anum_rest_operation_template, allowed->template))
-		for (int i = 0; i < lengthof(methods); i++)
-			allowed->has[i] |= column_is(row, Anum_rest_operation_method, methods[i].method);
-}
-
-static void pg_attribute_noreturn()
-refuse_method(const char *path, const char *template)
-{
-	Allowed		allowed = {.template = template};
 	StringInfoData extra;
-	bool		first = true;
+	const char *separator = "";
 
-	find_operations(path, note_method, &allowed);
 	initStringInfo(&extra);
 	appendStringInfoString(&extra, "{\"allow\": \"");
 	for (int i = 0; i < lengthof(methods); i++)
-		if (allowed.has[i])
+		if (match->allowed[i])
 		{
-			appendStringInfo(&extra, "%s%s", first ? "" : ", ", methods[i].shown);
-			first = false;
+			appendStringInfo(&extra, "%s%s", separator, methods[i].shown);
+			separator = ", ";
 		}
 	appendStringInfoString(&extra, "\"}");
 	rest_fail(405, "the path does not have this method", extra.data);
@@ -310,29 +295,29 @@ path_parameter(const char *path, int parameter_at)
 }
 
 /* The operation that a request means, once its token may use it: 401, 404, 405, 403, in this order. */
-static void
-route(RestRequest *request, Operation *op)
+static Operation
+route(RestRequest *request)
 {
 	char	   *method = rest_request_string(request, Anum_rest_request_method);
 	char	   *path = rest_request_string(request, Anum_rest_request_path);
-	BestMatch	best = {.op = op};
-	bool		fits;
+	Match		match = {.path = false};
+	const Operation *op = &match.op;
 
-	best.method = method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method;
-	path = path != NULL && strncmp(path, API_ROOT "/", strlen(API_ROOT "/")) == 0 ? path + strlen(API_ROOT) : NULL;
-	if (path != NULL)
-		find_operations(path, keep_best, &best);
-	fits = best.rank != 0 && best.method != NULL && strcmp(best.method, op->method) == 0;
+	if (path != NULL && strncmp(path, API_ROOT "/", strlen(API_ROOT "/")) == 0)
+	{
+		path += strlen(API_ROOT);
+		find_operation(path, method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method, &match);
+	}
 
-	if (!fits || !op->is_public)
+	if (!match.method || !op->is_public)
 	{
 		if (request->credential != CREDENTIAL_GOOD)
 			rest_fail(401, request->credential == CREDENTIAL_NONE ? "a bearer token is required" : "invalid or inactive token",
 					  "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}");
-		if (best.rank == 0)
+		if (!match.path)
 			rest_fail(404, "no such path", "{}");
-		if (!fits)
-			refuse_method(path, op->template);
+		if (!match.method)
+			refuse_method(&match);
 		if (identity_speaks_for_node())
 			rest_fail(403, "a node token opens no operation of this API",
 					  "{\"requiredScope\": null, \"nextAction\": \"Use an API token: kind api, with scopes.\"}");
@@ -348,16 +333,16 @@ route(RestRequest *request, Operation *op)
 		if (id != NULL)
 			rest_request_set(request, Anum_rest_request_id, UUIDPGetDatum(id));
 	}
+	return *op;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_parameter(const char *name, bool is_list)
 {
 	Oid			type = TEXTOID;
 	NullableDatum given = {.value = CStringGetTextDatum(name)};
-	bool		isnull;
 
-	rest_fail_parameter(TextDatumGetCString(rest_call("_field_name", 1, &type, &given, &isnull)),
+	rest_fail_parameter(TextDatumGetCString(rest_call("_field_name", 1, &type, &given, NULL)),
 						"unknown_parameter", "unknown query parameter",
 						is_list ? "Lists have limit and cursor." : "This operation has no query parameters.");
 }
@@ -474,18 +459,18 @@ mutate(RestRequest *request, const Operation *op, Datum body, Answer *answer)
 {
 	Oid			types[] = {row_type("rest_operation"), row_type("rest_request"), BYTEAOID};
 	NullableDatum args[] = {{.value = op->row}, {.value = rest_request_datum(request)}, {.value = body}};
-	bool		isnull;
-	HeapTupleHeader result = DatumGetHeapTupleHeader(rest_call("_rest_mutate", lengthof(args), types, args, &isnull));
+	HeapTupleHeader result = DatumGetHeapTupleHeader(rest_call("_rest_mutate", lengthof(args), types, args, NULL));
 	bool		replayed;
+	bool		isnull;
 
 	answer->body = GetAttributeByName(result, "answer", &answer->no_body);
 	replayed = DatumGetBool(GetAttributeByName(result, "replayed", &isnull));
 	if (op->location != NULL)
 	{
 		Oid			location_types[] = {TEXTOID, JSONOID};
-		NullableDatum location[] = {{.value = PointerGetDatum(op->location)}, {.value = answer->body}};
+		NullableDatum location[] = {{.value = PointerGetDatum(op->location)}, {.value = answer->body, .isnull = answer->no_body}};
 
-		add_header(answer, "Location", TextDatumGetCString(rest_call("_rest_location", lengthof(location), location_types, location, &isnull)));
+		add_header(answer, "Location", TextDatumGetCString(rest_call("_rest_location", lengthof(location), location_types, location, NULL)));
 	}
 	if (replayed)
 		add_header(answer, "Idempotency-Replayed", "true");
@@ -498,7 +483,11 @@ serve(RestRequest *request, bytea *body, Answer *answer)
 	Operation	op;
 
 	rest_request_read(request);
-	route(request, &op);
+
+	/* what the token was looked up in is what its handler sees, or later */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	op = route(request);
 	if (strcmp(op.method, "GET") == 0)
 	{
 		Oid			type = row_type("rest_request");
@@ -513,16 +502,14 @@ serve(RestRequest *request, bytea *body, Answer *answer)
 	else
 		mutate(request, &op, PointerGetDatum(body), answer);
 	answer->status = op.status;
+	PopActiveSnapshot();
 }
 
+/* Never null, as in PL/pgSQL: RAISE takes none. */
 static NullableDatum
-text_or_null(const char *value)
+text_argument(const char *value)
 {
-	NullableDatum datum = {.value = (Datum) 0, .isnull = value == NULL};
-
-	if (value != NULL)
-		datum.value = CStringGetTextDatum(value);
-	return datum;
+	return (NullableDatum) {.value = CStringGetTextDatum(value == NULL ? "" : value)};
 }
 
 /* The answer of one that failed. */
@@ -539,11 +526,11 @@ serve_error(RestRequest *request, const ErrorData *error, Answer *answer)
 	if (request->nulls[Anum_rest_request_request_id - 1])
 		rest_request_set(request, Anum_rest_request_request_id, CStringGetTextDatum(rest_new_request_id()));
 	args[0] = (NullableDatum) {.value = rest_request_datum(request)};
-	args[1] = text_or_null(unpack_sql_state(error->sqlerrcode));
-	args[2] = text_or_null(error->message);
-	args[3] = text_or_null(error->detail);
-	args[4] = text_or_null(error->context);
-	result = DatumGetHeapTupleHeader(rest_call("_rest_error", lengthof(args), types, args, &isnull));
+	args[1] = text_argument(unpack_sql_state(error->sqlerrcode));
+	args[2] = text_argument(error->message);
+	args[3] = text_argument(error->detail);
+	args[4] = text_argument(error->context);
+	result = DatumGetHeapTupleHeader(rest_call("_rest_error", lengthof(args), types, args, NULL));
 	answer->status = DatumGetInt32(GetAttributeByName(result, "status", &isnull));
 	answer->body = GetAttributeByName(result, "answer", &answer->no_body);
 	deconstruct_array(DatumGetArrayTypeP(GetAttributeByName(result, "headers", &isnull)),
@@ -597,11 +584,11 @@ walwarden_rest_serve(PG_FUNCTION_ARGS)
 	{
 		ErrorData  *error;
 
-		LockTimeout = save_lock_timeout;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		LockTimeout = save_lock_timeout;
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		serve_error(request, error, answer);

@@ -181,6 +181,7 @@ typedef struct Caller
 {
 	Oid			userid;
 	NameData	role;
+	/* by caller_describe() */
 	bool		superuser;
 	bool		is_operator;	/* superusers are operators too */
 	char	   *subject;		/* verified, or NULL */

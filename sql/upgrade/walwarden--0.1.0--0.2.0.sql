@@ -2,11 +2,15 @@
 
 \echo Use "ALTER EXTENSION walwarden UPDATE TO '0.2.0'" to load this file. \quit
 
+-- Nothing is found outside pg_catalog unless it is qualified: pgcrypto's schema, in
+-- which others may have planted something, would be searched too.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- What is created belongs to whoever runs this.
 DO $$
 BEGIN
-    IF (SELECT e.extowner FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'walwarden')
-       OPERATOR(pg_catalog.<>) (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user) THEN
+    IF (SELECT e.extowner FROM pg_extension AS e WHERE e.extname = 'walwarden')
+       <> (SELECT r.oid FROM pg_roles AS r WHERE r.rolname = current_user) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
             MESSAGE = 'walwarden is updated by its owner',
@@ -62,14 +66,14 @@ CREATE FUNCTION walwarden._speaks_for_node() RETURNS boolean
 CREATE FUNCTION walwarden._rest_refuse_query(query text) RETURNS void
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_refuse_query';
 
--- For nobody, whatever the default privileges of this role say.
+-- They are for nobody, whatever the default privileges of this role say.
+REVOKE ALL ON FUNCTION walwarden._speaks_for_node(), walwarden._rest_refuse_query(text) FROM PUBLIC;
 DO $$
 BEGIN
-    EXECUTE (SELECT string_agg(format('REVOKE ALL ON FUNCTION %s FROM %s;', p.oid::regprocedure,
-                                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END), ' ')
-               FROM pg_proc AS p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    EXECUTE (SELECT coalesce(string_agg(format('REVOKE ALL ON FUNCTION %s FROM %s;', p.oid::regprocedure, a.grantee::regrole), ' '), 'SELECT')
+               FROM pg_proc AS p CROSS JOIN aclexplode(p.proacl) AS a
               WHERE p.oid IN ('walwarden._speaks_for_node()'::regprocedure, 'walwarden._rest_refuse_query(text)'::regprocedure)
-                AND a.grantee <> p.proowner);
+                AND a.grantee NOT IN (0, p.proowner));
 END
 $$;
 

@@ -85,5 +85,33 @@ SELECT set_config('request.headers', '[1]', true) \g /dev/null
 SELECT lives_ok('SELECT walwarden.pre_request()', 'an array has no header fields');
 RESET ROLE;
 
+-- A fault of ours is 500 wherever it shows, in C too, and says nothing of itself.
+SELECT set_config('walwarden_test.token', token, true) FROM walwarden.issue_token('rest', 'faults', '{destinations:write}') \g /dev/null
+CREATE FUNCTION pg_temp.answer(method text, path text, body text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer json;
+BEGIN
+    PERFORM set_config('request.headers', json_build_object('x-walwarden-token', current_setting('walwarden_test.token'), 'x-walwarden-method', method,
+                       'x-walwarden-path', '/api/v1' || path, 'x-walwarden-content-type', 'application/json', 'idempotency-key', gen_random_uuid())::text, true);
+    answer := CASE WHEN body IS NULL THEN walwarden_rest.v1_get() ELSE walwarden_rest.v1_post(convert_to(body, 'UTF8')) END;
+    RETURN concat_ws(' ', current_setting('response.status'), answer -> 'error' ->> 'code', answer -> 'error' ->> 'message');
+END
+$$;
+SELECT is(pg_temp.answer('GET', '/profile', NULL), '200', 'a request');
+ALTER FUNCTION walwarden._rest_get_profile(walwarden.rest_request) RENAME TO _rest_get_lost;
+SELECT is(pg_temp.answer('GET', '/profile', NULL), '500 internal internal error', 'a handler that is missing');
+SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "d", "provider": "local", "uri": "file:///srv"}'), '201', 'a change');
+CREATE OR REPLACE FUNCTION walwarden._rest_create_destination(r walwarden.rest_request) RETURNS json LANGUAGE sql AS $$SELECT '{}'::json$$;
+SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "e", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without what the location is made of');
+CREATE OR REPLACE FUNCTION walwarden._rest_create_destination(r walwarden.rest_request) RETURNS json LANGUAGE sql AS $$SELECT NULL::json$$;
+SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "f", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without an answer');
+SELECT is((SELECT count(*) FROM walwarden.idempotency_key AS k JOIN walwarden.token AS t ON t.id = k.token_id WHERE t.name = 'faults'), 1::bigint, 'they leave no key behind');
+ALTER FUNCTION walwarden._rest_get_lost(walwarden.rest_request) RENAME TO _rest_get_profile;
+-- a handler sees what its token was found in
+SELECT is((SELECT walwarden_rest.v1_get() -> 'token' ->> 'id' = token_id::text
+             FROM walwarden.issue_token('rest', 'new', '{}') AS t,
+                  set_config('request.headers', json_build_object('x-walwarden-token', t.token, 'x-walwarden-method', 'GET', 'x-walwarden-path', '/api/v1/profile')::text, true)),
+          true, 'a token of the same statement has a profile');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -215,6 +215,35 @@ sub try_version
 	return $db;
 }
 
+# The update runs with a superuser's rights. What others planted in pgcrypto's schema,
+# which is searched in a script, is not found: looks like what deltas use, and better.
+# Default privileges neither stop it nor open what it makes.
+sub try_hostile
+{
+	my ($version) = @_;
+	(my $db = "hostile_$version") =~ s/\W/_/g;
+
+	sql('postgres', 'CREATE ROLE mallory; CREATE ROLE bystander') unless sql('postgres', q{SELECT count(*) FROM pg_roles WHERE rolname = 'mallory'});
+	sql('postgres', "CREATE DATABASE $db");
+	sql($db, "CREATE EXTENSION pgcrypto; CREATE EXTENSION walwarden VERSION '$version'; GRANT CREATE ON SCHEMA public TO mallory");
+	sql($db, q{SET ROLE mallory;
+		CREATE FUNCTION public.take() RETURNS void LANGUAGE plpgsql AS 'BEGIN IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE mallory SUPERUSER; END IF; END';
+		CREATE FUNCTION public.same(oid, integer) RETURNS boolean LANGUAGE sql AS 'SELECT public.take(); SELECT $1 OPERATOR(pg_catalog.=) $2::oid';
+		CREATE FUNCTION public.other(oid, integer) RETURNS boolean LANGUAGE sql AS 'SELECT public.take(); SELECT $1 OPERATOR(pg_catalog.<>) $2::oid';
+		CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = integer, FUNCTION = public.same);
+		CREATE OPERATOR public.<> (LEFTARG = oid, RIGHTARG = integer, FUNCTION = public.other);
+		CREATE FUNCTION public.format(text, regprocedure, regrole) RETURNS text LANGUAGE sql AS 'SELECT public.take(); SELECT pg_catalog.format($1, $2::text, $3::text)';
+		CREATE FUNCTION public.acldefault(text, oid) RETURNS aclitem[] LANGUAGE sql AS $$SELECT public.take(); SELECT pg_catalog.acldefault($1::"char", $2)$$});
+	sql($db, 'ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC');
+	is(failure($db, 'BEGIN; ALTER EXTENSION walwarden UPDATE; ROLLBACK'), 'ok', "$version: updates where default privileges close functions");
+	sql($db, 'ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC, bystander');
+	is(failure($db, 'ALTER EXTENSION walwarden UPDATE'), 'ok', "$version: updates beside look-alikes");
+	is(sql($db, q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'}), 'f', "$version: and runs none of them");
+	is(sql($db, q{SELECT count(*) FROM pg_proc WHERE pronamespace = 'walwarden'::regnamespace AND has_function_privilege('bystander', oid, 'EXECUTE')}),
+		sql('fresh', q{SELECT count(*) FROM pg_proc WHERE pronamespace = 'walwarden'::regnamespace AND has_function_privilege('bystander', oid, 'EXECUTE')}),
+		"$version: what is new is open to nobody more");
+}
+
 # Versions that were released: their scripts are kept as they were.
 my @released = map { m{walwarden--(.*)\.sql$} } sort glob('sql/released/walwarden--*.sql');
 note('no version was released') unless @released;
@@ -224,6 +253,7 @@ foreach my $version (@released)
 	if ($version eq $current) { ok($text eq $script, "$version was released: its script is as it was"); next; }
 	add_script("walwarden--$version.sql", $text);
 	try_version($version);
+	try_hostile($version);
 }
 
 # Versions that never were. 0.0.9 lacks a function, a row of a catalogue, a column and
