@@ -85,7 +85,9 @@ SELECT set_config('request.headers', '[1]', true) \g /dev/null
 SELECT lives_ok('SELECT walwarden.pre_request()', 'an array has no header fields');
 RESET ROLE;
 
--- A fault of ours is 500 wherever it shows, in C too, and says nothing of itself.
+-- A fault of ours is 500 wherever it shows, in C too, and says nothing of itself. The
+-- server's log does, in which part rest of test/run looks for faults that nobody meant.
+SET LOCAL log_min_messages = fatal;
 SELECT set_config('walwarden_test.token', token, true) FROM walwarden.issue_token('rest', 'faults', '{destinations:write}') \g /dev/null
 CREATE FUNCTION pg_temp.answer(method text, path text, body text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -107,6 +109,7 @@ CREATE OR REPLACE FUNCTION walwarden._rest_create_destination(r walwarden.rest_r
 SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "f", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without an answer');
 SELECT is((SELECT count(*) FROM walwarden.idempotency_key AS k JOIN walwarden.token AS t ON t.id = k.token_id WHERE t.name = 'faults'), 1::bigint, 'they leave no key behind');
 ALTER FUNCTION walwarden._rest_get_lost(walwarden.rest_request) RENAME TO _rest_get_profile;
+RESET log_min_messages;
 -- a handler sees what its token was found in
 SELECT is((SELECT walwarden_rest.v1_get() -> 'token' ->> 'id' = token_id::text
              FROM walwarden.issue_token('rest', 'new', '{}') AS t,
