@@ -14,23 +14,44 @@ EXTENSION  = walwarden
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" walwarden.control)
 
 MODULE_big = walwarden
-OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c))
+OBJS       = $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c))
+# Exported is what src/base/export.h marks and nothing else.
+override PG_CPPFLAGS += -Isrc -fvisibility=hidden
 
-# The install script is its parts, in the order of their names.
-SCHEMA     = $(sort $(wildcard sql/schema/*.sql))
-DATA       = $(wildcard sql/upgrade/walwarden--*--*.sql)
-DATA_built = walwarden--$(EXTVERSION).sql
+# The install script is its parts, in this order: a wing knows the wings above it in
+# this list and none below. 9_close knows all; it closes every object, and the grants
+# follow.
+SCHEMA     = $(patsubst %,sql/schema/%.sql, \
+             $(addprefix 1_base/, begin text time json json_schema lock guard) \
+             $(addprefix 2_audit/, entry kind verify rows) \
+             $(addprefix 3_token/, catalogue tables server_role caller identity actor usage role_grant org member scope \
+                                   bounds token list round lifecycle legacy leak statistics grant_list audit search rows) \
+             $(addprefix 4_backup/, signature node tables schemas job evidence checkpoint destination recovery schedule retention rows) \
+             $(addprefix 5_rest/, schemas catalogue request resources jobs recovery leak openapi rows) \
+             $(addprefix 9_close/, structure verify monitor maintenance copy org guard comments acl) \
+             $(addsuffix /grants, 3_token 4_backup 5_rest 9_close))
+
+# Deltas of released versions are kept as they were installed; the one to the version in
+# work is made: what sql/upgrade has of it is the part that is written by hand.
+HAND       = $(wildcard sql/upgrade/*--$(EXTVERSION).sql)
+DELTA      = $(HAND:sql/upgrade/%=walwarden--%)
+DATA       = $(wildcard sql/released/walwarden--*--*.sql)
+DATA_built = walwarden--$(EXTVERSION).sql $(DELTA)
 EXTRA_CLEAN = walwarden--*.sql walwarden-*.zip
 
+# Each suite has its own databases, in UTF8 and with a matching locale, regardless of the
+# cluster.
+REGRESS_OPTS   = --encoding=UTF8 --no-locale
 REGRESS        = catalogue errors
-ISOLATION      = chain lifecycle ended uses snapshots managers revoke
-ISOLATION_OPTS = --inputdir=test/isolation --outputdir=output_iso
+ISOLATION      = chain lifecycle ended uses snapshots managers revoke rewrite waits close jobs schedule checkpoint
+ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config
 
-# src/digest.c calls OpenSSL where the server does; its headers say so, under any
-# build system and in whichever of them a distribution keeps the answer.
+# src/base/digest.c and src/common/signature.c call OpenSSL if the server does. Its
+# configuration header says so.
 ifneq ($(shell grep -sx '.define USE_OPENSSL 1' $$($(PG_CONFIG) --includedir-server 2>/dev/null)/pg_config*.h),)
+override PG_CPPFLAGS += -DWALWARDEN_OPENSSL
 SHLIB_LINK += -lcrypto
 endif
 
@@ -42,10 +63,19 @@ all install installcheck:
 	@echo "$(PG_CONFIG) is missing: install postgresql-server-dev-15 or set PG_CONFIG" >&2; exit 1
 endif
 
+# The library calls its own exported functions even if a library loaded earlier exports the
+# same names. Linkers other than ELF do so anyway.
+ifneq ($(PORTNAME),darwin)
+SHLIB_LINK += -Wl,-Bsymbolic
+endif
+
 walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
 	cat $(SCHEMA) > $@
 
-$(OBJS): $(wildcard src/*.h)
+walwarden--%--$(EXTVERSION).sql: sql/upgrade/%--$(EXTVERSION).sql sql/released/walwarden--%.sql walwarden--$(EXTVERSION).sql sql/upgrade/head.sql sql/make_delta
+	perl sql/make_delta sql/released/walwarden--$*.sql walwarden--$(EXTVERSION).sql $< > $@
+
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*/*.h)
 
 # All set up all they need in a temporary directory and remove it again.
 .PHONY: demo test test-servers fuzz check-static bench docs dist
@@ -62,9 +92,7 @@ check-static:
 bench:
 	SCALE=$(SCALE) test/run bench
 docs:
-	for page in $(patsubst docs/%.psql,%,$(wildcard docs/*.psql)); do \
-	    test/run docs $$page > docs/$$page.md.new && mv docs/$$page.md.new docs/$$page.md || exit 1; \
-	done
+	test/run docs
 
 DISTDIR ?= .
 

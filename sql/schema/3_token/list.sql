@@ -1,0 +1,315 @@
+-- Listings of tokens.
+
+-- A token in a listing.
+CREATE TYPE walwarden_internal.listed_token AS (
+    org                text,
+    token_id           uuid,
+    name               text,
+    fingerprint_handle text,
+    kind               text,
+    visibility         text,
+    owner              text,
+    role               text,
+    scopes             text[],
+    effective_scopes   text[],
+    state              text,
+    created_at         timestamptz,
+    created_by         text,
+    expires_at         timestamptz,
+    last_used_at       timestamptz,
+    disabled_at        timestamptz,
+    disabled_reason    text,
+    revoked_at         timestamptz,
+    revoked_by         text,
+    revoked_reason     text,
+    overlap_until      timestamptz,
+    labels             jsonb,
+    networks           cidr[],
+    rate_limit         integer,
+    last_used_from     inet,
+    uses               bigint,
+    refusals           bigint,
+    last_refused_at    timestamptz,
+    last_refused_reason text,
+    previous_handle    text,
+    previous_last_used_at timestamptz
+);
+COMMENT ON TYPE walwarden_internal.listed_token IS 'A row of get_token(), find_tokens() and token_list, whose columns have comments. list_tokens() omits org.';
+
+-- The name of a member in listings.
+CREATE FUNCTION walwarden_internal.member_name(m walwarden_internal.member) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN m.erased_at IS NOT NULL THEN 'erased' ELSE m.subject END;
+
+-- The id of the member in a column *_by; NULL for a server role.
+CREATE FUNCTION walwarden_internal.member_id(by text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE
+    RETURN walwarden_internal.uuid_or_null(by);
+
+-- All tokens, each with the status that authenticate() would find.
+CREATE VIEW walwarden_internal.token_overview AS
+    SELECT t.id AS token_id,
+           t.name,
+           (SELECT left(encode(cr.fingerprint, 'hex'), 12)
+              FROM walwarden_internal.credential AS cr
+             WHERE cr.token_id = t.id AND cr.kind = 'bearer'
+             ORDER BY cr.valid_until DESC NULLS FIRST, cr.created_at DESC LIMIT 1) AS fingerprint_handle,
+           t.kind,
+           CASE WHEN t.owner_id IS NULL THEN 'shared' ELSE 'private' END AS visibility,
+           walwarden_internal.member_name(m) AS owner,
+           t.role,
+           t.scopes,
+           status.effective_scopes,
+           status.state,
+           t.created_at,
+           coalesce(walwarden_internal.member_name(creator), t.created_by) AS created_by,
+           t.expires_at,
+           usage.last_used_at,
+           t.disabled_at,
+           t.disabled_reason,
+           t.revoked_at,
+           coalesce(walwarden_internal.member_name(revoker), t.revoked_by) AS revoked_by,
+           t.revoked_reason,
+           previous.valid_until AS overlap_until,
+           coalesce(t.labels, '{}') AS labels,
+           coalesce(t.networks, '{}') AS networks,
+           t.rate_limit,
+           usage.last_used_from,
+           usage.uses,
+           usage.refusals,
+           usage.last_refused_at,
+           usage.last_refused_reason,
+           left(encode(previous.fingerprint, 'hex'), 12) AS previous_handle,
+           -- an earlier time is of the value that had the slot before
+           CASE WHEN previous.last_used_at >= previous.created_at THEN previous.last_used_at END AS previous_last_used_at
+      FROM walwarden_internal.token AS t
+      LEFT JOIN walwarden_internal.member AS m ON m.id = t.owner_id
+      LEFT JOIN walwarden_internal.member AS creator ON creator.id = walwarden_internal.member_id(t.created_by)
+      LEFT JOIN walwarden_internal.member AS revoker ON revoker.id = walwarden_internal.member_id(t.revoked_by)
+      LEFT JOIN walwarden_internal.token_usage AS u ON u.token_id = t.id
+     CROSS JOIN LATERAL walwarden_internal.token_status(t.id) AS status
+     CROSS JOIN LATERAL walwarden_internal.current_usage(t.id, u.last_used_at, u.slot0_used_at, u.slot1_used_at, u.last_used_from,
+                                                         u.uses, u.refusals, u.last_refused_at, u.last_refused_reason) AS usage
+      -- the value in its overlap
+      LEFT JOIN LATERAL (
+            SELECT least(cr.valid_until, t.expires_at) AS valid_until, cr.fingerprint, cr.created_at,
+                   CASE cr.slot WHEN 0 THEN usage.slot0_used_at WHEN 1 THEN usage.slot1_used_at END AS last_used_at
+              FROM walwarden_internal.credential AS cr
+             WHERE cr.token_id = t.id AND cr.kind = 'bearer' AND cr.valid_until > clock_timestamp()
+               AND status.state NOT IN ('expired', 'revoked')
+             ORDER BY cr.valid_until DESC LIMIT 1) AS previous ON true
+     WHERE t.removed_at IS NULL;
+COMMENT ON VIEW walwarden_internal.token_overview IS 'All tokens, each with the status that authenticate() would find, as list_tokens() shows them.';
+
+CREATE VIEW walwarden_internal.token_with_org AS
+    SELECT o.slug AS org, v.*
+      FROM walwarden_internal.token_overview AS v
+      JOIN walwarden_internal.token AS t ON t.id = v.token_id
+      JOIN walwarden_internal.org AS o ON o.id = t.org_id;
+COMMENT ON VIEW walwarden_internal.token_with_org IS 'All tokens as get_token(), find_tokens() and token_list show them.';
+
+-- Whether listings show the token to the caller; no, if it does not exist.
+CREATE FUNCTION walwarden_internal.may_see(c walwarden_internal.caller, t walwarden_internal.token) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN walwarden_internal.may(c, t.org_id, 'token.list', 'all')
+           OR (t.owner_id = (walwarden_internal.caller_member(c, t.org_id)).id AND walwarden_internal.may(c, t.org_id, 'token.list', 'own')) IS TRUE;
+END
+$$;
+
+-- A list of unknown length goes into a tuplestore, row by row: first come the ids by index, in
+-- order, then the costly columns of each. OFFSET 0 keeps the planner from computing these
+-- for every token of the database.
+CREATE FUNCTION walwarden_internal.list_tokens(org text, after uuid, max_rows integer)
+    RETURNS SETOF walwarden_internal.token_overview
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    o walwarden_internal.org := walwarden_internal.permitted_org(c, org, 'token.list', 'own');
+    every boolean := walwarden_internal.may(c, o.id, 'token.list', 'all');
+    me uuid := (walwarden_internal.caller_member(c, o.id)).id;
+    last walwarden_internal.token;
+BEGIN
+    IF max_rows < 1 THEN
+        PERFORM walwarden_internal.refuse('22023', 'max_rows is less than 1',
+            'Give the size of a page, or NULL for all tokens.');
+    END IF;
+    IF after IS NOT NULL THEN
+        IF (CASE WHEN every THEN walwarden_internal.index_has('token_of_org', o.id, after) ELSE walwarden_internal.index_has('token_by_owner', me, after) END) THEN
+            SELECT * INTO last FROM walwarden_internal.token AS t WHERE t.id = after AND t.org_id = o.id;
+        END IF;
+        IF last.id IS NULL THEN
+            PERFORM walwarden_internal.refuse('22023', format('after is not a token of %s', walwarden_internal.shown(o.slug)),
+                'Give the last token_id of the previous page, or NULL for the first page.');
+        END IF;
+    END IF;
+    last.created_at := coalesce(last.created_at, 'infinity');
+    last.id := coalesce(last.id, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    IF every THEN
+        RETURN QUERY
+            SELECT v.*
+              FROM (SELECT t.id, t.created_at FROM walwarden_internal.token AS t
+                     WHERE t.org_id = o.id AND t.removed_at IS NULL AND (t.created_at, t.id) < (last.created_at, last.id)
+                     ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows) AS page
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_overview AS f WHERE f.token_id = page.id OFFSET 0) AS v
+             ORDER BY page.created_at DESC, page.id DESC;
+    ELSE
+        RETURN QUERY
+            SELECT v.*
+              FROM (SELECT t.id, t.created_at FROM walwarden_internal.token AS t
+                     WHERE t.owner_id = me AND t.removed_at IS NULL AND (t.created_at, t.id) < (last.created_at, last.id)
+                     ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows) AS page
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_overview AS f WHERE f.token_id = page.id OFFSET 0) AS v
+             ORDER BY page.created_at DESC, page.id DESC;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.get_token(token_id uuid)
+    RETURNS SETOF walwarden_internal.listed_token
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    t walwarden_internal.token := walwarden_internal.visible_token(c, token_id);
+BEGIN
+    IF NOT walwarden_internal.may_see(c, t) THEN
+        PERFORM walwarden_internal.require(c, t.org_id, 'token.list', 'all');
+    END IF;
+    IF t.id IS NULL THEN
+        PERFORM walwarden_internal.refuse_unknown_token(token_id);
+    END IF;
+    RETURN QUERY SELECT v.* FROM walwarden_internal.token_with_org AS v WHERE v.token_id = t.id;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.find_tokens(handle text)
+    RETURNS SETOF walwarden_internal.listed_token
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+BEGIN
+    IF handle IS NULL OR handle !~ '^[0-9A-Fa-f]{12,64}$' THEN
+        PERFORM walwarden_internal.refuse('22023', 'handle is not 12 to 64 hex digits',
+            'Give the beginning of the SHA-256 of a token, for example encode(digest($1, ''sha256''), ''hex''), or a handle from a listing.');
+    END IF;
+    IF NOT c.operator AND NOT EXISTS (SELECT FROM walwarden_internal.memberships(c)) THEN
+        RETURN;     -- before anything is looked up
+    END IF;
+    RETURN QUERY
+        SELECT v.*
+          FROM (SELECT DISTINCT cr.token_id
+                  FROM walwarden_internal.credential AS cr
+                 WHERE cr.fingerprint BETWEEN decode(rpad(handle, 64, '0'), 'hex') AND decode(rpad(handle, 64, 'f'), 'hex')) AS found
+          JOIN walwarden_internal.token AS t ON t.id = found.token_id AND walwarden_internal.may_see(c, t)
+         CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_with_org AS f WHERE f.token_id = t.id OFFSET 0) AS v
+         ORDER BY t.created_at DESC, t.id DESC;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.token_list()
+    RETURNS SETOF walwarden_internal.listed_token
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+BEGIN
+    IF walwarden_internal.may(c, NULL, 'token.list', 'all') THEN
+        RETURN QUERY
+            SELECT v.*
+              FROM walwarden_internal.token_with_org AS v
+             ORDER BY v.created_at DESC, v.token_id DESC;
+    ELSE
+        RETURN QUERY
+            WITH mine AS MATERIALIZED (
+                SELECT m.id, m.org_id, walwarden_internal.may(c, m.org_id, 'token.list', 'all') AS every
+                  FROM walwarden_internal.memberships(c) AS m
+                 WHERE walwarden_internal.may(c, m.org_id, 'token.list', 'own')),
+            seen AS (
+                SELECT t.id, t.created_at FROM mine AS i JOIN walwarden_internal.token AS t ON t.org_id = i.org_id WHERE i.every
+                UNION ALL
+                SELECT t.id, t.created_at FROM mine AS i JOIN walwarden_internal.token AS t ON t.owner_id = i.id WHERE NOT i.every)
+            SELECT v.*
+              FROM seen
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_with_org AS f WHERE f.token_id = seen.id OFFSET 0) AS v
+             ORDER BY seen.created_at DESC, seen.id DESC;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION walwarden.list_tokens(org text, after uuid DEFAULT NULL, max_rows integer DEFAULT NULL)
+    RETURNS TABLE (
+        token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+        scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+        expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+        revoked_at timestamptz, revoked_by text, revoked_reason text, overlap_until timestamptz,
+        labels jsonb, networks cidr[], rate_limit integer, last_used_from inet, uses bigint, refusals bigint,
+        last_refused_at timestamptz, last_refused_reason text, previous_handle text, previous_last_used_at timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.list_tokens(text, uuid, integer) IS
+'Lists the tokens of an organisation, newest first, including revoked ones. Returns all of them, or a page of max_rows tokens; after: the last token_id of the previous page. A condition on a page misses the tokens of the other pages. Operators, owners and admins see all tokens, other members see their own. Errors: 42501 if the caller is not a member, 42704 if the organisation does not exist, 22023 if after or max_rows is invalid. Example: SELECT name, state, last_used_at FROM walwarden.list_tokens(''acme'') WHERE name = ''ci'';';
+
+CREATE FUNCTION walwarden.get_token(token_id uuid)
+    RETURNS TABLE (
+        org text, token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+        scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+        expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+        revoked_at timestamptz, revoked_by text, revoked_reason text, overlap_until timestamptz,
+        labels jsonb, networks cidr[], rate_limit integer, last_used_from inet, uses bigint, refusals bigint,
+        last_refused_at timestamptz, last_refused_reason text, previous_handle text, previous_last_used_at timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.get_token(uuid) IS
+'Returns one token, of any organisation. Operators, owners and admins see all tokens of the organisation, other members see their own. Errors: 42501 if the caller may not see the token or, unless the caller is an operator, it does not exist, 42704 if it does not exist, 22023 if token_id is NULL. Example: SELECT g.org, g.name, g.state FROM walwarden.list_tokens(''acme'') AS l, walwarden.get_token(l.token_id) AS g;';
+
+CREATE FUNCTION walwarden.find_tokens(handle text)
+    RETURNS TABLE (
+        org text, token_id uuid, name text, fingerprint_handle text, kind text, visibility text, owner text, role text,
+        scopes text[], effective_scopes text[], state text, created_at timestamptz, created_by text,
+        expires_at timestamptz, last_used_at timestamptz, disabled_at timestamptz, disabled_reason text,
+        revoked_at timestamptz, revoked_by text, revoked_reason text, overlap_until timestamptz,
+        labels jsonb, networks cidr[], rate_limit integer, last_used_from inet, uses bigint, refusals bigint,
+        last_refused_at timestamptz, last_refused_reason text, previous_handle text, previous_last_used_at timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.find_tokens(text) IS
+'Finds the tokens whose fingerprint begins with handle, in every organisation, newest first. handle: 12 to 64 hex digits. The fingerprint is the SHA-256 of a plaintext, also of a previous one and, for a legacy credential, of lower(uuid) || '':'' || secret. Returns no row for a token that the caller may not see. Errors: 22023 if handle is invalid. Example: SELECT org, token_id, name, state FROM walwarden.find_tokens(''718c24a5918d'');';
+
+CREATE FUNCTION walwarden_internal.token_list_door()
+    RETURNS SETOF walwarden_internal.listed_token
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden_internal.token_list_door() IS
+'The door behind the view token_list: all tokens that the caller may see, in all organisations. Errors: none. Example: SELECT name FROM walwarden.token_list;';
+
+CREATE VIEW walwarden.token_list WITH (security_barrier) AS
+    SELECT * FROM walwarden_internal.token_list_door();
+COMMENT ON VIEW walwarden.token_list IS 'All tokens that the caller may see, in all organisations, newest first. Example: SELECT name, state FROM walwarden.token_list;';
+COMMENT ON COLUMN walwarden.token_list.org IS 'the slug of its organisation';
+COMMENT ON COLUMN walwarden.token_list.fingerprint_handle IS 'the first 12 hex digits of the SHA-256 of the newest plaintext';
+COMMENT ON COLUMN walwarden.token_list.kind IS 'api, node or legacy (an imported credential)';
+COMMENT ON COLUMN walwarden.token_list.visibility IS 'private or shared';
+COMMENT ON COLUMN walwarden.token_list.owner IS 'the subject of a person (erased for an erased member); NULL for a shared token';
+COMMENT ON COLUMN walwarden.token_list.role IS 'as issued; NULL without a role';
+COMMENT ON COLUMN walwarden.token_list.scopes IS 'as issued; {} for a token with a role, NULL for kind legacy';
+COMMENT ON COLUMN walwarden.token_list.effective_scopes IS 'the scopes that the token holds now; {} unless it is active, NULL for kind legacy';
+COMMENT ON COLUMN walwarden.token_list.state IS 'active, inactive, disabled, expired or revoked';
+COMMENT ON COLUMN walwarden.token_list.created_by IS 'the subject of a person (erased for an erased member), or a server role';
+COMMENT ON COLUMN walwarden.token_list.last_used_at IS 'NULL if never; without preload exact to a minute; uses on a standby do not count';
+COMMENT ON COLUMN walwarden.token_list.revoked_by IS 'the subject of a person (erased for an erased member), or a server role';
+COMMENT ON COLUMN walwarden.token_list.overlap_until IS 'when the previous plaintext stops working; NULL if it does not work any more';
+COMMENT ON COLUMN walwarden.token_list.previous_handle IS 'fingerprint_handle of the previous plaintext, while it still works';
+COMMENT ON COLUMN walwarden.token_list.previous_last_used_at IS 'when the previous plaintext was last used, while it still works; NULL if never';
+COMMENT ON COLUMN walwarden.token_list.labels IS 'strings by name; {} if none';
+COMMENT ON COLUMN walwarden.token_list.networks IS 'the networks from which the token is accepted; {} for every address';
+COMMENT ON COLUMN walwarden.token_list.rate_limit IS 'uses per minute; NULL if not limited';
+COMMENT ON COLUMN walwarden.token_list.last_used_from IS 'the address of the client at last_used_at; NULL if unknown, for example over a Unix socket, and without preload';
+COMMENT ON COLUMN walwarden.token_list.uses IS 'how often the token was accepted; NULL without preload';
+COMMENT ON COLUMN walwarden.token_list.refusals IS 'how often a plaintext of the token was refused; NULL without preload';
+COMMENT ON COLUMN walwarden.token_list.last_refused_at IS 'NULL if never, and without preload';
+COMMENT ON COLUMN walwarden.token_list.last_refused_reason IS 'why, as in stat_auth; NULL if never, and without preload';

@@ -1,0 +1,380 @@
+-- Issuing and storing tokens. lifecycle.sql has the other actions on them.
+
+-- The text of a new token, from 32 random bytes, and its fingerprint. The plaintext goes only
+-- to the caller of issue_token(); it is never a parameter of a query.
+CREATE FUNCTION walwarden_internal.mint(OUT token text, OUT fingerprint bytea)
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_mint';
+
+-- The state and effective scopes that authenticate() would find; scopes are NULL for a legacy
+-- token, whose permissions are not shown.
+CREATE FUNCTION walwarden_internal.token_status(token_id uuid, OUT state text, OUT reason text, OUT effective_scopes text[])
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_status';
+
+CREATE FUNCTION walwarden_internal.check_expiry(INOUT expires_at timestamptz)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF expires_at = 'infinity' THEN
+        expires_at := NULL;
+    ELSIF expires_at <= clock_timestamp() THEN
+        PERFORM walwarden_internal.refuse('22023', 'expiry is not in the future',
+            'Give a later time, for example now() + interval ''90 days'', or ''infinity'' for no expiry.');
+    ELSIF expires_at >= '10000-01-01 00:00:00+00' THEN
+        PERFORM walwarden_internal.refuse('22023', 'expiry is after the year 9999',
+            'Give ''infinity'' for no expiry.');
+    END IF;
+END
+$$;
+
+-- Refuses an expiry beyond the maximum lifetime. counted_from: when the token is issued,
+-- renewed or enabled. hint: what to do, with %s for the maximum. Lifetimes bind kind api
+-- only: a maximum would stop nodes without a word, and legacy credentials come without an
+-- expiry.
+CREATE FUNCTION walwarden_internal.check_lifetime(o walwarden_internal.org, t walwarden_internal.token, counted_from timestamptz, hint text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most numeric;
+BEGIN
+    IF t.kind <> 'api' THEN
+        RETURN;
+    END IF;
+    most := walwarden_internal.max_lifetime(o);
+    IF most IS NULL OR t.expires_at <= walwarden_internal.later(counted_from, most) THEN
+        RETURN;
+    END IF;
+    PERFORM walwarden_internal.refuse('22023',
+        CASE WHEN t.expires_at IS NULL THEN 'a token without an expiry exceeds the maximum lifetime'
+             ELSE 'expiry exceeds the maximum lifetime' END,
+        format(hint, walwarden_internal.shown_span(most)),
+        format('The maximum is %s, by %s.', walwarden_internal.shown_span(most),
+               CASE WHEN most = walwarden_internal.seconds(o.max_lifetime) THEN 'the policy of the organisation' ELSE 'walwarden.max_token_lifetime' END));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.check_reason(reason text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF reason IS NOT NULL THEN
+        PERFORM walwarden_internal.check_text('reason', reason, 500);
+    END IF;
+END
+$$;
+
+-- On a plan without API tokens, tokens can only be listed, disabled and revoked.
+CREATE FUNCTION walwarden_internal.check_plan_has_tokens(o walwarden_internal.org) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT (SELECT p.api_tokens FROM walwarden_internal.plan AS p WHERE p.name = o.plan) THEN
+        PERFORM walwarden_internal.refuse('55000', format('the plan %s does not include API tokens', walwarden_internal.shown(o.plan)),
+            'Ask an operator to change the plan to team with walwarden.set_plan().');
+    END IF;
+END
+$$;
+
+-- Called while the organisation is locked, so that the count still holds at commit.
+CREATE FUNCTION walwarden_internal.check_token_limit(o walwarden_internal.org) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    most integer := walwarden_internal.setting('max_tokens_per_org');
+BEGIN
+    IF (SELECT count(*)
+          FROM (SELECT FROM walwarden_internal.token AS t
+                 WHERE t.org_id = o.id AND t.removed_at IS NULL AND t.revoked_at IS NULL
+                 LIMIT most) AS live) >= most THEN
+        PERFORM walwarden_internal.refuse('53400', format('organisation %s already has %s tokens', walwarden_internal.shown(o.slug), most),
+            'Revoke tokens that are no longer used, or increase walwarden.max_tokens_per_org.');
+    END IF;
+END
+$$;
+
+-- A token must not have scopes beyond the role of the member who is responsible for it.
+CREATE FUNCTION walwarden_internal.check_within_role(scopes text[], m walwarden_internal.member, who text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    beyond text;
+BEGIN
+    SELECT string_agg(u.name, ', ' ORDER BY u.n) INTO beyond
+      FROM unnest(scopes) WITH ORDINALITY AS u(name, n)
+     WHERE u.name <> ALL (walwarden_internal.role_scopes(m.role));
+    IF beyond IS NOT NULL THEN
+        PERFORM walwarden_internal.refuse('42501', format('the scopes exceed the role of %s', who),
+            'Omit these scopes, or ask an owner or admin to change the role.',
+            format('The role %s does not carry: %s.', m.role, beyond));
+    END IF;
+END
+$$;
+
+-- The active member with this subject, to be the owner of a token.
+CREATE FUNCTION walwarden_internal.owner(o walwarden_internal.org, owner text) RETURNS walwarden_internal.member
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    m walwarden_internal.member;
+BEGIN
+    SELECT * INTO m FROM walwarden_internal.member AS f WHERE f.org_id = o.id AND f.subject = owner AND f.removed_at IS NULL;
+    IF NOT FOUND THEN
+        PERFORM walwarden_internal.refuse('42704', format('%s has no member %s', walwarden_internal.shown(o.slug), walwarden_internal.shown(owner)),
+            'Add the owner first with walwarden.add_member().');
+    ELSIF m.disabled_at IS NOT NULL THEN
+        PERFORM walwarden_internal.refuse('55000', format('member %s is disabled', walwarden_internal.shown(owner)),
+            'Enable the member first with walwarden.enable_member().');
+    END IF;
+    RETURN m;
+END
+$$;
+
+-- The credential with the columns copied from its token; t NULL: the token does not exist.
+CREATE FUNCTION walwarden_internal.with_token_status(c walwarden_internal.credential, t walwarden_internal.token) RETURNS walwarden_internal.credential
+    LANGUAGE sql IMMUTABLE
+    RETURN ROW(c.fingerprint, c.token_id, c.kind, c.created_at, c.valid_until, c.audit_seq,
+               t.org_id, t.kind, t.scopes, t.role, t.owner_id, t.expires_at,
+               t.stopped, t.networks, t.rate_limit, c.slot)::walwarden_internal.credential;
+
+-- Waits for a concurrent change of the token, and fails if the snapshot does not see the
+-- latest version. One case remains: under REPEATABLE READ, a transaction can change a token
+-- that got a credential after its snapshot. The functions of this extension rule that out by
+-- locking the organisation. Verification finds it if something else writes these tables.
+CREATE FUNCTION walwarden_internal.copy_token_status() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t walwarden_internal.token;
+BEGIN
+    SELECT * INTO t FROM walwarden_internal.token AS f WHERE f.id = NEW.token_id FOR SHARE;
+    RETURN walwarden_internal.with_token_status(NEW, t);
+END
+$$;
+
+-- Fires the trigger of credential again, also for a token that is restored after its
+-- credential.
+CREATE FUNCTION walwarden_internal.refresh_token_status() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE walwarden_internal.credential AS c
+       SET token_id = c.token_id
+     WHERE c.token_id = coalesce(NEW.id, OLD.id) AND walwarden_internal.with_token_status(c, NEW) IS DISTINCT FROM c;
+    RETURN NULL;
+END
+$$;
+
+-- The kind of the entry for an action on a token in a state; NULL if the action changes
+-- nothing. Fails if token_transition has no such row.
+CREATE FUNCTION walwarden_internal.transition(action text, state text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    event text;
+BEGIN
+    SELECT t.event INTO event FROM walwarden_internal.token_transition AS t WHERE t.action = $1 AND t.from_state = $2;
+    IF NOT FOUND THEN
+        PERFORM walwarden_internal.refuse('55000', format('cannot %s a token that is %s', action, state),
+            CASE state
+                WHEN 'revoked' THEN 'Issue a new token. A revoked token cannot be used again.'
+                WHEN 'expired' THEN 'Give the token a new expiry with walwarden.enable_token() first, or issue a new token.'
+                WHEN 'disabled' THEN 'Enable the token with walwarden.enable_token() first.'
+                ELSE 'Enable its owner first, or change the plan of its organisation.' END);
+    END IF;
+    RETURN event;
+END
+$$;
+
+-- The only function that writes tokens and credentials. Appends the entry and stores the row
+-- t in place of was. credentials: all credentials of the token from now on; NULL keeps them.
+-- Returns the row as stored. The caller holds the locks on the organisation and the row.
+CREATE FUNCTION walwarden_internal.store_token(
+        actor jsonb, event text, was walwarden_internal.token, t walwarden_internal.token,
+        credentials walwarden_internal.credential[] DEFAULT NULL, reason text DEFAULT NULL) RETURNS walwarden_internal.token
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    had walwarden_internal.credential[] := walwarden_internal.credentials(t.id);
+    has walwarden_internal.credential[] := coalesce(credentials, had);
+BEGIN
+    t.audit_seq := walwarden_internal.append(t.org_id, event,
+        walwarden_internal.change(actor, 'token', t.id::text,
+                          CASE WHEN was.id IS NOT NULL THEN walwarden_internal.token_image(was, had) END, walwarden_internal.token_image(t, has))
+        || CASE WHEN reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', reason) END);
+    IF was.id IS NULL THEN
+        INSERT INTO walwarden_internal.token (
+            id, org_id, name, kind, scopes, role, owner_id, created_at, created_by, expires_at, expired_at,
+            disabled_at, disabled_by, disabled_by_owner, disabled_reason, revoked_at, revoked_by, revoked_reason,
+            removed_at, labels, networks, rate_limit, audit_seq, key_name, lifetime_from, notice_for)
+        VALUES (
+            t.id, t.org_id, t.name, t.kind, t.scopes, t.role, t.owner_id, t.created_at, t.created_by, t.expires_at, t.expired_at,
+            t.disabled_at, t.disabled_by, t.disabled_by_owner, t.disabled_reason, t.revoked_at, t.revoked_by, t.revoked_reason,
+            t.removed_at, t.labels, t.networks, t.rate_limit, t.audit_seq, t.key_name, t.lifetime_from, t.notice_for);
+        INSERT INTO walwarden_internal.token_usage (token_id) VALUES (t.id);
+    ELSE
+        UPDATE walwarden_internal.token AS f
+           SET name = t.name, scopes = t.scopes, expires_at = t.expires_at, expired_at = t.expired_at,
+               disabled_at = t.disabled_at, disabled_by = t.disabled_by,
+               disabled_by_owner = t.disabled_by_owner, disabled_reason = t.disabled_reason,
+               revoked_at = t.revoked_at, revoked_by = t.revoked_by, revoked_reason = t.revoked_reason,
+               removed_at = t.removed_at, labels = t.labels, networks = t.networks, rate_limit = t.rate_limit,
+               audit_seq = t.audit_seq,
+               lifetime_from = t.lifetime_from, notice_for = t.notice_for
+         WHERE f.id = t.id;
+        IF t.rate_limit IS NOT NULL AND (t.revoked_at IS NOT NULL OR t.removed_at IS NOT NULL) THEN
+            PERFORM walwarden_internal.release_limiter(t.id);
+        END IF;
+    END IF;
+    IF credentials IS NOT NULL THEN
+        DELETE FROM walwarden_internal.credential AS f
+         WHERE f.token_id = t.id AND f.fingerprint <> ALL (SELECT n.fingerprint FROM unnest(has) AS n);
+        UPDATE walwarden_internal.credential AS f
+           SET valid_until = n.valid_until
+          FROM unnest(has) AS n
+         WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
+        INSERT INTO walwarden_internal.credential (fingerprint, token_id, kind, created_at, valid_until, audit_seq, slot)
+        SELECT n.fingerprint, t.id, n.kind, n.created_at, n.valid_until, t.audit_seq, n.slot
+          FROM unnest(has) AS n
+         WHERE n.fingerprint <> ALL (SELECT f.fingerprint FROM unnest(had) AS f);
+    END IF;
+    RETURN t;
+END
+$$;
+
+-- The entry for a plaintext that was returned to somebody other than the owner.
+CREATE FUNCTION walwarden_internal.append_revealed(actor jsonb, t walwarden_internal.token, m walwarden_internal.member) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.append(t.org_id, 'token.revealed_for_owner', jsonb_build_object(
+        'actor', actor,
+        'token', jsonb_build_object('id', t.id, 'name', t.name, 'scopes', t.scopes),
+        'owner', jsonb_build_object('memberId', m.id, 'person', m.person)));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.issue_token(
+        org text, wanted_name text, wanted_scopes text[], expiry timestamptz, owner text, from_role text, wanted_kind text,
+        wanted_labels jsonb, wanted_networks cidr[], rate_limit integer,
+        OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    target text := CASE WHEN owner IS NULL THEN 'shared'
+                        WHEN owner = (walwarden_internal.caller_member(c, (walwarden_internal.member_org(c, org)).id)).subject THEN 'own'
+                        ELSE 'private' END;
+    o walwarden_internal.org := walwarden_internal.lock_org(c, org, 'token.issue', target);
+    m walwarden_internal.member;
+    t walwarden_internal.token;
+    cred walwarden_internal.credential;
+    carried text[];
+    actor jsonb;
+BEGIN
+    c := walwarden_internal.caller();       -- after the wait
+    IF from_role IS NOT NULL THEN
+        PERFORM walwarden_internal.require(c, o.id, 'token.issue', 'role');
+    END IF;
+    IF wanted_kind = 'node' THEN
+        PERFORM walwarden_internal.require(c, o.id, 'token.issue', 'node');
+    END IF;
+
+    PERFORM walwarden_internal.check_text('token name', wanted_name, 100);
+    PERFORM walwarden_internal.check_scopes(wanted_scopes);
+    t.created_at := clock_timestamp();
+    -- not instead of 'infinity', which asks for no expiry
+    IF expiry IS NULL AND wanted_kind = 'api' THEN
+        expiry := walwarden_internal.later(t.created_at, walwarden_internal.seconds(o.default_lifetime));
+    END IF;
+    t.expires_at := walwarden_internal.check_expiry(expiry);
+    IF wanted_kind IS NULL OR wanted_kind NOT IN ('api', 'node') THEN
+        PERFORM walwarden_internal.refuse('22023', format('unknown token kind %s', walwarden_internal.shown(wanted_kind)),
+            'Use kind api or node.');
+    ELSIF wanted_kind = 'node' AND (cardinality(wanted_scopes) > 0 OR from_role IS NOT NULL) THEN
+        PERFORM walwarden_internal.refuse('22023', 'a node token cannot have scopes or a role',
+            'Omit scopes and role. A node token only gives access to the runner protocol.');
+    ELSIF wanted_kind = 'node' AND owner IS NOT NULL THEN
+        PERFORM walwarden_internal.refuse('22023', 'a node token cannot have an owner',
+            'Omit owner. A node token is shared: it goes on when people leave.');
+    END IF;
+    IF from_role IS NOT NULL THEN
+        PERFORM walwarden_internal.check_role(from_role);
+        IF cardinality(wanted_scopes) > 0 THEN
+            PERFORM walwarden_internal.refuse('22023', 'a token cannot have both scopes and a role',
+                'Omit scopes to take the permissions from the role, or omit role.');
+        END IF;
+    END IF;
+    t.labels := walwarden_internal.check_labels(wanted_labels);
+    t.networks := walwarden_internal.check_networks(wanted_networks);
+    PERFORM walwarden_internal.check_rate_limit(rate_limit);
+    t.rate_limit := rate_limit;
+    PERFORM walwarden_internal.check_plan_has_tokens(o);
+    t.kind := wanted_kind;
+    PERFORM walwarden_internal.check_lifetime(o, t, t.created_at, 'Give expires_at, at most %s from now.');
+
+    carried := CASE WHEN from_role IS NULL THEN wanted_scopes ELSE walwarden_internal.role_scopes(from_role) END;
+    IF owner IS NOT NULL THEN
+        m := walwarden_internal.owner(o, owner);
+        IF NOT walwarden_internal.is_capable(m.role, 'own_tokens') THEN
+            PERFORM walwarden_internal.refuse('42501', format('members with the role %s cannot have private tokens', m.role),
+                'Issue a shared token, or change the member''s role.');
+        END IF;
+        IF walwarden_internal.is_capable(from_role, 'register_nodes') AND NOT walwarden_internal.is_capable(m.role, 'own_nodes') THEN
+            PERFORM walwarden_internal.refuse('42501', format('members with the role %s cannot have nodes', m.role),
+                'Omit owner: a shared token with this role goes on when people leave.');
+        END IF;
+        PERFORM walwarden_internal.check_within_role(carried, m, 'the owner');
+    ELSIF NOT c.operator THEN
+        PERFORM walwarden_internal.check_within_role(carried, walwarden_internal.caller_member(c, o.id), 'the issuer');
+    END IF;
+    PERFORM walwarden_internal.check_token_limit(o);
+
+    actor := walwarden_internal.actor('caller', c, o.id);
+    SELECT minted.token, minted.fingerprint INTO token, cred.fingerprint FROM walwarden_internal.mint() AS minted;
+    t.id := gen_random_uuid();
+    t.org_id := o.id;
+    t.name := wanted_name;
+    t.key_name := wanted_name;
+    t.scopes := wanted_scopes[:];   -- from 1, whatever its bounds were
+    t.role := from_role;
+    t.owner_id := m.id;
+    t.created_by := walwarden_internal.actor_name(actor);
+    cred.token_id := t.id;
+    cred.kind := 'bearer';
+    cred.created_at := t.created_at;
+    cred.slot := 0;
+
+    t := walwarden_internal.store_token(actor, walwarden_internal.transition('issue', 'none'), NULL, t, ARRAY[cred]);
+    IF m.id IS NOT NULL AND m.id IS DISTINCT FROM walwarden_internal.acting_member_id(c, o.id) THEN
+        PERFORM walwarden_internal.append_revealed(actor, t, m);
+    END IF;
+
+    token_id := t.id;
+    name := t.name;
+    scopes := t.scopes;
+    expires_at := t.expires_at;
+    created_at := t.created_at;
+END
+$$;
+
+CREATE FUNCTION walwarden.issue_token(
+        org text, name text, scopes text[] DEFAULT '{}', expires_at timestamptz DEFAULT NULL,
+        owner text DEFAULT NULL, role text DEFAULT NULL, kind text DEFAULT 'api',
+        labels jsonb DEFAULT '{}', networks cidr[] DEFAULT '{}', rate_limit integer DEFAULT NULL,
+        OUT token_id uuid, OUT token text, OUT name text, OUT scopes text[], OUT expires_at timestamptz, OUT created_at timestamptz)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.issue_token(text, text, text[], timestamptz, text, text, text, jsonb, cidr[], integer) IS
+'Issues a token and returns its plaintext, wal_ and 64 hex digits. This is the only time that the plaintext is returned; only its SHA-256 fingerprint is stored. name: 1 to 100 characters. scopes: at most 200 names from the catalogue, each once. expires_at: before the year 10000; NULL for the default lifetime of the organisation, if it has one; infinity for no expiry: the token then works until it is revoked. A token of kind api with neither scopes nor a role opens nothing. owner: the subject of the owner of a private token; NULL for a shared token. role: a role from which to take the permissions, instead of scopes. kind: api or node. A node token has no owner. labels: at most 16 strings of 1 to 200 characters, by names of lower-case letters, digits, underscores, dots and hyphens. networks: at most 32 networks from which the token is accepted; {} for every address. rate_limit: 1 to 1000000 uses per minute; NULL for no limit; needs preload. Operators, owners and admins can issue shared, role and node tokens. A private token can be issued by its owner, or by an operator. In the second case, the chain records that somebody other than the owner saw the plaintext (token.revealed_for_owner). Errors: 0A000 for SELECT (issue_token(...)).*, which would call it once for each column, 42501 if the caller lacks permission or the scopes exceed the role of the owner or issuer, 42704 if the organisation, the owner or the role does not exist, 22023 if a value is invalid or the expiry exceeds the maximum lifetime, 55000 if the organisation is closed, or the plan does not include API tokens, the owner is disabled, or rate_limit is given without preload, 53400 if there are too many tokens. Example: SELECT * FROM walwarden.issue_token(''acme'', ''ci'', ARRAY[''databases:read''], now() + interval ''90 days'');';

@@ -1,0 +1,373 @@
+-- Evidence and the recovery claims derived from it, the operations for auditors, and
+-- readiness. Everything is computed from the tables at the time of the request.
+
+CREATE VIEW walwarden_internal.shown_evidence AS
+    SELECT e.org_id, e.backup_job_id, e.recorded_at,
+           walwarden_internal.object(
+               'backupJobId', e.backup_job_id, 'databaseId', e.database_id, 'state', e.state, 'manifest', e.manifest,
+               'integrityVerification', walwarden_internal.object('result', e.result, 'checkedAt', e.checked_at, 'tool', e.tool),
+               'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
+               'recordedAt', e.recorded_at, 'publicKey', e.public_key,
+               'audit', (SELECT walwarden_internal.object('firstSeq', e.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
+                           FROM walwarden_internal.audit_entry AS a
+                          WHERE a.org_id = e.org_id AND a.seq = e.last_seq)) AS item
+      FROM walwarden_internal.current_evidence AS e;
+COMMENT ON VIEW walwarden_internal.shown_evidence IS 'Evidence as REST v1 shows it.';
+
+CREATE FUNCTION walwarden_internal.rest_list_evidence(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.flush_audit();
+    RETURN walwarden_internal.rest_page(r, 'evidence', ARRAY(
+        SELECT (e.recorded_at, e.backup_job_id::text, e.item)::walwarden_internal.rest_item
+          FROM walwarden_internal.shown_evidence AS e
+         WHERE e.org_id = r.org_id
+           AND (e.recorded_at, e.backup_job_id) < (r.after_at, r.after_id::uuid)
+         ORDER BY e.recorded_at DESC, e.backup_job_id DESC
+         LIMIT r.max_rows + 1));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_get_evidence(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.flush_audit();
+    RETURN walwarden_internal.rest_found((SELECT e.item FROM walwarden_internal.shown_evidence AS e WHERE e.org_id = r.org_id AND e.backup_job_id = r.id));
+END
+$$;
+
+-- The evidence that these entries recorded, as REST v1 showed it when it was exported. From
+-- the chain, because evidence can be recorded again: a replay has to return the same bytes.
+-- parts: an array of {"evidenceSeq", "firstSeq", "lastSeq"}.
+CREATE FUNCTION walwarden_internal.rest_evidence_package(org_id uuid, parts jsonb) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT json_agg(walwarden_internal.object(
+                   'backupJobId', i.image ->> 'backupJobId', 'databaseId', i.image ->> 'databaseId', 'state', i.image ->> 'state',
+                   'manifest', i.image -> 'manifest',
+                   'integrityVerification', walwarden_internal.object(
+                       'result', i.image ->> 'result', 'checkedAt', i.image ->> 'checkedAt', 'tool', i.image ->> 'tool'),
+                   'recoverableFrom', i.image ->> 'recoverableFrom', 'recoverableTo', i.image ->> 'recoverableTo',
+                   'recordedAt', i.image ->> 'recordedAt', 'publicKey', i.image ->> 'publicKey',
+                   'audit', walwarden_internal.object('firstSeq', (p.part ->> 'firstSeq')::bigint, 'lastSeq', l.seq, 'headHash', encode(l.hash, 'hex')))
+                 ORDER BY p.n)
+          FROM jsonb_array_elements(parts) WITH ORDINALITY AS p(part, n)
+          JOIN walwarden_internal.audit_entry AS e ON e.org_id = $1 AND e.seq = (p.part ->> 'evidenceSeq')::bigint
+          JOIN walwarden_internal.audit_entry AS l ON l.org_id = $1 AND l.seq = (p.part ->> 'lastSeq')::bigint
+         CROSS JOIN LATERAL (SELECT e.body::jsonb #> '{payload,after}' OFFSET 0) AS i(image));
+END
+$$;
+
+-- The response of an export, from its entry: for the request itself, and for its replay.
+CREATE FUNCTION walwarden_internal.rest_evidence_export(org_id uuid, seq bigint) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    at timestamptz;
+    payload jsonb;
+BEGIN
+    SELECT e.at, e.body::jsonb -> 'payload' INTO STRICT at, payload
+      FROM walwarden_internal.audit_entry AS e WHERE e.org_id = $1 AND e.seq = $2;
+    RETURN walwarden_internal.object(
+        'exportId', payload ->> 'exportId', 'exportedAt', at,
+        'evidence', walwarden_internal.rest_evidence_package($1, payload -> 'evidence'),
+        'packageSha256', payload ->> 'packageSha256', 'auditSeq', $2);
+END
+$$;
+
+-- The package is returned in the response. Its digest goes into the chain, so that the
+-- recipient can check the package.
+CREATE FUNCTION walwarden_internal.rest_export_evidence(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ids uuid[] := ARRAY(SELECT walwarden_internal.uuid_or_null(e) FROM jsonb_array_elements_text(r.body -> 'backupJobIds') AS e);
+    parts jsonb;
+    digest text;
+    seq bigint;
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object('evidenceSeq', e.audit_seq, 'firstSeq', e.first_seq, 'lastSeq', e.last_seq) ORDER BY u.n) INTO parts
+      FROM unnest(ids) WITH ORDINALITY AS u(id, n)
+      JOIN walwarden_internal.current_evidence AS e ON e.org_id = r.org_id AND e.backup_job_id = u.id
+    HAVING count(*) = cardinality(ids);
+    PERFORM walwarden_internal.flush_audit();
+    IF parts IS NULL THEN
+        PERFORM walwarden_internal.rest_missing();
+    END IF;
+    digest := encode(sha256(convert_to((walwarden_internal.canonical_json(convert_to(
+        walwarden_internal.rest_evidence_package(r.org_id, parts)::text, 'UTF8'))).canonical, 'UTF8')), 'hex');
+    IF digest IS NULL THEN
+        PERFORM walwarden_internal.rest_fail(413, 'the package would be larger than 64 KiB; export fewer backups at a time');
+    END IF;
+    seq := walwarden_internal.append(r.org_id, 'evidence.exported', jsonb_build_object(
+        'actor', walwarden_internal.actor('token', walwarden_internal.caller()), 'exportId', gen_random_uuid(),
+        'backupJobIds', ids, 'evidence', parts, 'packageSha256', digest));
+    RETURN walwarden_internal.rest_evidence_export(r.org_id, seq);
+END
+$$;
+
+-- What is stored of a response to give it again: of an export, which can be large, the seq
+-- of its entry.
+CREATE FUNCTION walwarden_internal.rest_stored(operation text, response json) RETURNS json
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE operation WHEN 'exportEvidence' THEN json_build_object('auditSeq', response -> 'auditSeq') ELSE response END;
+END
+$$;
+
+-- The response of which rest_stored() made this.
+CREATE FUNCTION walwarden_internal.rest_replayed(operation text, org_id uuid, stored json) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE operation WHEN 'exportEvidence' THEN walwarden_internal.rest_evidence_export(org_id, (stored ->> 'auditSeq')::bigint) ELSE stored END;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_get_recovery_summary(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    d walwarden_internal.database := walwarden_internal.rest_database(r.org_id, r.id);
+    windows json;
+BEGIN
+    SELECT json_agg(walwarden_internal.object('windowId', w.id, 'from', w.starts, 'to', w.ends) ORDER BY w.ends DESC)
+      INTO windows
+      FROM (SELECT * FROM walwarden_internal.recovery_windows(d.id) AS f ORDER BY f.ends DESC LIMIT 100) AS w;
+    RETURN walwarden_internal.object(
+        'databaseId', d.id,
+        'verdict', CASE WHEN windows IS NULL THEN 'unproven' ELSE 'proven' END,
+        'windows', coalesce(windows, '[]'),
+        'lastVerifiedAt', walwarden_internal.last_verified(d.id),
+        'backups', (SELECT walwarden_internal.object(
+                        'completed', count(*), 'verified', count(*) FILTER (WHERE e.state = 'verified'),
+                        'failedVerification', count(*) FILTER (WHERE e.state = 'failed'),
+                        'withoutEvidence', count(*) FILTER (WHERE e.state IS NULL))
+                      FROM walwarden_internal.job AS j
+                      LEFT JOIN walwarden_internal.current_evidence AS e ON e.backup_job_id = j.id
+                     WHERE j.database_id = d.id AND j.kind = 'backup' AND j.state = 'completed'));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_get_recovery_candidate(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    d walwarden_internal.database := walwarden_internal.rest_database(r.org_id, r.id);
+BEGIN
+    RETURN walwarden_internal.object('databaseId', d.id, 'candidate', (
+        SELECT walwarden_internal.object('backupJobId', e.backup_job_id,
+                                 'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
+                                 'destinationId', e.destination_id)
+          FROM walwarden_internal.valid_evidence AS e
+         WHERE e.database_id = d.id
+         ORDER BY e.recoverable_to DESC, e.recorded_at DESC, e.backup_job_id
+         LIMIT 1));
+END
+$$;
+
+-- A window is identified by the evidence it begins with, and can always be found by it.
+-- If an earlier backup was recorded later, the result is the window that contains the
+-- evidence now. If the evidence no longer verifies anything, the result is its own span.
+CREATE FUNCTION walwarden_internal.rest_get_recovery_window_proof(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    anchor walwarden_internal.current_evidence;
+    w record;
+    basis json;
+    proven boolean;
+    refuted boolean;
+    restored boolean;
+    rto integer;
+    in_time boolean;
+BEGIN
+    SELECT e.* INTO anchor FROM walwarden_internal.current_evidence AS e JOIN walwarden_internal.database AS d ON d.id = e.database_id
+     WHERE e.org_id = r.org_id AND e.window_id = r.id AND d.deleted_at IS NULL;
+    IF NOT FOUND THEN
+        PERFORM walwarden_internal.rest_missing();
+    END IF;
+    rto := (SELECT d.rto_seconds FROM walwarden_internal.database AS d WHERE d.id = anchor.database_id);
+    SELECT * INTO w FROM walwarden_internal.recovery_windows(anchor.database_id) AS f WHERE anchor.backup_job_id = ANY (f.members);
+    proven := FOUND;
+    IF NOT proven THEN
+        SELECT anchor.window_id AS id, anchor.recoverable_from AS starts, anchor.recoverable_to AS ends,
+               ARRAY[anchor.backup_job_id] AS members, anchor.state AS state INTO w;
+    END IF;
+
+    SELECT json_agg(walwarden_internal.object(
+               'backupJobId', e.backup_job_id, 'state', e.state,
+               'integrityVerification', walwarden_internal.object('result', e.result, 'checkedAt', e.checked_at, 'tool', e.tool),
+               'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
+               'lastRestore', CASE WHEN t.id IS NOT NULL THEN walwarden_internal.object(
+                   'restoreJobId', t.id, 'kind', t.kind, 'state', t.state, 'validation', t.validation ->> 'result',
+                   'measured', t.validation -> 'measured', 'withinRto', m.seconds <= rto,
+                   'finishedAt', t.finished_at) END,
+               'auditSeq', e.audit_seq) ORDER BY e.n) FILTER (WHERE e.n <= 1000),
+           bool_or(e.state = 'failed' OR s.restored IS FALSE),
+           bool_or(s.restored),
+           bool_and(m.seconds <= rto)
+      INTO basis, refuted, restored, in_time
+      FROM (SELECT f.*, u.n FROM unnest(w.members) WITH ORDINALITY AS u(id, n)
+              JOIN walwarden_internal.current_evidence AS f ON f.backup_job_id = u.id) AS e
+      LEFT JOIN LATERAL (SELECT j.id, j.kind, j.state, j.validation, j.finished_at
+                           FROM walwarden_internal.job AS j
+                          WHERE j.backup_job_id = e.backup_job_id AND j.kind IN ('restore', 'drill') AND j.done AND j.state <> 'cancelled'
+                          ORDER BY j.finished_at DESC LIMIT 1) AS t ON true
+      -- of a restore that did not pass, the time says nothing
+      LEFT JOIN LATERAL (SELECT sum(f.value::bigint) AS seconds
+                           FROM jsonb_each_text(t.validation -> 'measured') AS f
+                          WHERE t.state = 'completed' AND t.validation ->> 'result' = 'passed') AS m ON true
+      LEFT JOIN LATERAL (SELECT f.restored
+                           FROM walwarden_internal.conclusive_restore AS f
+                          WHERE f.backup_job_id = e.backup_job_id
+                          ORDER BY f.finished_at DESC LIMIT 1) AS s ON true;
+
+    RETURN walwarden_internal.object(
+        'windowId', w.id, 'databaseId', anchor.database_id,
+        'from', w.starts, 'to', w.ends,
+        'verdict', CASE WHEN proven THEN 'proven' WHEN refuted THEN 'refuted' ELSE 'unproven' END,
+        'basis', basis,
+        'notClaimed', array_to_json(array_remove(ARRAY[
+            'That the destination still holds the artifacts: each was last checked at its checkedAt.',
+            'That the node''s report is true: the audit chain only proves that the report has not been altered.',
+            CASE WHEN rto IS NULL THEN 'That a restore meets a recovery time objective: the database has none.'
+                 WHEN in_time IS NULL THEN 'That a restore meets the recovery time objective: none of these backups has a restore that passed and was measured.'
+                 WHEN in_time THEN 'That the next restore meets the recovery time objective: the last ones of these backups that were measured did.'
+                 ELSE 'That a restore meets the recovery time objective: the last one of a backup took longer.' END,
+            CASE WHEN restored IS NOT TRUE THEN 'That a restore has been tried: no restore or drill of these backups has passed its validation.' END], NULL)));
+END
+$$;
+
+-- For auditors.
+
+CREATE FUNCTION walwarden_internal.rest_list_audit_entries(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.flush_audit();
+    RETURN walwarden_internal.rest_page(r, 'entries', ARRAY(
+        SELECT (a.at, a.seq::text, walwarden_internal.object(
+                    'seq', a.seq, 'at', a.at, 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,
+                    'prevHash', encode(a.prev_hash, 'hex'), 'hash', encode(a.hash, 'hex')))::walwarden_internal.rest_item
+          FROM walwarden_internal.audit_entry AS a
+         WHERE a.org_id = r.org_id AND a.seq > r.after_id::bigint
+         ORDER BY a.seq
+         LIMIT r.max_rows + 1));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_get_audit_verification(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT walwarden_internal.object(
+        'lastRun', CASE WHEN v.org_id IS NOT NULL THEN walwarden_internal.object(
+            'finishedAt', v.finished_at, 'ok', v.ok, 'entries', v.entries, 'headHash', v.head_hash,
+            'firstBadSeq', v.first_bad_seq, 'reason', v.reason) END,
+        'ageSeconds', floor(extract(epoch FROM clock_timestamp() - v.finished_at))::bigint,
+        'checkpoint', (SELECT walwarden_internal.object('size', k.size, 'root', encode(k.root, 'base64'), 'node', n.name, 'at', k.published_at)
+                         FROM walwarden_internal.checkpoint AS k
+                         JOIN walwarden_internal.node AS n ON n.id = k.node_id
+                        WHERE k.org_id = r.org_id
+                        ORDER BY k.size DESC, k.published_at DESC LIMIT 1))
+      FROM (SELECT) AS one
+      LEFT JOIN walwarden_internal.verification AS v ON v.org_id = r.org_id);
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_list_recoverability(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN walwarden_internal.rest_page(r, 'databases', ARRAY(
+        SELECT (d.created_at, d.id::text, walwarden_internal.object(
+                    'databaseId', d.id, 'name', d.name,
+                    'verdict', CASE WHEN e.recoverable_to IS NULL THEN 'unproven' ELSE 'proven' END,
+                    'lastVerifiedAt', walwarden_internal.last_verified(d.id),
+                    'recoverableTo', e.recoverable_to,
+                    'rpoMet', e.recoverable_to >= statement_timestamp() - make_interval(secs => d.rpo_seconds)))::walwarden_internal.rest_item
+          FROM walwarden_internal.database AS d
+          LEFT JOIN LATERAL (SELECT max(f.ends) AS recoverable_to FROM walwarden_internal.recovery_windows(d.id) AS f) AS e ON true
+         WHERE d.org_id = r.org_id AND d.deleted_at IS NULL
+           AND (d.created_at, d.id) < (r.after_at, r.after_id::uuid)
+         ORDER BY d.created_at DESC, d.id DESC
+         LIMIT r.max_rows + 1));
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_get_readiness(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (WITH fact AS (
+        SELECT pg_is_in_recovery() AS standby, v.ok, v.finished_at,
+               (SELECT count(*) FROM walwarden_internal.job AS j
+                 WHERE j.org_id = r.org_id AND NOT j.done AND j.state = 'queued'
+                   AND j.queued_at < clock_timestamp() - interval '15 minutes') AS waiting,
+               (SELECT count(*) FROM walwarden_internal.job AS j
+                 WHERE j.org_id = r.org_id AND NOT j.done AND j.claimed_by IS NOT NULL AND j.lease_until <= clock_timestamp()) AS expired,
+               EXISTS (SELECT FROM walwarden_internal.job AS j
+                        WHERE j.org_id = r.org_id AND NOT j.done AND j.state = 'queued' AND coalesce(j.not_before <= clock_timestamp(), true)) AS claimable,
+               (SELECT max(n.last_seen_at) FROM walwarden_internal.node AS n WHERE n.org_id = r.org_id) AS seen_at,
+               walwarden_internal.is_schedule_due(r.org_id, walwarden_internal.later(clock_timestamp(), -300)) AS overdue
+          FROM (SELECT) AS one
+          LEFT JOIN walwarden_internal.verification AS v ON v.org_id = r.org_id
+    ), checks(name, status, detail) AS (
+        SELECT 'database_writable', CASE WHEN f.standby THEN 'warn' ELSE 'pass' END,
+               CASE WHEN f.standby THEN 'the server is a read-only standby' ELSE 'the server is a primary' END
+          FROM fact AS f
+        UNION ALL
+        SELECT 'audit_verified', CASE WHEN f.ok IS NULL THEN 'warn' WHEN f.ok THEN 'pass' ELSE 'fail' END,
+               CASE WHEN f.ok IS NULL THEN 'no verification has been stored'
+                    ELSE format('%s %s seconds ago', CASE WHEN f.ok THEN 'verified' ELSE 'verification failed' END,
+                                floor(extract(epoch FROM clock_timestamp() - f.finished_at))) END
+          FROM fact AS f
+        UNION ALL
+        SELECT 'queue_served', CASE WHEN f.waiting = 0 THEN 'pass' ELSE 'warn' END,
+               format('%s jobs have been queued for more than 15 minutes', f.waiting)
+          FROM fact AS f
+        UNION ALL
+        SELECT 'leases_renewed', CASE WHEN f.expired = 0 THEN 'pass' ELSE 'fail' END,
+               format('the leases of %s jobs have expired', f.expired)
+          FROM fact AS f
+        UNION ALL
+        SELECT 'nodes_seen', CASE WHEN f.claimable AND coalesce(f.seen_at <= clock_timestamp() - interval '5 minutes', true) THEN 'fail' ELSE 'pass' END,
+               CASE WHEN f.seen_at IS NULL THEN 'no node has called yet'
+                    ELSE format('a node called %s seconds ago', floor(extract(epoch FROM clock_timestamp() - f.seen_at))) END
+               || CASE WHEN f.claimable THEN ', and jobs wait for one' ELSE '' END
+          FROM fact AS f
+        UNION ALL
+        SELECT 'schedules_kept', CASE WHEN f.overdue THEN 'fail' ELSE 'pass' END,
+               CASE WHEN f.overdue THEN 'schedules have been due for more than 5 minutes: neither maintenance nor a node serves them'
+                    ELSE 'no schedule has been due for more than 5 minutes' END
+          FROM fact AS f
+    )
+    SELECT walwarden_internal.object(
+        'status', CASE WHEN bool_or(c.status = 'fail') THEN 'degraded' ELSE 'ready' END,
+        'checks', json_agg(walwarden_internal.object('name', c.name, 'status', c.status, 'detail', c.detail)),
+        'server', walwarden_internal.object('walwarden', walwarden_internal.version(),
+                                    'postgresql', split_part(current_setting('server_version'), ' ', 1),
+                                    'standby', pg_is_in_recovery()))
+      FROM checks AS c);
+END
+$$;

@@ -1,0 +1,216 @@
+-- Verification of the chains, and of the current state against them. It reads the tables of
+-- all wings.
+
+-- All audited rows, each with its chain, its last entry and its image.
+CREATE VIEW walwarden_internal.audited_row AS
+    SELECT r.* FROM walwarden_internal.token_audited_row AS r
+    UNION ALL
+    SELECT r.* FROM walwarden_internal.backup_audited_row AS r;
+COMMENT ON VIEW walwarden_internal.audited_row IS 'All audited rows, each with its chain, its last entry and its image. Both verifiers compare them with the chains.';
+
+-- The first difference between the present state and the chain. Every audited row must
+-- equal the entry that it names. Every entry that describes a row must find it at that
+-- entry or a later one. For every credential, its entry must contain the commitment. Every row must
+-- belong to an organisation that exists, or to the system chain. The
+-- caller has verified the
+-- entries: their bodies are parsed without a check.
+--
+-- Invariant: memory does not grow with the chain, and there are no temporary files. Each
+-- row looks up its entry by key, and each entry its row; OFFSET 0 keeps the planner from
+-- turning a look-up into a join that hashes or sorts.
+CREATE FUNCTION walwarden_internal.cross_check(chain uuid, OUT bad_seq bigint, OUT reason text)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off       -- compiling would take longer than running
+AS $$
+    (SELECT d.audit_seq AS seq, format('%s %s differs from entry %s', d.type, d.id, d.audit_seq) AS reason
+       FROM walwarden_internal.audited_row AS d
+       LEFT JOIN LATERAL (SELECT e.body::jsonb -> 'payload' AS payload
+                            FROM walwarden_internal.audit_entry AS e
+                           WHERE e.org_id = chain AND e.seq = d.audit_seq OFFSET 0) AS e ON true
+      WHERE d.org_id = chain
+        AND (e.payload -> 'object' IS DISTINCT FROM jsonb_build_object('type', d.type, 'id', d.id)
+             OR e.payload -> 'after' IS DISTINCT FROM d.image)
+      ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    (SELECT e.seq, CASE WHEN d.audit_seq IS NULL THEN format('%s %s of entry %s is missing', o.type, o.id, e.seq)
+                        ELSE format('%s %s is older than entry %s', o.type, o.id, e.seq) END
+       FROM walwarden_internal.audit_entry AS e
+      CROSS JOIN LATERAL (SELECT e.body::json #> '{payload,object}' OFFSET 0) AS p(object)
+      CROSS JOIN LATERAL (SELECT p.object ->> 'type', p.object ->> 'id', walwarden_internal.uuid_or_null(p.object ->> 'id') OFFSET 0) AS o(type, id, key)
+      CROSS JOIN LATERAL (
+          SELECT CASE WHEN o.key IS NOT NULL
+                      THEN (SELECT min(d.audit_seq) FROM walwarden_internal.audited_row AS d
+                             WHERE d.org_id = chain AND d.type = o.type AND d.key = o.key)
+                      ELSE (SELECT min(d.audit_seq) FROM walwarden_internal.audited_row AS d
+                             WHERE d.org_id = chain AND d.type = o.type AND d.key IS NULL AND d.id = o.id) END OFFSET 0) AS d(audit_seq)
+      WHERE e.org_id = chain AND p.object IS NOT NULL AND (d.audit_seq >= e.seq) IS NOT TRUE
+      ORDER BY e.seq LIMIT 1)
+    UNION ALL
+    (SELECT j.audit_seq, format('job %s does not begin at entry %s', j.id, j.first_seq)
+       FROM walwarden_internal.job AS j
+       LEFT JOIN LATERAL (SELECT e.body::jsonb -> 'payload' AS payload
+                            FROM walwarden_internal.audit_entry AS e
+                           WHERE e.org_id = chain AND e.seq = j.first_seq OFFSET 0) AS e ON true
+      WHERE j.org_id = chain
+        AND (e.payload #>> '{object,id}' IS DISTINCT FROM j.id::text OR e.payload -> 'before' IS DISTINCT FROM 'null')
+      ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    (SELECT c.audit_seq,
+            CASE WHEN NOT c.status THEN format('a credential of token %s does not have its status', c.token_id)
+                 ELSE format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq) END
+       FROM walwarden_internal.token AS t
+      CROSS JOIN LATERAL (SELECT c.token_id, c.audit_seq,
+                                 walwarden_internal.commitment(c.token_id, c.fingerprint) AS commitment,
+                                 walwarden_internal.with_token_status(c, t) IS NOT DISTINCT FROM c AS status
+                            FROM walwarden_internal.credential AS c
+                           WHERE c.token_id = t.id OFFSET 0) AS c
+       LEFT JOIN LATERAL (SELECT e.body::jsonb #> '{payload,after,credentials}' AS credentials
+                            FROM walwarden_internal.audit_entry AS e
+                           WHERE e.org_id = chain AND e.seq = c.audit_seq OFFSET 0) AS e ON true
+      WHERE t.org_id = chain
+        AND (NOT c.status
+             OR (e.credentials @> jsonb_build_array(jsonb_build_object('commitment', c.commitment))) IS NOT TRUE)
+      ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    (SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id)
+       FROM walwarden_internal.credential AS c
+      WHERE c.org_id = chain
+        AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+      ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    -- rows of no chain are findings of the system chain
+    (SELECT NULL, format('%s %s belongs to no organisation', d.type, d.id)
+       FROM walwarden_internal.audited_row AS d
+      WHERE chain = walwarden_internal.system_org()
+        AND d.org_id IS DISTINCT FROM chain
+        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = d.org_id) IS NULL
+      ORDER BY 2 LIMIT 1)
+    UNION ALL
+    (SELECT NULL, format('a credential of token %s has no token', c.token_id)
+       FROM walwarden_internal.credential AS c
+      WHERE chain = walwarden_internal.system_org()
+        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = c.org_id) IS NULL
+        AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+      ORDER BY 2 LIMIT 1)
+    UNION ALL
+    (SELECT NULL, format('slug %s belongs to no organisation', s.slug)
+       FROM walwarden_internal.org_slug AS s
+      WHERE chain = walwarden_internal.system_org()
+        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = s.org_id) IS NULL
+      ORDER BY 2 LIMIT 1)
+    ORDER BY 1, 2 LIMIT 1
+$$;
+
+-- All chains: those with entries (found by skipping along the index), of organisations, and
+-- the system chain.
+CREATE FUNCTION walwarden_internal.chains(OUT org_id uuid, OUT name text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE found AS (
+        (SELECT e.org_id FROM walwarden_internal.audit_entry AS e ORDER BY e.org_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT e.org_id FROM walwarden_internal.audit_entry AS e WHERE e.org_id > f.org_id ORDER BY e.org_id LIMIT 1)
+          FROM found AS f
+         WHERE f.org_id IS NOT NULL
+    ), chain AS (
+        SELECT f.org_id FROM found AS f WHERE f.org_id IS NOT NULL
+        UNION
+        SELECT o.id FROM walwarden_internal.org AS o
+        UNION
+        SELECT walwarden_internal.system_org()
+    )
+    SELECT c.org_id, CASE WHEN c.org_id = walwarden_internal.system_org() THEN '_system' ELSE coalesce(o.slug, c.org_id::text) END
+      FROM chain AS c
+      LEFT JOIN walwarden_internal.org AS o ON o.id = c.org_id
+     ORDER BY c.org_id <> walwarden_internal.system_org(), o.slug, c.org_id
+$$;
+
+-- Verifies the entries of one chain, and if they are sound, the present state. altered is
+-- the finding if there is no other: first_alteration(), which is the same for every chain.
+CREATE FUNCTION walwarden_internal.verify(
+        chain uuid, expected_seq bigint, expected_hash text, altered text,
+        OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
+      INTO entries, head_hash, first_bad_seq, reason
+      FROM walwarden_internal.verify_chain(chain, expected_seq, expected_hash) AS v;
+    IF reason IS NULL THEN
+        SELECT x.bad_seq, x.reason INTO first_bad_seq, reason FROM walwarden_internal.cross_check(chain) AS x;
+    END IF;
+    reason := coalesce(reason, altered);
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.verify_audit_chain(org text, expected_seq bigint, expected_hash text)
+    RETURNS TABLE (org_name text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    wanted uuid;
+    altered text;
+    chain record;
+BEGIN
+    IF org IS NULL THEN
+        PERFORM walwarden_internal.require(c, NULL, 'audit.verify', 'all');
+    ELSE
+        wanted := walwarden_internal.permitted_chain(c, org, 'audit.verify');
+    END IF;
+    IF (expected_seq IS NULL) <> (expected_hash IS NULL) OR (org IS NULL AND expected_seq IS NOT NULL) THEN
+        PERFORM walwarden_internal.refuse('22023', 'an expected head needs an organisation, a seq and a hash',
+            'Give all three, as returned by an earlier verification of that chain.');
+    ELSIF expected_seq < 0 OR expected_hash !~ '^[0-9a-f]{64}$' THEN
+        PERFORM walwarden_internal.refuse('22023', 'invalid expected head',
+            'Give a seq of 0 or more, and a hash of 64 lower-case hex digits.');
+    END IF;
+    altered := walwarden_internal.first_alteration();
+    FOR chain IN SELECT k.org_id, k.name FROM walwarden_internal.chains() AS k WHERE wanted IS NULL OR k.org_id = wanted LOOP
+        org_name := chain.name;
+        SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
+          INTO entries, head_hash, first_bad_seq, reason
+          FROM walwarden_internal.verify(chain.org_id, expected_seq, expected_hash, altered) AS v;
+        ok := reason IS NULL;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION walwarden.verify_audit_chain(org text DEFAULT NULL, expected_seq bigint DEFAULT NULL, expected_hash text DEFAULT NULL)
+    RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.verify_audit_chain(text, bigint, text) IS
+'Verifies an audit chain, or all chains if org is NULL, and that the current state agrees with it. Writes nothing. expected_seq, expected_hash: an earlier head of the chain (64 lower-case hex digits); with them, verification also finds a lost tail. They require org. entries: the number of entries. head_hash: the hash of the last entry, in hex. reason: the first finding, or NULL. first_bad_seq: the entry of that finding. For operators; owners and admins can verify the chain of their organisation. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist, 22023 if the expected head is invalid. Example: SELECT * FROM walwarden.verify_audit_chain(''acme'');';
+
+-- The same verdict without this extension's C, for auditors who do not trust the library.
+-- The library only flushes the entries that are verified.
+CREATE FUNCTION walwarden.verify_audit_chain_sql(org text DEFAULT NULL)
+    RETURNS TABLE (org text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT walwarden_internal.flush_audit();
+    WITH chain AS (
+        SELECT c.org_id, c.name FROM walwarden_internal.chains() AS c WHERE $1 IS NULL OR c.name = $1
+        UNION ALL
+        SELECT NULL, $1 WHERE $1 IS NOT NULL AND NOT EXISTS (SELECT FROM walwarden_internal.chains() AS c WHERE c.name = $1)
+    ), altered AS MATERIALIZED (
+        SELECT walwarden_internal.first_alteration() AS reason
+    )
+    SELECT c.name, v.entries, v.head_hash, f.reason IS NULL, coalesce(v.first_bad_seq, x.bad_seq), f.reason
+      FROM chain AS c
+     CROSS JOIN altered AS a
+     CROSS JOIN LATERAL walwarden_internal.verify_chain_sql(c.org_id) AS v
+     -- NULL, no chain, unless the entries are sound
+     CROSS JOIN LATERAL walwarden_internal.cross_check(CASE WHEN v.reason IS NULL THEN c.org_id END) AS x
+     CROSS JOIN LATERAL (SELECT CASE WHEN c.org_id IS NULL THEN 'organisation does not exist'
+                                     ELSE coalesce(v.reason, x.reason, a.reason) END) AS f(reason)
+     ORDER BY c.name <> '_system', c.name
+$$;
+COMMENT ON FUNCTION walwarden.verify_audit_chain_sql(text) IS
+'verify_audit_chain() in plain SQL with pgcrypto, for auditors who do not trust the C code. NULL verifies all chains. A name without a chain is reported as a finding. About a hundred times slower. For the extension''s owner and superusers. Errors: 42501 if the caller lacks permission. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';

@@ -1,0 +1,202 @@
+/*
+ * verify.c
+ *		Streaming verification of one audit chain.
+ *
+ * Reads the entries one at a time, in the order of seq, with the snapshot of the query,
+ * and recomputes everything that docs/audit-chain.md specifies about their bytes.
+ * walwarden_internal.cross_check() compares the current state with the chain, in SQL that
+ * both verifiers share.
+ *
+ * Invariants: nothing is written. Memory does not grow with the chain. A tampered entry
+ * leads to a verdict, not to an error.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "audit/columns.h"
+#include "audit/commit.h"
+#include "audit/entry.h"
+#include "base/digest.h"
+#include "base/export.h"
+#include "base/tables.h"
+#include "common/hex.h"
+
+typedef struct Verdict
+{
+	int64		entries;
+	uint8		head[DIGEST_LEN];	/* hash of the last entry, or genesis */
+	TimestampTz at;				/* of the last entry judged */
+	int64		first_bad_seq;	/* meaningful with reason */
+	const char *reason;			/* of the first finding, or NULL */
+} Verdict;
+
+static void
+record_error(Verdict *verdict, int64 seq, const char *reason)
+{
+	if (verdict->reason == NULL)
+	{
+		verdict->first_bad_seq = seq;
+		verdict->reason = reason;
+	}
+}
+
+/*
+ * Judge one entry, which should have the seq verdict->entries and follow prev.
+ */
+static void
+judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint8 *prev, Verdict *verdict)
+{
+	Datum		values[MaxHeapAttributeNumber]; /* later tables have more */
+	bool		nulls[MaxHeapAttributeNumber];
+	AuditColumns columns;
+	text	   *kind;
+	text	   *body;
+	bytea	   *prev_hash;
+	bytea	   *hash;
+	const char *error;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	for (int i = 0; i < Natts_audit_entry; i++)
+		if (nulls[i] && i != Anum_audit_entry_job_id - 1)
+		{
+			record_error(verdict, verdict->entries, "columns differ from the body");
+			return;
+		}
+	kind = DatumGetTextPP(values[Anum_audit_entry_kind - 1]);
+	body = DatumGetTextPP(values[Anum_audit_entry_body - 1]);
+	prev_hash = DatumGetByteaPP(values[Anum_audit_entry_prev_hash - 1]);
+	hash = DatumGetByteaPP(values[Anum_audit_entry_hash - 1]);
+	columns.org_id = org_id;
+	columns.seq = DatumGetInt64(values[Anum_audit_entry_seq - 1]);
+	columns.at = DatumGetTimestampTz(values[Anum_audit_entry_at - 1]);
+	columns.kind = VARDATA_ANY(kind);
+	columns.kind_len = VARSIZE_ANY_EXHDR(kind);
+	columns.job_id = nulls[Anum_audit_entry_job_id - 1] ? NULL : DatumGetUUIDP(values[Anum_audit_entry_job_id - 1]);
+
+	if (columns.seq != verdict->entries)
+		record_error(verdict, verdict->entries, "entry is missing");
+	if (VARSIZE_ANY_EXHDR(hash) == DIGEST_LEN)
+		memcpy(verdict->head, VARDATA_ANY(hash), DIGEST_LEN);
+	if (verdict->reason != NULL)
+		return;					/* from here on only count */
+
+	error = audit_entry_error(&columns, body, prev_hash, hash);
+	if (error == NULL && memcmp(prev, VARDATA_ANY(prev_hash), DIGEST_LEN) != 0)
+		error = "prev_hash does not match the hash of the previous entry";
+	if (error == NULL && columns.at < verdict->at)
+		error = "at is earlier than in the previous entry";
+	verdict->at = columns.at;
+	if (error != NULL)
+		record_error(verdict, columns.seq, error);
+}
+
+/* Compare the entry just read with the expected head, if it has that seq. */
+static void
+judge_expected(Verdict *verdict, int64 expected_seq, const char *expected_hash)
+{
+	char		hex[DIGEST_HEX_LEN];
+
+	if (verdict->entries != expected_seq)
+		return;
+	hex_lower(verdict->head, DIGEST_LEN, hex);
+	if (memcmp(hex, expected_hash, DIGEST_HEX_LEN) != 0)
+		record_error(verdict, expected_seq, "entry is not the expected one");
+}
+
+/*
+ * walwarden_internal.verify_chain(org_id, expected_seq, expected_hash,
+ *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason)
+ *
+ * The head of an empty chain is the prev_hash that its first entry would have.
+ * expected_seq and expected_hash, both or neither, are an earlier head, possibly of the
+ * empty chain. The caller has checked their form.
+ */
+PG_FUNCTION_INFO_V1(walwarden_verify_chain);
+Datum
+walwarden_verify_chain(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *org_id;
+	bool		expecting = !PG_ARGISNULL(1);
+	int64		expected_seq = 0;
+	char	   *expected_hash = NULL;
+	Relation	entries;
+	Relation	index;
+	TupleDesc	desc;
+	MemoryContext per_entry = AllocSetContextCreate(CurrentMemoryContext, "walwarden verification", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext save;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Verdict		verdict = {.at = DT_NOBEGIN};
+	uint8		prev[DIGEST_LEN];
+	char		hex[DIGEST_HEX_LEN];
+	TupleDesc	result_desc;
+	Datum		values[4];
+	bool		nulls[4];
+
+	if (get_call_result_type(fcinfo, NULL, &result_desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) != PG_ARGISNULL(2))
+		elog(ERROR, "org_id, or one half of an expected head, is null");
+	org_id = PG_GETARG_UUID_P(0);
+	if (expecting)
+	{
+		expected_seq = PG_GETARG_INT64(1);
+		expected_hash = text_to_cstring(PG_GETARG_TEXT_PP(2));
+		if (strlen(expected_hash) != DIGEST_HEX_LEN)
+			elog(ERROR, "expected hash has a wrong length");
+	}
+
+	entries = walwarden_table_open("audit_entry");
+	index = walwarden_index_open("audit_entry_pkey");
+	desc = RelationGetDescr(entries);
+	audit_genesis(org_id, prev);
+	memcpy(verdict.head, prev, DIGEST_LEN);
+	if (expecting)
+		judge_expected(&verdict, expected_seq, expected_hash);
+	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
+	scan = systable_beginscan_ordered(entries, index, GetActiveSnapshot(), 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		verdict.entries++;
+		/* not around the scan, which keeps its own allocations */
+		save = MemoryContextSwitchTo(per_entry);
+		judge_entry(tuple, desc, org_id, prev, &verdict);
+		MemoryContextSwitchTo(save);
+		memcpy(prev, verdict.head, DIGEST_LEN);
+		if (expecting)
+			judge_expected(&verdict, expected_seq, expected_hash);
+		MemoryContextReset(per_entry);
+	}
+	MemoryContextDelete(per_entry);
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(entries, AccessShareLock);
+	flush_audit();
+	if (expecting && verdict.entries < expected_seq)
+		record_error(&verdict, verdict.entries + 1, "tail is lost: the expected entry is missing");
+
+	hex_lower(verdict.head, DIGEST_LEN, hex);
+	values[0] = Int64GetDatum(verdict.entries);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(hex, DIGEST_HEX_LEN));
+	values[2] = Int64GetDatum(verdict.first_bad_seq);
+	values[3] = verdict.reason ? CStringGetTextDatum(verdict.reason) : (Datum) 0;
+	nulls[0] = nulls[1] = false;
+	nulls[2] = nulls[3] = verdict.reason == NULL;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_desc), values, nulls)));
+}

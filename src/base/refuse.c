@@ -1,0 +1,76 @@
+/*
+ * refuse.c
+ *		The only way to reject a call, from C and from SQL.
+ *
+ * A refusal is a response to the caller of a public function. The server would add the
+ * lines of inner functions as context and so bury the hint. They are left out; the
+ * caller's own lines stay. Every other error keeps its whole context.
+ *
+ * Invariant: between outer_context_enter() and outer_context_leave() the saved stack
+ * belongs to frames that are still active.
+ */
+#include "base/refuse.h"
+
+#include "utils/builtins.h"
+
+#include "base/export.h"
+
+static OuterContext outer = {false, NULL};
+
+/*
+ * From now on, refusals show only the current context. Of nested calls, the outermost
+ * counts. The caller passes the result to outer_context_leave() on every way out.
+ */
+OuterContext
+outer_context_enter(void)
+{
+	OuterContext previous = outer;
+
+	if (!outer.known)
+	{
+		outer.known = true;
+		outer.stack = error_context_stack;
+	}
+	return previous;
+}
+
+/* Undo outer_context_enter(). */
+void
+outer_context_leave(OuterContext previous)
+{
+	outer = previous;
+}
+
+/* detail may be NULL; message and hint may not. */
+void
+refuse(int sqlstate, const char *message, const char *hint, const char *detail)
+{
+	if (outer.known)
+		error_context_stack = outer.stack;
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg_internal("%s", message),
+			 detail == NULL ? 0 : errdetail_internal("%s", detail),
+			 errhint("%s", hint)));
+}
+
+/*
+ * walwarden_internal.refuse(state text, message text, hint text, detail text)
+ */
+PG_FUNCTION_INFO_V1(walwarden_refuse);
+Datum
+walwarden_refuse(PG_FUNCTION_ARGS)
+{
+	char	   *state;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		elog(ERROR, "a refusal needs an SQLSTATE, a message and a hint");
+	state = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (strlen(state) != 5)
+		elog(ERROR, "\"%s\" is not an SQLSTATE", state);
+	refuse(MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]),
+		   text_to_cstring(PG_GETARG_TEXT_PP(1)),
+		   text_to_cstring(PG_GETARG_TEXT_PP(2)),
+		   PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,178 @@
+/*
+ * settings.c
+ *		The settings of the library.
+ *
+ * Invariant: users cannot raise their own limits. What the worker and shared memory read
+ * are SIGHUP settings; what may differ by database is for superusers. Without preload the
+ * server knows none of them until the library is loaded, and takes every value from anybody
+ * until then. A value that it then rejects counts as an error, not as no limit.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "base/compat.h"
+#include "base/export.h"
+#include "base/refuse.h"
+#include "base/settings.h"
+
+int			walwarden_audit_lock_timeout = 10000;
+bool		walwarden_early_lock_release = false;
+int			walwarden_usage_flush_interval = 10;
+int			walwarden_maintenance_interval = 60;
+int			walwarden_idempotency_retention = 86400;
+int			walwarden_max_limited_tokens = 1024;
+
+static int	walwarden_max_token_lifetime = 0;
+static int	walwarden_max_tokens_per_org = 10000;
+static int	walwarden_verify_interval = 86400;
+
+/* What SQL reads, by setting(). */
+static const struct
+{
+	const char *name;
+	const int  *value;
+}			readable[] = {
+	{"idempotency_retention", &walwarden_idempotency_retention},
+	{"max_token_lifetime", &walwarden_max_token_lifetime},
+	{"max_tokens_per_org", &walwarden_max_tokens_per_org},
+	{"verify_interval", &walwarden_verify_interval},
+};
+
+/* Those of them that had a value before the library was loaded; NULL for the others. */
+static const struct config_generic *early[lengthof(readable)];
+
+/* The setting with this name, without the prefix; NULL if the server does not know it. */
+static const struct config_generic *
+find_setting(const char *name)
+{
+	int			count;
+	struct config_generic **settings = compat_settings(&count);
+	char	   *full_name = psprintf("walwarden.%s", name);
+
+	for (int i = 0; i < count; i++)
+		if (strcmp(settings[i]->name, full_name) == 0)
+			return settings[i];
+	return NULL;
+}
+
+/*
+ * Look at the values that were given before the library was loaded. One from the options of
+ * the connection has replaced that of the database, and is lost as soon as the setting is
+ * defined, which only superusers may set: then the session has no value that counts.
+ */
+static void
+check_early_values(void)
+{
+	int			count;
+	struct config_generic **settings = compat_settings(&count);
+
+	for (int i = 0; i < count; i++)
+		if (strncmp(settings[i]->name, "walwarden.", 10) == 0 && settings[i]->reset_source == PGC_S_CLIENT && settings[i]->reset_scontext == PGC_BACKEND)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to set parameter \"%s\"", settings[i]->name),
+					 errhint("Connect again without it in the options of the connection.")));
+}
+
+void
+settings_init(void)
+{
+	bool		was_set[lengthof(readable)];
+
+	check_early_values();
+	for (int i = 0; i < lengthof(readable); i++)
+		was_set[i] = find_setting(readable[i].name) != NULL;
+	DefineCustomIntVariable("walwarden.audit_lock_timeout",
+							"Sets the maximum time to wait for the lock of an audit chain, an organisation, a token, a legacy credential or a REST request.",
+							"A statement that waits longer fails. If lock_timeout is shorter, it applies instead; 0 leaves the wait to lock_timeout alone.",
+							&walwarden_audit_lock_timeout,
+							10000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("walwarden.early_lock_release",
+							 "Releases the lock of an audit chain before the commit is flushed to disk.",
+							 "Clients that append to one chain can then share a flush. A commit is still acknowledged only when it is durable, but others can see it a moment before.",
+							 &walwarden_early_lock_release,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.idempotency_retention",
+							"Sets how long REST v1 keeps the response to a change, to return it again for the same Idempotency-Key.",
+							NULL,
+							&walwarden_idempotency_retention,
+							86400, 60, 30 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.maintenance_interval",
+							"Sets the time between the maintenance rounds of the background worker.",
+							"Requires shared_preload_libraries. Without it, call run_maintenance().",
+							&walwarden_maintenance_interval,
+							60, 1, 7 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	/* it sizes shared memory; without preload it means nothing */
+	DefineCustomIntVariable("walwarden.max_limited_tokens",
+							"Sets the maximum number of tokens with a rate limit that can be in use within a minute.",
+							"It counts the tokens of all databases. A token for which there is no place is refused. A place takes about 120 bytes of shared memory. Requires shared_preload_libraries.",
+							&walwarden_max_limited_tokens,
+							1024, 1, 1000000,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.max_token_lifetime",
+							"Sets the maximum lifetime of tokens of kind api, in every organisation.",
+							"Zero sets no maximum. It counts from issue, renewal or enabling. set_token_policy() sets a maximum for one organisation; the lower one applies.",
+							&walwarden_max_token_lifetime,
+							0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.max_tokens_per_org",
+							"Sets the maximum number of tokens in an organisation.",
+							"Revoked and removed tokens do not count.",
+							&walwarden_max_tokens_per_org,
+							10000, 1, INT_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.usage_flush_interval",
+							"Sets the time between the rounds in which the background worker writes last-used times.",
+							"A crash loses the times that were not written yet. Requires shared_preload_libraries.",
+							&walwarden_usage_flush_interval,
+							10, 1, 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.verify_interval",
+							"Sets the age at which the stored verification of an audit chain is out of date.",
+							"Maintenance then verifies the chain again.",
+							&walwarden_verify_interval,
+							86400, 0, 365 * 86400,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	for (int i = 0; i < lengthof(readable); i++)
+		early[i] = was_set[i] ? find_setting(readable[i].name) : NULL;
+}
+
+/* walwarden_internal.setting(name text) */
+PG_FUNCTION_INFO_V1(walwarden_setting);
+Datum
+walwarden_setting(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	for (int i = 0; i < lengthof(readable); i++)
+	{
+		if (strcmp(readable[i].name, name) != 0)
+			continue;
+		if (early[i] != NULL && early[i]->source == PGC_S_DEFAULT)
+			refuse(ERRCODE_INVALID_PARAMETER_VALUE,
+				   psprintf("parameter walwarden.%s has an invalid value", name),
+				   "A superuser corrects it with ALTER DATABASE, ALTER ROLE or ALTER SYSTEM. Units are s, min, h and d.",
+				   NULL);
+		PG_RETURN_INT32(*readable[i].value);
+	}
+	elog(ERROR, "unknown setting walwarden.%s", name);
+}

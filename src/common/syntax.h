@@ -1,0 +1,54 @@
+/*
+ * syntax.h
+ *		The syntax of texts from outside: tokens, UUIDs, legacy credentials, ids of
+ *		requests, idempotency keys, media types, and kinds of entries. Does not depend
+ *		on the server, so that it can be fuzzed by itself.
+ */
+#ifndef WALWARDEN_SYNTAX_H
+#define WALWARDEN_SYNTAX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define TOKEN_PREFIX "wal_"
+#define TOKEN_PREFIX_LEN 4
+#define TOKEN_TEXT_LEN 68		/* the prefix and 64 hex digits */
+#define UUID_TEXT_LEN 36
+#define ISO_TIME_LEN 27			/* 2026-11-21T17:33:20.123456Z */
+#define LEGACY_SECRET_MIN 32
+#define REQUEST_ID_MAX 128
+#define IDEMPOTENCY_KEY_MAX 255
+#define KIND_MAX 100
+
+/* Whether text has the form of a bearer token. */
+extern bool token_is_well_formed(const char *text, size_t len);
+
+/* Whether text contains a token anywhere, and so must not be stored. */
+extern bool text_contains_token(const char *text, size_t len);
+
+/*
+ * Whether text is a UUID with hyphens, in upper or lower case. lower receives it in
+ * lower case, without a terminator; it has room for UUID_TEXT_LEN bytes and is
+ * undefined if the result is false.
+ */
+extern bool uuid_is_well_formed(const char *text, size_t len, char *lower);
+
+/*
+ * Whether a legacy credential could have been imported: the UUID is well-formed,
+ * and the secret is not too short. lower is as above.
+ */
+extern bool legacy_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower);
+
+/* Whether an id can be used unchanged in a log, a header and a JSON text. */
+extern bool request_id_is_harmless(const char *id, size_t len);
+
+/* An idempotency key without its quotes: 1 to 255 visible ASCII characters. */
+extern bool idempotency_key_is_well_formed(const char *key, size_t len);
+
+/* application/json, in any case, with no parameter but charset=utf-8. */
+extern bool media_type_is_json(const char *type, size_t len);
+
+/* Whether kind has two or more words of lower-case letters, digits and underscores, separated by dots. */
+extern bool kind_is_well_formed(const char *kind, size_t len);
+
+#endif							/* WALWARDEN_SYNTAX_H */

@@ -1,0 +1,447 @@
+/*
+ * request.c
+ *		An HTTP request as PostgREST passes it on, for REST v1 and for pre_request().
+ *
+ * PostgREST stores the header fields, with lower-case names, as one JSON object in
+ * request.headers. It would not pass on the bearer token, nor the original method,
+ * path, query and media type, so nginx has copied these to X-Walwarden-*. A session
+ * that runs SQL can set all of them, but gains nothing that a call of authenticate()
+ * would not give.
+ *
+ * Invariants: a token goes only from the setting to the check and leaves the setting
+ * with it, so SQL and PL/pgSQL never see one. Contradictory credentials are rejected;
+ * none of them is preferred.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+#include "base/call.h"
+#include "base/compat.h"
+#include "base/export.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/render.h"
+#include "base/tables.h"
+#include "common/canonical.h"
+#include "common/entry.h"
+#include "common/hex.h"
+#include "common/syntax.h"
+#include "rest/columns.h"
+#include "rest/request.h"
+#include "token/caller.h"
+#include "token/client.h"
+#include "token/identity.h"
+#include "token/limiter.h"
+#include "token/network.h"
+#include "token/refusal.h"
+#include "token/stat.h"
+#include "token/status.h"
+
+#define HEADERS_SETTING "request.headers"
+
+#define SQLSTATE_POSTGREST MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')
+
+static const char *const auth_names[] = {
+	[AUTH_NONE] = "none",
+	[AUTH_REFUSED] = "bad",
+	[AUTH_LIMITED] = "good",
+	[AUTH_ACCEPTED] = "good",
+};
+
+/* The header fields of the request, or NULL outside a request. */
+static Jsonb *
+request_headers(void)
+{
+	const char *setting = GetConfigOption(HEADERS_SETTING, true, false);
+
+	if (setting == NULL || setting[0] == '\0')
+		return NULL;
+	return json_setting(HEADERS_SETTING, setting);
+}
+
+/* The header fields from which a credential is taken. */
+static const char *const credential_fields[] = {
+	"x-walwarden-token", "x-wallarmapi-token", "x-wallarmapi-uuid", "x-wallarmapi-secret"
+};
+
+/* Whether a member of the request's fields holds a credential, under its own name or another. */
+static bool
+holds_credential(const JsonbValue *name, const JsonbValue *value)
+{
+	for (int i = 0; i < lengthof(credential_fields); i++)
+		if (name->val.string.len == (int) strlen(credential_fields[i]) &&
+			memcmp(name->val.string.val, credential_fields[i], name->val.string.len) == 0)
+			return true;
+	return value->type == jbvString && text_contains_token(value->val.string.val, value->val.string.len);
+}
+
+/*
+ * Take the credentials out of the header fields for the rest of the transaction:
+ * functions and triggers that serve the request read this setting, and any role can be
+ * their author.
+ */
+static void
+hide_credentials(Jsonb *headers)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&headers->root);
+	JsonbIteratorToken token;
+	JsonbValue	name;
+	JsonbValue	value;
+	Datum		rest = JsonbPGetDatum(headers);
+
+	while ((token = JsonbIteratorNext(&iterator, &name, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (holds_credential(&name, &value))
+			rest = DirectFunctionCall2(jsonb_delete, rest,
+									   PointerGetDatum(cstring_to_text_with_len(name.val.string.val, name.val.string.len)));
+	}
+	if (rest != JsonbPGetDatum(headers))
+	{
+		Jsonb	   *hidden = DatumGetJsonbP(rest);
+
+		(void) set_config_option(HEADERS_SETTING, JsonbToCString(NULL, &hidden->root, VARSIZE(hidden)),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	}
+}
+
+/* Reject contradictory or incomplete credentials. */
+static AuthOutcome
+refuse_credentials(void)
+{
+	stat_count(REFUSAL_MALFORMED);
+	return AUTH_REFUSED;
+}
+
+static AuthOutcome
+outcome_of(Refusal refusal)
+{
+	return refusal == REFUSAL_NONE ? AUTH_ACCEPTED :
+		refusal == REFUSAL_RATE_LIMITED ? AUTH_LIMITED : AUTH_REFUSED;
+}
+
+/*
+ * Authenticate the request, and hide its credentials. On success its token is the
+ * identity of the transaction. rate: receives the state of the token's rate limit.
+ */
+static AuthOutcome
+authenticate_request(Jsonb *headers, RateState *rate)
+{
+	NetworkAddress client;
+	char	   *bearer;
+	char	   *token;
+	char	   *legacy_uuid;
+	char	   *legacy_secret;
+
+	caller_record_claims();
+	if (headers == NULL)
+		return AUTH_NONE;
+	bearer = json_string(headers, "x-walwarden-token");
+	token = json_string(headers, "x-wallarmapi-token");
+	legacy_uuid = json_string(headers, "x-wallarmapi-uuid");
+	legacy_secret = json_string(headers, "x-wallarmapi-secret");
+	hide_credentials(headers);
+
+	/* half a legacy credential is invalid, and so is a second credential */
+	if (legacy_uuid != NULL || legacy_secret != NULL)
+	{
+		if (bearer != NULL || token != NULL || legacy_uuid == NULL || legacy_secret == NULL)
+			return refuse_credentials();
+		client_address_from_text(json_string(headers, "x-walwarden-client"), &client);
+		return outcome_of(identity_authenticate_legacy(legacy_uuid, legacy_secret, &client, rate));
+	}
+	if (bearer != NULL && token != NULL && strcmp(bearer, token) != 0)
+		return refuse_credentials();
+	if (bearer == NULL)
+		bearer = token;
+	if (bearer == NULL)
+		return AUTH_NONE;
+	client_address_from_text(json_string(headers, "x-walwarden-client"), &client);
+	return outcome_of(identity_authenticate_bearer(bearer, strlen(bearer), &client, rate));
+}
+
+/* A random id: 32 hex digits. */
+char *
+rest_new_request_id(void)
+{
+	uint8		random[16];
+	char	   *id = palloc0(2 * sizeof(random) + 1);
+
+	if (!pg_strong_random(random, sizeof(random)))
+		elog(ERROR, "could not generate random bytes");
+	hex_lower(random, sizeof(random), id);
+	return id;
+}
+
+/* The header field RateLimit: how many uses remain, and for how many seconds. */
+char *
+rest_rate_limit_field(const RateState *rate)
+{
+	return psprintf("\"token\";r=%d;t=%d", rate->remaining, rate->reset);
+}
+
+/* The id of a token, for TOKEN_ID_FIELD. */
+char *
+rest_token_id(const pg_uuid_t *token_id)
+{
+	char	   *text = palloc0(UUID_TEXT_LEN + 1);
+
+	render_uuid(token_id, text);
+	return text;
+}
+
+/* The id that the request has, if it is harmless in a log; otherwise a new one. */
+static char *
+request_id(Jsonb *headers)
+{
+	char	   *id = headers == NULL ? NULL : json_string(headers, "x-request-id");
+
+	return id != NULL && request_id_is_harmless(id, strlen(id)) ? id : rest_new_request_id();
+}
+
+/* A header field, or NULL. */
+static char *
+header(Jsonb *headers, const char *name)
+{
+	return headers == NULL ? NULL : json_string(headers, name);
+}
+
+/* Fill in the fields that the gateway sent, and authenticate. The router fills in the rest. */
+void
+rest_request_read(RestRequest *request)
+{
+	Jsonb	   *headers = request_headers();
+
+	request->method = header(headers, "x-walwarden-method");
+	request->path = header(headers, "x-walwarden-path");
+	request->query = header(headers, "x-walwarden-query");
+	request->content_type = header(headers, "x-walwarden-content-type");
+	request->idempotency_key = header(headers, "idempotency-key");
+	request->request_id = request_id(headers);
+
+	request->auth = authenticate_request(headers, &request->rate);
+	if (request->auth == AUTH_ACCEPTED)
+	{
+		/* copies, because a failed request outlives its identity */
+		const TokenStatus *status = identity_status();
+
+		request->org_id = status->org_id;
+		request->token_id = status->token_id;
+	}
+}
+
+/* The outcome of authentication as SQL names it; NULL before authentication. */
+const char *
+rest_request_credential(const RestRequest *request)
+{
+	return auth_names[request->auth];
+}
+
+typedef struct RequestRow
+{
+	Datum		values[Natts_rest_request];
+	bool		nulls[Natts_rest_request];
+} RequestRow;
+
+static void
+set_field(RequestRow *row, AttrNumber field, Datum value)
+{
+	row->values[field - 1] = value;
+	row->nulls[field - 1] = false;
+}
+
+static void
+set_text(RequestRow *row, AttrNumber field, const char *value)
+{
+	if (value != NULL)
+		set_field(row, field, CStringGetTextDatum(value));
+}
+
+/* The request as a row of type walwarden_internal.rest_request. */
+static Datum
+make_row(const RestRequest *request, Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+	RequestRow	row;
+
+	if (desc->natts != Natts_rest_request)
+		elog(ERROR, "walwarden_internal.rest_request has %d fields", desc->natts);
+	memset(row.nulls, true, sizeof(row.nulls));
+	set_text(&row, Anum_rest_request_method, request->method);
+	set_text(&row, Anum_rest_request_path, request->path);
+	set_text(&row, Anum_rest_request_query, request->query);
+	set_text(&row, Anum_rest_request_content_type, request->content_type);
+	set_text(&row, Anum_rest_request_idempotency_key, request->idempotency_key);
+	set_text(&row, Anum_rest_request_request_id, request->request_id);
+	set_text(&row, Anum_rest_request_credential, rest_request_credential(request));
+	set_text(&row, Anum_rest_request_operation, request->operation);
+	if (request->auth == AUTH_ACCEPTED)
+	{
+		set_field(&row, Anum_rest_request_org_id, UUIDPGetDatum(&request->org_id));
+		set_field(&row, Anum_rest_request_token_id, UUIDPGetDatum(&request->token_id));
+	}
+	if (request->id != NULL)
+		set_field(&row, Anum_rest_request_id, UUIDPGetDatum(request->id));
+	if (request->max_rows > 0)
+	{
+		set_field(&row, Anum_rest_request_max_rows, Int32GetDatum(request->max_rows));
+		set_field(&row, Anum_rest_request_after_at, TimestampTzGetDatum(request->after.at));
+		set_text(&row, Anum_rest_request_after_id, request->after.id);
+	}
+	if (request->body != NULL)
+		set_field(&row, Anum_rest_request_body, JsonbPGetDatum(request->body));
+	return HeapTupleGetDatum(heap_form_tuple(desc, row.values, row.nulls));
+}
+
+/* Call the handler of an operation, which returns json or null. */
+Datum
+rest_request_handle(const RestRequest *request, const char *handler, bool *isnull)
+{
+	Oid			type = get_rel_type_id(walwarden_relation_oid("rest_request"));
+	NullableDatum row = {.value = make_row(request, type)};
+
+	return call_function(handler, 1, &type, &row, isnull);
+}
+
+/*
+ * walwarden_internal.canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT duplicate_key text)
+ *
+ * The canonical form of JSON from outside, or the error and its position in bytes.
+ * duplicate_key: only if that is the error.
+ */
+PG_FUNCTION_INFO_V1(walwarden_canonical_json);
+Datum
+walwarden_canonical_json(PG_FUNCTION_ARGS)
+{
+	bytea	   *input = PG_GETARG_BYTEA_PP(0);
+	TupleDesc	tupdesc;
+	CanonicalText json;
+	Datum		values[4] = {0};
+	bool		nulls[4] = {true, true, true, true};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (canonical_render(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input), ENTRY_BODY_MAX, &palloc_memory, &json))
+	{
+		values[0] = PointerGetDatum(cstring_to_text_with_len(json.data, json.len));
+		nulls[0] = false;
+	}
+	else
+	{
+		values[1] = CStringGetTextDatum(json.error);
+		values[2] = Int32GetDatum((int32) json.error_at);
+		nulls[1] = nulls[2] = false;
+		if (json.twice != NULL)
+		{
+			values[3] = PointerGetDatum(cstring_to_text_with_len(json.twice, json.twice_len));
+			nulls[3] = false;
+		}
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* Whether the request is for the router of REST v1, which builds its own response. */
+static bool
+is_router_request(void)
+{
+	const char *path = GetConfigOption("request.path", true, false);
+
+	return path != NULL && (strcmp(path, "/rpc/v1_get") == 0 || strcmp(path, "/rpc/v1_post") == 0);
+}
+
+/*
+ * End a request to the tables of a team, in the form in which a function chooses
+ * PostgREST's response. message and detail: JSON.
+ */
+pg_noreturn static void
+refuse_request(const char *message, const char *detail)
+{
+	error_context_stack = NULL; /* as in refuse_token() */
+	ereport(ERROR,
+			(errcode(SQLSTATE_POSTGREST),
+			 errmsg_internal("%s", message),
+			 errdetail_internal("%s", detail),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+/*
+ * The same for a token that has reached its rate limit. nginx takes the body of a 429 from
+ * X-Walwarden-Error.
+ */
+pg_noreturn static void
+refuse_rate(Jsonb *headers, const RateState *rate)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "{\"status\":429,\"headers\":{\"Retry-After\":\"%d\",\"RateLimit\":", rate->reset);
+	escape_json(&detail, rest_rate_limit_field(rate));
+	appendStringInfoString(&detail, ",\"X-Walwarden-Error\":");
+	escape_json(&detail, psprintf("{\"error\":{\"code\":\"rate_limited\",\"message\":\"the token has reached its rate limit\",\"requestId\":\"%s\"}}",
+								  request_id(headers)));
+	appendStringInfoString(&detail, "}}");
+	refuse_request(psprintf("{\"code\":\"rate_limited\",\"message\":\"the token has reached its rate limit\",\"details\":null,"
+							"\"hint\":\"Try again in %d s.\"}", rate->reset),
+				   detail.data);
+}
+
+/* Add the id of the token to the response, unless a function of the team replaces the fields. */
+static void
+add_token_id(void)
+{
+	(void) set_config_option("response.headers",
+							 psprintf("[{\"" TOKEN_ID_FIELD "\": \"%s\"}]", rest_token_id(&identity_status()->token_id)),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * walwarden.pre_request()
+ *
+ * PostgREST's db-pre-request. An invalid credential, or one that has reached its rate
+ * limit, ends the request.
+ */
+PG_FUNCTION_INFO_V1(walwarden_pre_request);
+Datum
+walwarden_pre_request(PG_FUNCTION_ARGS)
+{
+	RateState	rate = {0};
+	Jsonb	   *headers;
+
+	caller_record_claims();
+	if (is_router_request())
+		PG_RETURN_VOID();
+	headers = request_headers();
+	switch (authenticate_request(headers, &rate))
+	{
+		case AUTH_REFUSED:
+			refuse_request("{\"code\":\"unauthorized\",\"message\":\"invalid or inactive token\",\"details\":null,"
+						   "\"hint\":\"Send exactly one token, and send all of it.\"}",
+						   "{\"status\":401,\"headers\":{\"WWW-Authenticate\":\"Bearer error=\\\"invalid_token\\\"\"}}");
+			break;
+		case AUTH_LIMITED:
+			refuse_rate(headers, &rate);
+			break;
+		case AUTH_ACCEPTED:
+			add_token_id();
+			break;
+		default:
+			break;
+	}
+	PG_RETURN_VOID();
+}

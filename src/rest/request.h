@@ -1,0 +1,59 @@
+/*
+ * request.h
+ *		An HTTP request as PostgREST hands it on.
+ */
+#ifndef WALWARDEN_REQUEST_H
+#define WALWARDEN_REQUEST_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/uuid.h"
+
+#include "rest/response.h"
+#include "token/limiter.h"
+
+/* The response field with the id of the token, for nginx to log and to remove. */
+#define TOKEN_ID_FIELD "X-Walwarden-Token-Id"
+
+typedef enum AuthOutcome
+{
+	AUTH_UNKNOWN,				/* not tried yet */
+	AUTH_NONE,
+	AUTH_REFUSED,
+	AUTH_LIMITED,				/* refused by its rate limit */
+	AUTH_ACCEPTED				/* it is the identity of the transaction now */
+} AuthOutcome;
+
+/* A request. A field that was not sent, is empty or does not apply is NULL. */
+typedef struct RestRequest
+{
+	/* sent by the gateway */
+	char	   *method;
+	char	   *path;			/* as sent, without the query */
+	char	   *query;
+	char	   *content_type;
+	char	   *idempotency_key;
+	char	   *request_id;
+
+	AuthOutcome auth;
+	pg_uuid_t	org_id;			/* this and token_id: if accepted */
+	pg_uuid_t	token_id;
+	RateState	rate;
+
+	/* set by the router */
+	const char *operation;
+	pg_uuid_t  *id;				/* from the path */
+	int			max_rows;		/* of a page; 0 for a mutation */
+	PageKey		after;			/* the item before the page */
+	Jsonb	   *body;			/* of a mutation, checked */
+} RestRequest;
+
+extern void rest_request_read(RestRequest *request);
+extern const char *rest_request_credential(const RestRequest *request);
+extern Datum rest_request_handle(const RestRequest *request, const char *handler, bool *isnull);
+extern char *rest_new_request_id(void);
+extern char *rest_token_id(const pg_uuid_t *token_id);
+extern char *rest_rate_limit_field(const RateState *rate);
+
+#endif							/* WALWARDEN_REQUEST_H */

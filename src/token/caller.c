@@ -1,0 +1,190 @@
+/*
+ * caller.c
+ *		The caller: the current user at the call and, if a trusted authenticator has
+ *		verified one, the subject of a JWT.
+ *
+ * Invariants: the session user is never taken for the caller, because autovacuum runs a
+ * table owner's index expressions in a superuser's session. It is recorded, to show who
+ * used SET ROLE. It decides only who may speak for a client: whose claims are believed,
+ * and who may say from where a token was presented (client.c). The claims are read once
+ * per transaction, by the first call of this library, so that a later set_config() has
+ * no effect. A grant counts only for the role that it was made to, not for a later role
+ * of the same name (server_role.c).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/parallel.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/json.h"
+#include "base/tables.h"
+#include "token/caller.h"
+#include "token/columns.h"
+#include "token/server_role.h"
+
+static bool claims_recorded = false;
+static char *claims = NULL;		/* in TopTransactionContext, or NULL */
+
+/*
+ * Keep the claims as they are now, unless the transaction has them already.
+ * Every entry point of the library calls this first. Fails in a parallel worker, which has
+ * neither the identity nor the claims of the transaction.
+ */
+void
+caller_record_claims(void)
+{
+	const char *setting;
+
+	if (claims_recorded)
+		return;
+	if (IsParallelWorker())
+	{
+		error_context_stack = NULL; /* it may quote a token */
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a parallel worker cannot access the identity of the transaction"),
+				 errhint("Mark the function that calls walwarden PARALLEL UNSAFE, which is the default, or PARALLEL RESTRICTED if it only asks for the identity."),
+				 errhidestmt(true), errhidecontext(true)));
+	}
+	setting = GetConfigOption("request.jwt.claims", true, false);
+	claims = setting == NULL || setting[0] == '\0' ? NULL : MemoryContextStrdup(TopTransactionContext, setting);
+	claims_recorded = true;
+}
+
+/* At the end of a transaction, whose memory context frees the text. */
+void
+caller_forget_claims(void)
+{
+	claims_recorded = false;
+	claims = NULL;
+}
+
+/* The claim sub if it is a string, otherwise NULL. */
+static char *
+claimed_subject(void)
+{
+	if (claims == NULL)
+		return NULL;
+	return json_string(json_setting("request.jwt.claims", claims), "sub");
+}
+
+/* Record the caller, which is the current user, and the session user. */
+void
+caller_record(Caller *caller)
+{
+	caller_record_claims();
+	caller->userid = GetUserId();
+	namestrcpy(&caller->role, GetUserNameFromId(caller->userid, false));
+	namestrcpy(&caller->login, GetUserNameFromId(GetSessionUserId(), false));
+}
+
+/* Whether a row of role_grant holds for a server role. bound_oid: the column with the OID that its name had. */
+static bool
+grant_holds(const Row *row, AttrNumber bound_oid, Oid role)
+{
+	bool		isnull;
+	Datum		bound = row_get(row, bound_oid, &isnull);
+
+	return !row_has(row, Anum_role_grant_revoked_at) &&
+		server_role_holds(role, DatumGetObjectId(bound), row_text(row, Anum_role_grant_system_identifier));
+}
+
+/* Whether a server role has the rights of a grant of this kind. role: its name; userid: its OID. */
+static bool
+role_grant_exists(const char *kind, const char *role, Oid userid, Snapshot snapshot)
+{
+	Row			row;
+	ScanKeyData keys[2];
+	NameData	name;
+	bool		granted;
+
+	namestrcpy(&name, role);
+	ScanKeyInit(&keys[0], Anum_role_grant_kind, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(kind));
+	ScanKeyInit(&keys[1], Anum_role_grant_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
+	granted = row_find(&row, "role_grant", "role_grant_pkey", 2, keys, snapshot) &&
+		grant_holds(&row, Anum_role_grant_role_oid, userid);
+	row_close(&row);
+	return granted;
+}
+
+/*
+ * Fill in the rights of the caller as of now; they may have changed since the call. The
+ * subject is in the current memory context.
+ */
+void
+caller_describe(Caller *caller)
+{
+	Snapshot	snapshot;
+
+	/*
+	 * the wait for a lock of ours reads no messages, so superuser_arg() would
+	 * still know the old role
+	 */
+	AcceptInvalidationMessages();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	caller->superuser = superuser_arg(caller->userid);
+	caller->is_operator = caller->superuser ||
+		role_grant_exists("operator", NameStr(caller->role), caller->userid, snapshot);
+	caller->is_monitor = !caller->is_operator &&
+		(has_privs_of_role(caller->userid, ROLE_PG_MONITOR) ||
+		 role_grant_exists("monitor", NameStr(caller->role), caller->userid, snapshot));
+	caller->subject = NULL;
+	if (!superuser_arg(GetSessionUserId()) &&
+		role_grant_exists("authenticator", NameStr(caller->login), GetSessionUserId(), snapshot))
+		caller->subject = claimed_subject();
+	UnregisterSnapshot(snapshot);
+}
+
+/* Whether a server role is the login of a REST role. login: its name; userid: its OID. */
+static bool
+is_rest_login(const char *login, Oid userid, Snapshot snapshot)
+{
+	Relation	heap = walwarden_table_open("role_grant");
+	Relation	index = walwarden_index_open("role_grant_pkey");
+	ScanKeyData key;
+	SysScanDesc scan;
+	Row			row = {.heap = heap};
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_role_grant_kind, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum("rest"));
+	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
+	while (!found && HeapTupleIsValid(row.tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		stored = row_get(&row, Anum_role_grant_login, &isnull);
+
+		found = !isnull && strcmp(NameStr(*DatumGetName(stored)), login) == 0 &&
+			grant_holds(&row, Anum_role_grant_login_oid, userid);
+	}
+	systable_endscan(scan);
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return found;
+}
+
+/* For whom a session may speak, by its session user. The caller of a function is another matter. */
+SessionKind
+caller_session_kind(Oid session_user, Snapshot snapshot)
+{
+	const char *name = GetUserNameFromId(session_user, false);
+
+	if (role_grant_exists("authenticator", name, session_user, snapshot) || is_rest_login(name, session_user, snapshot))
+		return SESSION_GATEWAY;
+	if (superuser_arg(session_user) || role_grant_exists("operator", name, session_user, snapshot))
+		return SESSION_OPERATOR;
+	return SESSION_ORDINARY;
+}

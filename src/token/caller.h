@@ -1,0 +1,38 @@
+/*
+ * caller.h
+ *		The caller of a public function.
+ */
+#ifndef WALWARDEN_CALLER_H
+#define WALWARDEN_CALLER_H
+
+#include "postgres.h"
+
+#include "utils/snapshot.h"
+
+typedef struct Caller
+{
+	Oid			userid;
+	NameData	role;
+	NameData	login;			/* the session user */
+	/* filled in by caller_describe() */
+	bool		superuser;
+	bool		is_operator;	/* superusers are operators too */
+	bool		is_monitor;		/* false for operators, who may do more */
+	char	   *subject;		/* verified, or NULL */
+} Caller;
+
+/* For whom the session user may speak. */
+typedef enum SessionKind
+{
+	SESSION_ORDINARY,			/* for itself */
+	SESSION_OPERATOR,			/* for itself or a client */
+	SESSION_GATEWAY				/* for its clients only */
+} SessionKind;
+
+extern void caller_record_claims(void);
+extern void caller_forget_claims(void);
+extern void caller_record(Caller *caller);
+extern void caller_describe(Caller *caller);
+extern SessionKind caller_session_kind(Oid session_user, Snapshot snapshot);
+
+#endif							/* WALWARDEN_CALLER_H */

@@ -1,0 +1,72 @@
+/*
+ * columns.h
+ *		The numbers of the columns that this wing reads. test/pgtap/usage.sql compares
+ *		them with the tables in sql/schema.
+ */
+#ifndef WALWARDEN_TOKEN_COLUMNS_H
+#define WALWARDEN_TOKEN_COLUMNS_H
+
+#define Anum_plan_name					1
+#define Anum_plan_api_tokens			2
+
+#define Anum_scope_name					1
+
+#define Anum_role_name					1
+#define Anum_role_scopes				2
+#define Anum_role_capabilities			3
+
+#define Anum_role_override_role			1
+#define Anum_role_override_scopes		2
+
+#define Anum_role_grant_kind			1
+#define Anum_role_grant_role			2
+#define Anum_role_grant_login			3
+#define Anum_role_grant_revoked_at		5
+#define Anum_role_grant_role_oid		7
+#define Anum_role_grant_login_oid		8
+#define Anum_role_grant_system_identifier 9
+
+#define Anum_org_id						1
+#define Anum_org_slug					2
+#define Anum_org_plan					4
+#define Anum_org_closed_at				8
+
+#define Anum_member_id					1
+#define Anum_member_subject				3
+#define Anum_member_role				6
+#define Anum_member_disabled_at			10
+#define Anum_member_removed_at			11
+
+#define Anum_token_id					1
+#define Anum_token_org_id				2
+#define Anum_token_kind					4
+#define Anum_token_scopes				5
+#define Anum_token_role					6
+#define Anum_token_owner_id				7
+#define Anum_token_expires_at			10
+#define Anum_token_stopped				21
+#define Anum_token_networks				23
+#define Anum_token_rate_limit			24
+
+#define Anum_credential_fingerprint		1
+#define Anum_credential_token_id		2
+#define Anum_credential_kind			3
+#define Anum_credential_created_at		4
+#define Anum_credential_valid_until		5
+#define Anum_credential_org_id			7
+#define Anum_credential_token_kind		8
+#define Anum_credential_scopes			9
+#define Anum_credential_role			10
+#define Anum_credential_owner_id		11
+#define Anum_credential_expires_at		12
+#define Anum_credential_stopped			13
+#define Anum_credential_networks		14
+#define Anum_credential_rate_limit		15
+#define Anum_credential_slot			16
+
+#define Anum_token_usage_token_id		1
+#define Anum_token_usage_last_used_at	2
+#define Anum_token_usage_slot0_used_at	3
+#define Anum_token_usage_slot1_used_at	4
+
+#endif							/* WALWARDEN_TOKEN_COLUMNS_H */

@@ -1,0 +1,399 @@
+/*
+ * org_cache.c
+ *		A cache of the data that tokens share: organisations, owners, and the scopes of
+ *		roles.
+ *
+ * With these cached, the look-up of a token that is not in the token cache reads only
+ * the row of its credential. The protocol of base/invalidation.c applies: entries are
+ * dropped at the next generation, and stored only if the generation has not changed
+ * since before the snapshot.
+ *
+ * There is one more rule, because an entry comes from an earlier snapshot than the rows
+ * that it is combined with, but all data of a decision must have been valid at the same
+ * moment. Every row version in the decision, cached or just read, must be older than the
+ * snapshot of every entry that was used. Then it was the current version at the time of
+ * the oldest of these snapshots. Otherwise reading_consistent() returns false, and the
+ * caller reads everything again.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/invalidation.h"
+#include "base/tables.h"
+#include "token/columns.h"
+#include "token/org_cache.h"
+#include "token/refusal.h"
+#include "token/scope_list.h"
+
+#define ORG_CACHE_MAX 4096		/* of each kind */
+#define ORG_CACHE_MAX_AGE (10 * 60 * USECS_PER_SEC) /* before xids wrap around */
+
+/* The origin of an entry. */
+typedef struct Source
+{
+	TransactionId newest;		/* of the row versions that it was read from */
+	TransactionId as_of;		/* xmin of the snapshot that read it */
+} Source;
+
+typedef struct OrgEntry
+{
+	pg_uuid_t	id;				/* hash key */
+	Source		source;
+	CachedOrg	org;
+} OrgEntry;
+
+typedef struct OwnerEntry
+{
+	pg_uuid_t	id;				/* hash key */
+	Source		source;
+	CachedOwner owner;
+} OwnerEntry;
+
+typedef struct RoleEntry
+{
+	char		name[64];		/* hash key */
+	Source		source;
+	ScopeList	scopes;
+} RoleEntry;
+
+/* NULL: there is no cache, and the tables are not valid. */
+static MemoryContext memory = NULL;
+static uint64 memory_generation = 0;
+static TimestampTz memory_since;
+static HTAB *orgs;
+static HTAB *owners;
+static HTAB *roles;
+
+static HTAB *
+make_table(MemoryContext context, const char *name, Size keysize, Size entrysize, int flags)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = keysize;
+	control.entrysize = entrysize;
+	control.hcxt = context;
+	return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
+}
+
+/* Begin with an empty cache, completely or not at all. */
+static void
+make_memory(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "walwarden org cache", ALLOCSET_DEFAULT_SIZES);
+
+	orgs = make_table(context, "walwarden orgs", sizeof(pg_uuid_t), sizeof(OrgEntry), HASH_BLOBS);
+	owners = make_table(context, "walwarden owners", sizeof(pg_uuid_t), sizeof(OwnerEntry), HASH_BLOBS);
+	roles = make_table(context, "walwarden roles", sizeof(((RoleEntry *) 0)->name), sizeof(RoleEntry), HASH_STRINGS);
+	MemoryContextSetParent(context, TopMemoryContext);
+	memory = context;
+	memory_generation = invalidation_generation;
+	memory_since = GetCurrentTimestamp();
+}
+
+/*
+ * Begin a reading for one decision. The caller has taken the snapshot after it read
+ * invalidation_generation. remember: whether cached entries may be used.
+ */
+void
+reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remember)
+{
+	reading->snapshot = snapshot;
+	reading->generation = generation;
+	reading->remember = remember;
+	reading->newest = FrozenTransactionId;
+	reading->oldest_entry = InvalidTransactionId;
+	if (!remember)
+		return;
+	if (memory != NULL &&
+		(memory_generation != invalidation_generation ||
+		 GetCurrentTimestamp() - memory_since > ORG_CACHE_MAX_AGE ||
+		 hash_get_num_entries(orgs) >= ORG_CACHE_MAX || hash_get_num_entries(owners) >= ORG_CACHE_MAX))
+	{
+		MemoryContextDelete(memory);
+		memory = NULL;
+	}
+	if (memory == NULL)
+		make_memory();
+}
+
+/* Record that a row version is part of the decision. */
+void
+reading_record(Reading *reading, TransactionId xmin)
+{
+	if (TransactionIdFollows(xmin, reading->newest))
+		reading->newest = xmin;
+}
+
+/* Whether all data of the decision was valid at the same moment. */
+bool
+reading_consistent(const Reading *reading)
+{
+	return !TransactionIdIsValid(reading->oldest_entry) ||
+		TransactionIdPrecedes(reading->newest, reading->oldest_entry);
+}
+
+/* Whether an entry can be used; if so, it becomes part of the decision. */
+static bool
+use_entry(Reading *reading, const Source *source)
+{
+	if (memory_generation != invalidation_generation)
+		return false;
+	reading_record(reading, source->newest);
+	if (!TransactionIdIsValid(reading->oldest_entry) || TransactionIdPrecedes(source->as_of, reading->oldest_entry))
+		reading->oldest_entry = source->as_of;
+	return true;
+}
+
+/*
+ * Whether the data just read may be cached. sub: the reading of this entry alone. Its
+ * row versions become part of the decision of reading.
+ */
+static bool
+may_keep_entry(Reading *reading, const Reading *sub, Source *source)
+{
+	reading_record(reading, sub->newest);
+	source->newest = sub->newest;
+	source->as_of = sub->snapshot->xmin;
+	return reading->remember && memory_generation == invalidation_generation && invalidation_may_remember(reading->generation);
+}
+
+/* A separate reading, for one entry of a decision. */
+static Reading
+sub_reading(const Reading *reading)
+{
+	Reading		sub = *reading;
+
+	sub.newest = FrozenTransactionId;
+	return sub;
+}
+
+static text *
+copy_text(MemoryContext context, const text *value)
+{
+	text	   *copy;
+
+	if (value == NULL)
+		return NULL;
+	copy = MemoryContextAlloc(context, VARSIZE_ANY(value));
+	memcpy(copy, value, VARSIZE_ANY(value));
+	return copy;
+}
+
+static bool
+plan_has_tokens(Reading *sub, const text *plan)
+{
+	Row			row;
+	bool		isnull = true;
+	bool		tokens = false;
+
+	if (row_find_text(&row, "plan", "plan_pkey", Anum_plan_name, plan, sub->snapshot))
+	{
+		reading_record(sub, row_xmin(&row));
+		tokens = DatumGetBool(row_get(&row, Anum_plan_api_tokens, &isnull));
+	}
+	row_close(&row);
+	return !isnull && tokens;
+}
+
+/* An organisation, or NULL if it does not exist. The result is valid until the next reading begins. */
+const CachedOrg *
+org_cache_org(Reading *reading, const pg_uuid_t *id)
+{
+	OrgEntry   *entry = reading->remember ? hash_search(orgs, id, HASH_FIND, NULL) : NULL;
+	Reading		sub = sub_reading(reading);
+	Source		source;
+	Row			row;
+	CachedOrg  *org = NULL;
+	bool		found;
+
+	if (entry != NULL && use_entry(reading, &entry->source))
+		return &entry->org;
+
+	found = row_find_uuid(&row, "org", "org_pkey", Anum_org_id, id, sub.snapshot);
+	if (found)
+	{
+		reading_record(&sub, row_xmin(&row));
+		org = palloc(sizeof(CachedOrg));
+		org->slug = row_text(&row, Anum_org_slug);
+		org->closed = row_has(&row, Anum_org_closed_at);
+		org->has_tokens = plan_has_tokens(&sub, row_text(&row, Anum_org_plan));
+	}
+	row_close(&row);
+	if (may_keep_entry(reading, &sub, &source) && found)
+	{
+		text	   *slug = copy_text(memory, org->slug);
+
+		entry = hash_search(orgs, id, HASH_ENTER, NULL);
+		entry->source = source;
+		entry->org.slug = slug;
+		entry->org.closed = org->closed;
+		entry->org.has_tokens = org->has_tokens;
+	}
+	return org;
+}
+
+/* Whether a role has a capability. Roles are built in and do not change. */
+bool
+role_is_capable(const text *role, const char *capability, Snapshot snapshot)
+{
+	Row			row;
+	bool		capable = false;
+
+	if (row_find_text(&row, "role", "role_pkey", Anum_role_name, role, snapshot))
+	{
+		bool		isnull;
+		Datum		value = row_get(&row, Anum_role_capabilities, &isnull);
+		ScopeList	capabilities = {0, NULL};
+
+		if (!isnull)
+			capabilities = scope_list_from_array(value);
+		capable = scope_list_has(&capabilities, capability, strlen(capability));
+	}
+	row_close(&row);
+	return capable;
+}
+
+/* A member as an owner of tokens, or NULL if it does not exist. The result is valid until the next reading begins. */
+const CachedOwner *
+org_cache_owner(Reading *reading, const pg_uuid_t *id)
+{
+	OwnerEntry *entry = reading->remember ? hash_search(owners, id, HASH_FIND, NULL) : NULL;
+	Reading		sub = sub_reading(reading);
+	Source		source;
+	Row			row;
+	CachedOwner *owner = NULL;
+	bool		found;
+
+	if (entry != NULL && use_entry(reading, &entry->source))
+		return &entry->owner;
+
+	found = row_find_uuid(&row, "member", "member_pkey", Anum_member_id, id, sub.snapshot);
+	if (found)
+	{
+		reading_record(&sub, row_xmin(&row));
+		owner = palloc(sizeof(CachedOwner));
+		owner->subject = row_text(&row, Anum_member_subject);
+		owner->role = row_text(&row, Anum_member_role);
+		owner->has_nodes = role_is_capable(owner->role, "own_nodes", sub.snapshot);
+		owner->refusal = row_has(&row, Anum_member_removed_at) ? REFUSAL_OWNER_REMOVED :
+			row_has(&row, Anum_member_disabled_at) ? REFUSAL_OWNER_DISABLED : REFUSAL_NONE;
+	}
+	row_close(&row);
+	if (may_keep_entry(reading, &sub, &source) && found)
+	{
+		text	   *subject = copy_text(memory, owner->subject);
+		text	   *role = copy_text(memory, owner->role);
+
+		entry = hash_search(owners, id, HASH_ENTER, NULL);
+		entry->source = source;
+		entry->owner.subject = subject;
+		entry->owner.role = role;
+		entry->owner.has_nodes = owner->has_nodes;
+		entry->owner.refusal = owner->refusal;
+	}
+	return owner;
+}
+
+/* All scopes of the catalogue, ordered by name. */
+static ScopeList
+all_scopes(Reading *sub)
+{
+	ScopeList	list = {0, NULL};
+	int			room = 32;
+	Relation	heap = walwarden_table_open("scope");
+	Relation	index = walwarden_index_open("scope_pkey");
+	SysScanDesc scan = systable_beginscan_ordered(heap, index, sub->snapshot, 0, NULL);
+	HeapTuple	tuple;
+
+	list.names = palloc(sizeof(text *) * room);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, Anum_scope_name, RelationGetDescr(heap), &isnull);
+
+		if (list.n == room)
+			list.names = repalloc(list.names, sizeof(text *) * (room *= 2));
+		list.names[list.n++] = DatumGetTextPCopy(name);
+		reading_record(sub, HeapTupleHeaderGetXmin(tuple->t_data));
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return list;
+}
+
+/* The scopes of a role: its override, otherwise its own scopes; NULL stands for all scopes. */
+static ScopeList
+read_role_scopes(Reading *sub, const text *role)
+{
+	ScopeList	list = {0, NULL};
+	Row			row;
+	bool		found;
+	bool		isnull = true;
+	Datum		scopes = (Datum) 0;
+
+	if (row_find_text(&row, "role_override", "role_override_pkey", Anum_role_override_role, role, sub->snapshot))
+	{
+		reading_record(sub, row_xmin(&row));
+		scopes = row_get(&row, Anum_role_override_scopes, &isnull);
+	}
+	if (!isnull)
+		list = scope_list_from_array(scopes);
+	row_close(&row);
+	if (!isnull)
+		return list;
+
+	found = row_find_text(&row, "role", "role_pkey", Anum_role_name, role, sub->snapshot);
+	if (found)
+	{
+		reading_record(sub, row_xmin(&row));
+		scopes = row_get(&row, Anum_role_scopes, &isnull);
+	}
+	if (!isnull)
+		list = scope_list_from_array(scopes);
+	row_close(&row);
+	if (found && isnull)
+		return all_scopes(sub);
+	return list;
+}
+
+/* The scopes that a role carries now. The result is valid until the next reading begins. */
+ScopeList
+org_cache_role_scopes(Reading *reading, const text *role)
+{
+	RoleEntry  *entry = NULL;
+	Reading		sub = sub_reading(reading);
+	Source		source;
+	ScopeList	scopes;
+	char		name[sizeof(entry->name)];
+
+	text_to_cstring_buffer(role, name, sizeof(name));
+	if (reading->remember)
+		entry = hash_search(roles, name, HASH_FIND, NULL);
+	if (entry != NULL && use_entry(reading, &entry->source))
+		return entry->scopes;
+
+	scopes = read_role_scopes(&sub, role);
+	if (may_keep_entry(reading, &sub, &source))
+	{
+		text	  **names = MemoryContextAlloc(memory, sizeof(text *) * Max(scopes.n, 1));
+
+		for (int i = 0; i < scopes.n; i++)
+			names[i] = copy_text(memory, scopes.names[i]);
+		entry = hash_search(roles, name, HASH_ENTER, NULL);
+		entry->source = source;
+		entry->scopes.n = scopes.n;
+		entry->scopes.names = names;
+	}
+	return scopes;
+}

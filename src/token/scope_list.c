@@ -1,0 +1,51 @@
+/*
+ * scope_list.c
+ *		A list of scope names, read from an array.
+ *
+ * Invariant: a null in an array is ignored and grants nothing.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "token/scope_list.h"
+
+/* The names point into a copy of the array, in the current memory context. */
+ScopeList
+scope_list_from_array(Datum array)
+{
+	ArrayType  *scopes = DatumGetArrayTypePCopy(array);
+	ScopeList	list = {0, NULL};
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(scopes, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	list.names = palloc(sizeof(text *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			list.names[list.n++] = DatumGetTextPP(elements[i]);
+	return list;
+}
+
+Datum
+scope_list_array(const ScopeList *list)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list->n, 1));
+
+	for (int i = 0; i < list->n; i++)
+		elements[i] = PointerGetDatum(list->names[i]);
+	return PointerGetDatum(construct_array(elements, list->n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+bool
+scope_list_has(const ScopeList *list, const char *name, size_t len)
+{
+	for (int i = 0; i < list->n; i++)
+		if (VARSIZE_ANY_EXHDR(list->names[i]) == len &&
+			memcmp(VARDATA_ANY(list->names[i]), name, len) == 0)
+			return true;
+	return false;
+}

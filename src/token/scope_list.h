@@ -1,0 +1,20 @@
+/*
+ * scope_list.h
+ *		A list of scope names.
+ */
+#ifndef WALWARDEN_SCOPE_LIST_H
+#define WALWARDEN_SCOPE_LIST_H
+
+#include "postgres.h"
+
+typedef struct ScopeList
+{
+	int			n;
+	text	  **names;
+} ScopeList;
+
+extern ScopeList scope_list_from_array(Datum array);
+extern Datum scope_list_array(const ScopeList *list);
+extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
+
+#endif							/* WALWARDEN_SCOPE_LIST_H */
