@@ -1,0 +1,674 @@
+/*
+ * control.c
+ *		The control database.
+ *
+ * Invariants: a statement is one transaction, which authenticates before anything else of it
+ * is evaluated: the call depends on what authenticate() returned. No text of this file or of
+ * libpq that reaches a log holds the token or the connection string. The server takes JSON
+ * apart, so that there is one reader of JSON. No wait is longer than its deadline.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libpq-fe.h>
+#include <openssl/crypto.h>
+
+#include "common/syntax.h"
+#include "config.h"
+#include "text.h"
+
+#define CONNECT_SECONDS 10
+#define CALL_SECONDS 30
+#define PARAMETERS_MAX 6
+
+/* authenticate() first: whatever depends on a.ok waits for it. */
+#define AS_NODE " FROM (SELECT walwarden.authenticate($1) IS NOT NULL) AS a(ok)"
+
+/* The columns that make a Job, of c.job */
+#define JOB_COLUMNS \
+	"c.job_id, c.kind, c.fence, c.job ->> 'attempt', coalesce(c.job ->> 'orgId', walwarden.current_org_id()::text), " \
+	"c.job ->> 'databaseId', c.job #>> '{database,name}', c.job #>> '{database,connectionRef}', coalesce(c.job #>> '{database,method}', 'pg_dump'), " \
+	"c.job #>> '{destination,id}', c.job #>> '{destination,provider}', c.job #>> '{destination,uri}', c.job #>> '{destination,region}', c.job #>> '{destination,credentialRef}', " \
+	"c.job ->> 'mode', c.job ->> 'target', c.job ->> 'backupJobId', c.job #>> '{backup,fence}', " \
+	"c.job #>> '{backup,artifact,name}', c.job #>> '{backup,artifact,sizeBytes}', c.job #>> '{backup,artifact,checksumSha256}'"
+
+struct Control
+{
+	const Config *config;
+	const char *public_key;
+	PGconn	   *connection;
+	char		token[TOKEN_TEXT_LEN + 1];
+	bool		registered;		/* this token has registered the node */
+	bool		(*interrupted) (void);
+	int			patience;		/* seconds for a call, or 0 for the usual */
+	char	   *message;
+};
+
+static void set_message(Control *control, const char *format,...) __attribute__((format(printf, 2, 3)));
+
+static void
+set_message(Control *control, const char *format,...)
+{
+	va_list		arguments;
+
+	free(control->message);
+	va_start(arguments, format);
+	control->message = text_vformat(format, arguments);
+	va_end(arguments);
+	text_make_harmless(control->message);
+}
+
+Control *
+control_new(const Config *config, const char *public_key)
+{
+	Control    *control = allocate(sizeof(Control));
+
+	control->config = config;
+	control->public_key = public_key;
+	return control;
+}
+
+Control *
+control_inherit(const Control *control)
+{
+	Control    *heir = control_new(control->config, control->public_key);
+
+	memcpy(heir->token, control->token, sizeof(heir->token));
+	heir->registered = control->registered;
+	return heir;
+}
+
+static void
+disconnect(Control *control)
+{
+	PQfinish(control->connection);
+	control->connection = NULL;
+}
+
+void
+control_free(Control *control)
+{
+	if (control == NULL)
+		return;
+	disconnect(control);
+	OPENSSL_cleanse(control->token, sizeof(control->token));
+	free(control->message);
+	free(control);
+}
+
+void
+control_forget(Control *control)
+{
+	if (control->connection && PQsocket(control->connection) >= 0)
+		close(PQsocket(control->connection));
+	control->connection = NULL;
+}
+
+void
+control_interrupt(Control *control, bool (*interrupted) (void))
+{
+	control->interrupted = interrupted;
+}
+
+void
+control_hurry(Control *control, int seconds)
+{
+	control->patience = seconds;
+}
+
+const char *
+control_message(const Control *control)
+{
+	return control->message ? control->message : "";
+}
+
+bool
+control_read_token(Control *control)
+{
+	const char *path = control->config->token_file;
+	char		text[TOKEN_TEXT_LEN + 3];
+	char	   *error = NULL;
+	ssize_t		len;
+	int			fd;
+
+	if (!config_private_file(path, &error))
+	{
+		set_message(control, "token_file: %s", error);
+		free(error);
+		return false;
+	}
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	if (fd >= 0)
+		close(fd);
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	if (len < 0 || !token_is_well_formed(text, len))
+	{
+		set_message(control, "token_file: %s holds no token: wal_ and 64 hex digits", path);
+		OPENSSL_cleanse(text, sizeof(text));
+		return false;
+	}
+	if (memcmp(control->token, text, TOKEN_TEXT_LEN) != 0)
+	{
+		memcpy(control->token, text, TOKEN_TEXT_LEN);
+		control->token[TOKEN_TEXT_LEN] = '\0';
+		control->registered = false;
+	}
+	OPENSSL_cleanse(text, sizeof(text));
+	return true;
+}
+
+static int64_t
+milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t
+deadline_of(const Control *control, int usual)
+{
+	int			seconds = control->patience ? control->patience : usual;
+	int			half = control->config->lease / 2 > 2 ? control->config->lease / 2 : 2;
+
+	/* an answer that comes after the lease is worth nothing */
+	return milliseconds() + (seconds < half ? seconds : half) * 1000;
+}
+
+/* Waits for the socket. DONE if it is ready. */
+static ControlStatus
+wait_for(Control *control, short events, int64_t deadline)
+{
+	sigset_t	none;
+
+	sigemptyset(&none);
+	for (;;)
+	{
+		struct pollfd fd = {.fd = PQsocket(control->connection),.events = events};
+		int64_t		left = deadline - milliseconds();
+		struct timespec timeout = {.tv_sec = left / 1000,.tv_nsec = left % 1000 * 1000000};
+		int			ready;
+
+		if (control->interrupted && control->interrupted())
+		{
+			set_message(control, "interrupted");
+			return CONTROL_INTERRUPTED;
+		}
+		if (left <= 0)
+		{
+			set_message(control, "the control database does not answer");
+			return CONTROL_AWAY;
+		}
+		ready = ppoll(&fd, 1, &timeout, &none);
+		if (ready > 0)
+			return CONTROL_DONE;
+		if (ready < 0 && errno != EINTR)
+		{
+			set_message(control, "poll: %s", strerror(errno));
+			return CONTROL_AWAY;
+		}
+	}
+}
+
+static ControlStatus
+connect_control(Control *control)
+{
+	/* what stands before dbname may be set there, what follows may not */
+	const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "client_encoding", NULL};
+	const char *const values[] = {"walwarden-runner", "10", "5", "3", "15000", control->config->control, "UTF8", NULL};
+	int64_t		deadline = deadline_of(control, CONNECT_SECONDS);
+	ControlStatus status;
+
+	if (control->connection && PQstatus(control->connection) == CONNECTION_OK)
+		return CONTROL_DONE;
+	disconnect(control);
+	if (!*control->token && !control_read_token(control))
+		return CONTROL_REFUSED;
+	control->connection = PQconnectStartParams(names, values, 1);
+	for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;)
+	{
+		if (control->connection == NULL || next == PGRES_POLLING_FAILED || PQstatus(control->connection) == CONNECTION_BAD)
+		{
+			set_message(control, "cannot connect: %s", control->connection ? PQerrorMessage(control->connection) : "out of memory");
+			disconnect(control);
+			return CONTROL_AWAY;
+		}
+		status = wait_for(control, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
+		if (status != CONTROL_DONE)
+		{
+			disconnect(control);
+			return status;
+		}
+		next = PQconnectPoll(control->connection);
+	}
+	PQsetnonblocking(control->connection, 1);
+	return CONTROL_DONE;
+}
+
+static ControlStatus
+lost(Control *control)
+{
+	set_message(control, "connection lost: %s", PQerrorMessage(control->connection));
+	disconnect(control);
+	return CONTROL_AWAY;
+}
+
+static ControlStatus
+status_of_error(Control *control, const PGresult *result)
+{
+	static const struct
+	{
+		const char *state;		/* or its beginning */
+		ControlStatus status;
+	}			states[] = {
+		{"28000", CONTROL_NO_IDENTITY}, {"55000", CONTROL_NOT_OURS}, {"42704", CONTROL_NOT_OURS},
+		{"55P03", CONTROL_BUSY}, {"40", CONTROL_BUSY}, {"53", CONTROL_BUSY}, {"57014", CONTROL_BUSY},
+		{"08", CONTROL_AWAY}, {"57P", CONTROL_AWAY}, {"25006", CONTROL_AWAY}
+	};
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (state == NULL || PQstatus(control->connection) != CONNECTION_OK)
+		return lost(control);
+	set_message(control, "%s (%s)", text ? text : "failed", state);
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (text_begins(state, states[i].state))
+		{
+			/*
+			 * a standby, or a server that ends: another connection may be
+			 * better
+			 */
+			if (states[i].status == CONTROL_AWAY)
+				disconnect(control);
+			return states[i].status;
+		}
+	return CONTROL_REFUSED;
+}
+
+/*
+ * Sends one statement and waits for its result. The token is $1, values follow. *result is the
+ * caller's to clear if DONE.
+ */
+static ControlStatus
+call_once(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
+{
+	const char *parameters[PARAMETERS_MAX] = {control->token};
+	int64_t		deadline;
+	ControlStatus status = connect_control(control);
+	PGresult   *next;
+
+	*result = NULL;
+	if (status != CONTROL_DONE)
+		return status;
+	for (int i = 0; i < count; i++)
+		parameters[i + 1] = values[i];
+	deadline = deadline_of(control, CALL_SECONDS);
+	if (!PQsendQueryParams(control->connection, statement, count + 1, NULL, parameters, NULL, NULL, 0))
+		return lost(control);
+	for (;;)
+	{
+		int			unsent = PQflush(control->connection);
+
+		if (unsent < 0)
+			return lost(control);
+		if (unsent == 0 && !PQisBusy(control->connection))
+			break;
+		status = wait_for(control, POLLIN | (unsent ? POLLOUT : 0), deadline);
+		if (status != CONTROL_DONE)
+		{
+			disconnect(control);
+			return status;
+		}
+		if (!PQconsumeInput(control->connection))
+			return lost(control);
+	}
+	*result = PQgetResult(control->connection);
+	if (*result == NULL)
+		return lost(control);
+	if (PQresultStatus(*result) != PGRES_TUPLES_OK)
+	{
+		status = status_of_error(control, *result);
+		PQclear(*result);
+		*result = NULL;
+	}
+	/* a statement has one result; wait for the end of its transaction */
+	while (control->connection)
+	{
+		while (PQisBusy(control->connection))
+		{
+			if (wait_for(control, POLLIN, deadline) != CONTROL_DONE || !PQconsumeInput(control->connection))
+			{
+				/* whether it was committed is unknown */
+				PQclear(*result);
+				*result = NULL;
+				return lost(control);
+			}
+		}
+		next = PQgetResult(control->connection);
+		if (next == NULL)
+			break;
+		if (*result && PQresultStatus(next) == PGRES_FATAL_ERROR)
+		{
+			/* the commit failed */
+			status = status_of_error(control, next);
+			PQclear(*result);
+			*result = NULL;
+		}
+		PQclear(next);
+	}
+	return status;
+}
+
+static ControlStatus
+register_node(Control *control)
+{
+	const char *values[] = {control->config->node, RUNNER_VERSION, control->public_key};
+	PGresult   *result;
+	ControlStatus status;
+
+	status = call_once(control, "SELECT walwarden.register_node(CASE WHEN a.ok THEN $2 END, $3, $4)" AS_NODE, 3, values, &result);
+	PQclear(result);
+	if (status == CONTROL_DONE)
+		control->registered = true;
+	else if (status == CONTROL_NOT_OURS || status == CONTROL_REFUSED)
+	{
+		char	   *said = text_copy(control_message(control));
+
+		set_message(control, "cannot register as node %s: %s", control->config->node, said);
+		free(said);
+		return CONTROL_REFUSED;
+	}
+	return status;
+}
+
+/* As call_once(), with the token that the file has now if the server rejects this one. */
+static ControlStatus
+call(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
+{
+	ControlStatus status;
+
+	for (int attempt = 1;; attempt++)
+	{
+		char		before[TOKEN_TEXT_LEN];
+
+		status = control->registered ? CONTROL_DONE : register_node(control);
+		if (status == CONTROL_DONE)
+			status = call_once(control, statement, count, values, result);
+		if (status != CONTROL_NO_IDENTITY || attempt > 1)
+			return status;
+		memcpy(before, control->token, sizeof(before));
+		if (!control_read_token(control) || memcmp(before, control->token, sizeof(before)) == 0)
+		{
+			OPENSSL_cleanse(before, sizeof(before));
+			return CONTROL_NO_IDENTITY;
+		}
+		OPENSSL_cleanse(before, sizeof(before));
+	}
+}
+
+/* As call(), for calls about no job of ours: 55000 then says that the node is not registered. */
+static ControlStatus
+call_as_node(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
+{
+	ControlStatus status = call(control, statement, count, values, result);
+
+	if (status != CONTROL_NOT_OURS)
+		return status;
+	control->registered = false;
+	return CONTROL_REFUSED;
+}
+
+/* A call whose result does not matter. */
+static ControlStatus
+call_void(Control *control, const char *statement, int count, const char *const *values)
+{
+	PGresult   *result;
+	ControlStatus status = call(control, statement, count, values, &result);
+
+	if (status == CONTROL_DONE)
+		PQclear(result);
+	return status;
+}
+
+/* The next column of a row, allocated; NULL for null. */
+static char *
+take_text(const PGresult *result, int row, int *column)
+{
+	int			at = (*column)++;
+
+	return PQgetisnull(result, row, at) ? NULL : text_copy(PQgetvalue(result, row, at));
+}
+
+/* The same, with the empty text for null. */
+static char *
+take_some_text(const PGresult *result, int row, int *column)
+{
+	char	   *text = take_text(result, row, column);
+
+	return text ? text : text_copy("");
+}
+
+/* -1 for anything but a number. */
+static int64_t
+take_number(const PGresult *result, int row, int *column)
+{
+	int64_t		value;
+
+	return text_to_int(PQgetvalue(result, row, (*column)++), 0, INT64_MAX, &value) ? value : -1;
+}
+
+static Job *
+take_job(const PGresult *result, int row)
+{
+	Job		   *job = allocate(sizeof(Job));
+	int			column = 0;
+	char	   *sha256;
+
+	job->id = take_some_text(result, row, &column);
+	job->kind = take_some_text(result, row, &column);
+	job->fence = take_number(result, row, &column);
+	job->attempt = (int) take_number(result, row, &column);
+	job->org_id = take_text(result, row, &column);
+	job->database_id = take_text(result, row, &column);
+	job->database_name = take_text(result, row, &column);
+	job->connection_ref = take_text(result, row, &column);
+	job->method = take_text(result, row, &column);
+	job->destination.id = take_text(result, row, &column);
+	job->destination.provider = take_text(result, row, &column);
+	job->destination.uri = take_text(result, row, &column);
+	job->destination.region = take_text(result, row, &column);
+	job->destination.credential_ref = take_text(result, row, &column);
+	job->mode = take_text(result, row, &column);
+	job->target = take_text(result, row, &column);
+	job->backup_id = take_text(result, row, &column);
+	job->backup_fence = take_number(result, row, &column);
+	job->artifact.name = take_text(result, row, &column);
+	job->artifact.size = take_number(result, row, &column);
+	sha256 = take_text(result, row, &column);
+	/* one that is too long is cut, and then is no checksum */
+	snprintf(job->artifact.sha256, sizeof(job->artifact.sha256), "%s", sha256 && strlen(sha256) == 64 ? sha256 : "");
+	free(sha256);
+	return job;
+}
+
+void
+job_free(Job *job)
+{
+	if (job == NULL)
+		return;
+	free(job->id);
+	free(job->kind);
+	free(job->org_id);
+	free(job->database_id);
+	free(job->database_name);
+	free(job->connection_ref);
+	free(job->method);
+	free(job->destination.id);
+	free(job->destination.provider);
+	free(job->destination.uri);
+	free(job->destination.region);
+	free(job->destination.credential_ref);
+	free(job->mode);
+	free(job->target);
+	free(job->backup_id);
+	free(job->artifact.name);
+	free(job);
+}
+
+/* A text[] of names, which need no quotes within theirs. */
+static char *
+array_of(const Names *names)
+{
+	Buffer		array = {0};
+
+	buffer_text(&array, "{");
+	for (size_t i = 0; i < names->count; i++)
+		buffer_format(&array, "%s\"%s\"", i ? "," : "", names->name[i]);
+	buffer_text(&array, "}");
+	return array.data;
+}
+
+ControlStatus
+control_claim(Control *control, const char *kinds, const Names *connections, Job **job)
+{
+	char	   *sections = array_of(connections);
+	char	   *lease = text_format("%d s", control->config->lease);
+	const char *values[] = {kinds, lease, sections};
+	PGresult   *result;
+	ControlStatus status;
+
+	status = call_as_node(control, "SELECT " JOB_COLUMNS AS_NODE ", LATERAL walwarden.claim_job(CASE WHEN a.ok THEN $2::text[] END, $3::interval, $4::text[]) AS c", 3, values, &result);
+	free(sections);
+	free(lease);
+	*job = NULL;
+	if (status == CONTROL_DONE)
+	{
+		if (PQntuples(result) > 0)
+			*job = take_job(result, 0);
+		else
+			status = CONTROL_NOTHING;
+		PQclear(result);
+	}
+	return status;
+}
+
+ControlStatus
+control_held(Control *control, Job ***jobs, int *count)
+{
+	PGresult   *result;
+	ControlStatus status = call_as_node(control, "SELECT " JOB_COLUMNS AS_NODE ", LATERAL (SELECT h.* FROM walwarden.held_jobs() AS h WHERE a.ok OFFSET 0) AS c", 0, NULL, &result);
+
+	*jobs = NULL;
+	*count = 0;
+	if (status == CONTROL_DONE)
+	{
+		*count = PQntuples(result);
+		*jobs = allocate(*count * sizeof(Job *));
+		for (int i = 0; i < *count; i++)
+			(*jobs)[i] = take_job(result, i);
+		PQclear(result);
+	}
+	return status;
+}
+
+/* A call about a job that the node holds. first, second: what follows the fence, for as many as count says. */
+static ControlStatus
+call_for_job(Control *control, const Job *job, const char *statement, int count, const char *first, const char *second)
+{
+	char	   *fence = text_format("%lld", (long long) job->fence);
+	const char *values[] = {job->id, fence, first, second};
+	ControlStatus status = call_void(control, statement, 2 + count, values);
+
+	free(fence);
+	return status;
+}
+
+ControlStatus
+control_heartbeat(Control *control, const Job *job, const char *progress_json)
+{
+	return call_for_job(control, job, "SELECT walwarden.heartbeat_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4::jsonb)" AS_NODE, 1, progress_json, NULL);
+}
+
+ControlStatus
+control_report(Control *control, const Job *job, const char *state, const char *detail_json)
+{
+	return call_for_job(control, job, "SELECT walwarden.report_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4, $5::jsonb)" AS_NODE, 2, state, detail_json);
+}
+
+ControlStatus
+control_evidence(Control *control, const Job *job, const char *evidence_json)
+{
+	return call_for_job(control, job, "SELECT walwarden.record_evidence(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4::jsonb)" AS_NODE, 1, evidence_json, NULL);
+}
+
+ControlStatus
+control_release(Control *control, const Job *job)
+{
+	return call_for_job(control, job, "SELECT walwarden.release_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint)" AS_NODE, 0, NULL, NULL);
+}
+
+ControlStatus
+control_report_destination(Control *control, const char *destination_id, const char *error)
+{
+	Buffer		detail = {0};
+	const char *values[] = {destination_id, error ? "f" : "t", NULL};
+	ControlStatus status;
+
+	if (error)
+	{
+		buffer_text(&detail, "{\"message\": ");
+		buffer_json(&detail, error);
+		buffer_text(&detail, "}");
+	}
+	values[2] = detail.data;
+	status = call_void(control, "SELECT walwarden.report_destination(CASE WHEN a.ok THEN $2::uuid END, $3::boolean, $4::jsonb)" AS_NODE, 3, values);
+	buffer_free(&detail);
+	return status;
+}
+
+ControlStatus
+control_describe(Control *control, char **description)
+{
+	PGresult   *result;
+	ControlStatus status = call(control, "SELECT format('database %s of PostgreSQL %s, organisation %s', current_database(), current_setting('server_version'), walwarden.current_org())" AS_NODE " WHERE a.ok", 0, NULL, &result);
+
+	*description = NULL;
+	if (status == CONTROL_DONE)
+	{
+		*description = text_copy(PQgetvalue(result, 0, 0));
+		text_make_harmless(*description);
+		PQclear(result);
+	}
+	return status;
+}
+
+#define WHICH_DATABASE "format('%s %s', extract(epoch FROM pg_catalog.pg_postmaster_start_time()), pg_catalog.current_database())"
+
+bool
+control_is_same_database(Control *control, PGconn *other)
+{
+	PGresult   *theirs = PQexec(other, "SELECT " WHICH_DATABASE);
+	PGresult   *ours;
+	bool		same = false;
+
+	if (call(control, "SELECT " WHICH_DATABASE AS_NODE " WHERE a.ok", 0, NULL, &ours) == CONTROL_DONE)
+	{
+		same = PQntuples(theirs) == 1 && strcmp(PQgetvalue(theirs, 0, 0), PQgetvalue(ours, 0, 0)) == 0;
+		PQclear(ours);
+	}
+	PQclear(theirs);
+	return same;
+}

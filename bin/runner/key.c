@@ -1,0 +1,101 @@
+/*
+ * key.c
+ *		The node's Ed25519 key.
+ */
+#include "key.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "text.h"
+
+#define PUBLIC_LEN 32
+#define SIGNATURE_LEN 64
+#define BASE64_LEN(len) (((len) + 2) / 3 * 4)
+
+int
+key_no_passphrase(char *buffer, int size, int for_writing, void *arg)
+{
+	(void) buffer;
+	(void) size;
+	(void) for_writing;
+	(void) arg;
+	return -1;
+}
+
+SigningKey *
+key_load(const char *path, char **error)
+{
+	FILE	   *file = fopen(path, "re");
+	EVP_PKEY   *key;
+
+	if (file == NULL)
+	{
+		*error = text_format("%s: %s", path, strerror(errno));
+		return NULL;
+	}
+	key = PEM_read_PrivateKey(file, NULL, key_no_passphrase, NULL);
+	fclose(file);
+	if (key == NULL || EVP_PKEY_id(key) != EVP_PKEY_ED25519)
+	{
+		*error = text_format("%s holds no Ed25519 private key in PEM without a passphrase", path);
+		EVP_PKEY_free(key);
+		return NULL;
+	}
+	return key;
+}
+
+void
+key_free(SigningKey *key)
+{
+	EVP_PKEY_free(key);
+}
+
+static char *
+base64(const unsigned char *data, size_t len)
+{
+	char	   *text = allocate(BASE64_LEN(len) + 1);
+
+	EVP_EncodeBlock((unsigned char *) text, data, (int) len);
+	return text;
+}
+
+/* A key that was loaded can do both of these, unless memory is out. */
+static void
+must_succeed(int result)
+{
+	if (result != 1)
+	{
+		fputs("OpenSSL failed\n", stderr);
+		abort();
+	}
+}
+
+char *
+key_public(const SigningKey *key)
+{
+	unsigned char raw[PUBLIC_LEN];
+	size_t		len = sizeof(raw);
+
+	must_succeed(EVP_PKEY_get_raw_public_key(key, raw, &len));
+	return base64(raw, len);
+}
+
+char *
+key_sign(SigningKey *key, const void *data, size_t len)
+{
+	unsigned char signature[SIGNATURE_LEN];
+	size_t		signature_len = sizeof(signature);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+	must_succeed(context != NULL);
+	must_succeed(EVP_DigestSignInit(context, NULL, NULL, NULL, key));
+	must_succeed(EVP_DigestSign(context, signature, &signature_len, data, len));
+	EVP_MD_CTX_free(context);
+	return base64(signature, signature_len);
+}

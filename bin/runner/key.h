@@ -1,0 +1,25 @@
+/*
+ * key.h
+ *		The node's Ed25519 key.
+ */
+#ifndef RUNNER_KEY_H
+#define RUNNER_KEY_H
+
+#include <stddef.h>
+
+typedef struct evp_pkey_st SigningKey;
+
+/* Reads a private key from a PEM file. NULL with a message in *error. */
+extern SigningKey *key_load(const char *path, char **error);
+extern void key_free(SigningKey *key);
+
+/* For PEM_read_...(): a passphrase is not asked for, because nobody is there to answer. */
+extern int	key_no_passphrase(char *buffer, int size, int for_writing, void *arg);
+
+/* Its public key: 32 bytes as base64. Allocated. */
+extern char *key_public(const SigningKey *key);
+
+/* The signature of data: 64 bytes as base64. Allocated. */
+extern char *key_sign(SigningKey *key, const void *data, size_t len);
+
+#endif							/* RUNNER_KEY_H */

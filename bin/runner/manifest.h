@@ -1,0 +1,80 @@
+/*
+ * manifest.h
+ *		The manifest of a backup: what it is of, and what its objects contain. Canonical JSON,
+ *		stored beside the backup and, as evidence, in the control database.
+ */
+#ifndef RUNNER_MANIFEST_H
+#define RUNNER_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "destination.h"
+#include "text.h"
+
+#define MANIFEST_MAX 16384		/* bytes; with the rest of the evidence */
+
+#define METHOD_DUMP "pg_dump"
+#define METHOD_BASE "pg_basebackup"
+
+/* Endings of object names. What precedes them is the backup's own: see manifest_stem(). */
+#define SUFFIX_DUMP ".dump"
+#define SUFFIX_BASE ".tar.gz"
+#define SUFFIX_ROWS ".rows.json"
+#define SUFFIX_ROLES ".roles.sql"
+#define SUFFIX_MANIFEST ".manifest.json"
+
+typedef struct ManifestObject
+{
+	char	   *name;			/* NULL if the backup has none */
+	ObjectDigest digest;
+} ManifestObject;
+
+typedef struct Manifest
+{
+	char	   *org_id;
+	char	   *job_id;
+	int64_t		fence;
+	char	   *database_id;
+	char	   *database;
+	char	   *method;
+	Names		options;
+	char	   *engine_version;
+	char	   *server_version;
+	char	   *system_identifier;
+	char	   *time;			/* ISO 8601, UTC */
+	char	   *lsn;
+	char	   *node;
+	ManifestObject artifact;
+	ManifestObject rows;		/* pg_dump alone */
+	int64_t		tables;
+	ManifestObject roles;		/* pg_dump alone */
+} Manifest;
+
+/* DATABASE/JOB.FENCE, allocated. */
+extern char *manifest_stem(const char *database_id, const char *job_id, int64_t fence);
+
+/* Appends the manifest, signed if the node has a key. */
+extern bool manifest_write(const Config *config, const Manifest *manifest, Buffer *out, char **error);
+
+typedef enum ManifestState
+{
+	MANIFEST_SIGNED,			/* by a trusted key */
+	MANIFEST_UNCHECKED,			/* the node has no trusted_keys */
+	MANIFEST_UNSIGNED,			/* it has, and the manifest has no signature */
+	MANIFEST_STRANGE_KEY,
+	MANIFEST_BAD_SIGNATURE,
+	MANIFEST_MALFORMED
+} ManifestState;
+
+/*
+ * Reads a manifest. The first two results alone say that it may be believed; the others come
+ * with a message. manifest is filled in unless it is malformed.
+ */
+extern ManifestState manifest_parse(const Config *config, const char *data, size_t len, Manifest *manifest, char **error);
+
+extern void manifest_free(Manifest *manifest);
+
+#endif							/* RUNNER_MANIFEST_H */

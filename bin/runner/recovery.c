@@ -1,0 +1,287 @@
+/*
+ * recovery.c
+ *		Backups without a control database: what is at a destination, and how it gets back.
+ *
+ * What is listed and fetched is what signed manifests say, and nothing else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "destination.h"
+#include "io.h"
+#include "job.h"
+#include "manifest.h"
+#include "text.h"
+#include "worker.h"
+
+#define CHUNK 262144
+
+static void
+find_manifest(void *arg, const char *name, int64_t size)
+{
+	Names	   *names = arg;
+	size_t		len = strlen(name);
+
+	if (size < 0 || len <= strlen(SUFFIX_MANIFEST) || strcmp(name + len - strlen(SUFFIX_MANIFEST), SUFFIX_MANIFEST) != 0)
+		return;
+	names->name = reallocate(names->name, (names->count + 1) * sizeof(char *));
+	names->name[names->count++] = text_copy(name);
+}
+
+/* Reads a manifest. *data is its text. */
+static ManifestState
+load_manifest(const Config *config, const Destination *destination, const char *name, Manifest *manifest, char **data, char **error)
+{
+	ObjectDigest digest;
+	ManifestState state;
+
+	*data = NULL;
+	memset(manifest, 0, sizeof(*manifest));
+	if (!object_get(config, destination, name, MANIFEST_MAX, data, &digest, error))
+		return MANIFEST_MALFORMED;
+	if (digest.size == 0)
+	{
+		*error = text_copy("it does not exist");
+		return MANIFEST_MALFORMED;
+	}
+	state = manifest_parse(config, *data, digest.size, manifest, error);
+	if (state != MANIFEST_MALFORMED)
+	{
+		char	   *stem = manifest_stem(manifest->database_id, manifest->job_id, manifest->fence);
+		bool		in_place = text_begins(name, stem) && strcmp(name + strlen(stem), SUFFIX_MANIFEST) == 0;
+
+		free(stem);
+		if (!in_place)
+		{
+			manifest_free(manifest);
+			*error = text_copy("it is the manifest of another backup");
+			state = MANIFEST_MALFORMED;
+		}
+	}
+	return state;
+}
+
+static const char *
+state_text(ManifestState state)
+{
+	switch (state)
+	{
+		case MANIFEST_SIGNED:
+			return "signed";
+		case MANIFEST_UNCHECKED:
+			return "unchecked";
+		case MANIFEST_UNSIGNED:
+			return "unsigned";
+		case MANIFEST_STRANGE_KEY:
+			return "strange-key";
+		case MANIFEST_BAD_SIGNATURE:
+			return "bad-signature";
+		case MANIFEST_MALFORMED:
+			break;
+	}
+	return "malformed";
+}
+
+static bool
+is_believed(ManifestState state)
+{
+	return state == MANIFEST_SIGNED || state == MANIFEST_UNCHECKED;
+}
+
+typedef struct Line
+{
+	char	   *time;
+	char	   *text;
+} Line;
+
+/* The newest first. */
+static int
+compare_lines(const void *a, const void *b)
+{
+	return strcmp(((const Line *) b)->time, ((const Line *) a)->time);
+}
+
+int
+list_destination(const Config *config, const Destination *destination)
+{
+	Names		names = {0};
+	Line	   *lines;
+	size_t		count = 0;
+	char	   *error = NULL;
+	bool		good = object_list(config, destination, "", find_manifest, &names, &error);
+
+	if (!good)
+		fprintf(stderr, "%s\n", error);
+	free(error);
+	lines = allocate(names.count * sizeof(Line));
+	for (size_t i = 0; i < names.count; i++)
+	{
+		Manifest	m;
+		char	   *data;
+		ManifestState state = load_manifest(config, destination, names.name[i], &m, &data, &error);
+
+		error = NULL;
+		if (!is_believed(state))
+			good = false;
+		if (state == MANIFEST_MALFORMED)
+			lines[count].time = text_copy("");
+		else
+			lines[count].time = text_copy(m.time);
+		lines[count].text = state == MANIFEST_MALFORMED ?
+			text_format("%-27s  %-13s  %-13s  %14s  %s", "-", "-", state_text(state), "-", names.name[i]) :
+			text_format("%-27s  %-13s  %-13s  %14lld  %.*s  %s", m.time, m.method, state_text(state), (long long) m.artifact.digest.size,
+						(int) (strlen(names.name[i]) - strlen(SUFFIX_MANIFEST)), names.name[i], m.database);
+		/* names come from the destination, titles from whoever chose them */
+		text_make_harmless(lines[count].text);
+		count++;
+		manifest_free(&m);
+		free(data);
+		free(names.name[i]);
+	}
+	free(names.name);
+	qsort(lines, count, sizeof(Line), compare_lines);
+	printf("%-27s  %-13s  %-13s  %14s  %s\n", "TIME", "METHOD", "SIGNATURE", "BYTES", "NAME AND DATABASE");
+	for (size_t i = 0; i < count; i++)
+	{
+		puts(lines[i].text);
+		free(lines[i].text);
+		free(lines[i].time);
+	}
+	free(lines);
+	return good ? 0 : 1;
+}
+
+/* A new file of a directory. Removed again if it cannot be written. */
+static int
+make_file(const char *directory, const char *name, char **path, char **error)
+{
+	int			file;
+
+	*path = text_format("%s/%s", directory, name);
+	file = open(*path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (file < 0)
+		*error = text_format("%s: %s", *path, strerror(errno));
+	return file;
+}
+
+static bool
+write_file(int file, const char *path, const char *data, size_t len, char **error)
+{
+	int			failure = write_all(file, data, len);
+
+	if (failure != 0)
+		*error = text_format("%s: %s", path, strerror(failure));
+	return failure == 0;
+}
+
+static bool
+copy_object(ObjectReader *reader, int file, const char *path, char **error)
+{
+	char	   *chunk = allocate(CHUNK);
+	ssize_t		got;
+	bool		copied = true;
+
+	while (copied && (got = object_read(reader, chunk, CHUNK, error)) != 0)
+		copied = got > 0 && write_file(file, path, chunk, got, error);
+	free(chunk);
+	return copied;
+}
+
+static bool
+fetch_object(const Config *config, const Destination *destination, const ManifestObject *object, const char *directory, const char *name, char **error)
+{
+	char	   *path;
+	int			file = make_file(directory, name, &path, error);
+	ObjectReader *reader = file >= 0 ? object_open(config, destination, object->name, error) : NULL;
+	ObjectDigest digest;
+	bool		fetched = false;
+
+	if (reader)
+	{
+		fetched = copy_object(reader, file, path, error);
+		if (fetched)
+			fetched = object_close(reader, &digest, error);
+		else
+		{
+			char	   *ignored = NULL;
+
+			object_close(reader, &digest, &ignored);
+			free(ignored);
+		}
+		if (fetched && !digests_equal(&object->digest, &digest))
+		{
+			*error = text_format("%s is not what its manifest says: %lld bytes with the SHA-256 %s, not %lld with %s", object->name,
+								 (long long) digest.size, digest.sha256, (long long) object->digest.size, object->digest.sha256);
+			fetched = false;
+		}
+	}
+	if (file >= 0)
+	{
+		if (close(file) < 0 && fetched)
+		{
+			*error = text_format("%s: %s", path, strerror(errno));
+			fetched = false;
+		}
+		/* nobody is to restore from it by mistake */
+		if (!fetched)
+			unlink(path);
+	}
+	free(path);
+	return fetched;
+}
+
+static bool
+fetch_objects(const Config *config, const Destination *destination, const Manifest *m, const char *text, const char *directory, char **error)
+{
+	char	   *path = NULL;
+	int			file;
+	bool		fetched;
+
+	if (mkdir(directory, 0700) < 0)
+	{
+		*error = text_format("%s: %s", directory, strerror(errno));
+		return false;
+	}
+	fetched = (file = make_file(directory, "manifest.json", &path, error)) >= 0 && write_file(file, path, text, strlen(text), error);
+	if (file >= 0)
+		close(file);
+	free(path);
+	if (!fetched)
+		return false;
+	if (m->rows.name && (!fetch_object(config, destination, &m->rows, directory, "rows.json", error) ||
+						 !fetch_object(config, destination, &m->roles, directory, "roles.sql", error)))
+		return false;
+	return fetch_object(config, destination, &m->artifact, directory, m->rows.name ? "backup.dump" : "backup.tar.gz", error);
+}
+
+int
+fetch_backup(const Config *config, const Destination *destination, const char *name, const char *directory)
+{
+	char	   *object = text_format("%s%s", name, SUFFIX_MANIFEST);
+	Manifest	m = {0};
+	char	   *data = NULL;
+	char	   *error = NULL;
+	ManifestState state = MANIFEST_MALFORMED;
+	bool		fetched = false;
+
+	if (!reference_is_safe(name))
+		error = text_copy("this is not a name that list prints");
+	else
+		state = load_manifest(config, destination, object, &m, &data, &error);
+	if (is_believed(state))
+		fetched = fetch_objects(config, destination, &m, data, directory, &error);
+	if (fetched)
+		printf("%s: %s of %s, %s, %s%s\n", directory, m.method, m.database, m.time, state_text(state), state == MANIFEST_SIGNED ? " by a trusted key" : ": trusted_keys is not set");
+	else
+		fprintf(stderr, "%s: %s\n", name, error);
+	manifest_free(&m);
+	free(data);
+	free(error);
+	free(object);
+	return fetched ? 0 : 1;
+}

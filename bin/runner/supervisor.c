@@ -1,0 +1,851 @@
+/*
+ * supervisor.c
+ *		Claims jobs, starts a process for each, and sends their heartbeats.
+ *
+ * The supervisor does nothing that takes long: what a job needs is done by the process of the
+ * job, and so is cleaning up after one that was ended by force.
+ *
+ * Invariants: signals are delivered while it waits and at no other time. A slot is empty, or
+ * has a process, or owes the control database a word about its job. Heartbeats come before
+ * claims, because a claim ends every lease of the organisation that has expired. Orphans come
+ * back to the supervisor and are ended, so that nothing outlives its job.
+ */
+#include "supervisor.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "boottime.h"
+#include "config.h"
+#include "control.h"
+#include "job.h"
+#include "key.h"
+#include "log.h"
+#include "scratch.h"
+#include "text.h"
+#include "worker.h"
+
+#define MAX_SLOTS 32			/* max_jobs is not larger */
+#define PAUSE_MAX_MS 10000
+#define TERM_AGAIN_MS 400		/* TERM, once more, then KILL: */
+#define KILL_MS 1000
+#define GONE_MS 1500			/* nothing is left of a group that was killed */
+#define CLEAN_UP_MS 300000
+#define LAST_WORDS_SECONDS 5
+#define LOCK_TRIES 50
+#define MAX_WAIT_MS 3600000
+
+/* What the control database is to be told about a job that did not end by itself. */
+typedef enum Debt
+{
+	DEBT_NONE,
+	DEBT_RELEASE,				/* it is given back; if that is refused, it
+								 * has failed */
+	DEBT_FAILED					/* its process died */
+} Debt;
+
+typedef struct Slot
+{
+	Job		   *job;			/* NULL: the slot is empty */
+	Progress   *progress;		/* shared with the process */
+	pid_t		pid;			/* or 0 */
+	bool		cleaning;		/* the process cleans up; the job is not run */
+	int64_t		started;
+	int64_t		next_beat;
+	bool		beats;
+	int64_t		killed;			/* when it was, or 0 */
+	bool		lost;			/* the job is no longer ours */
+	Debt		debt;
+} Slot;
+
+typedef struct Supervisor
+{
+	Config	   *config;
+	char	   *public_key;
+	Control    *control;
+	Slot		slots[MAX_SLOTS];
+	int64_t		next_claim;
+	int			next_kinds;		/* which claim comes first */
+	bool		check_held;		/* the control database may know of a job that
+								 * we do not */
+	int64_t		pause_until;	/* no call to the control database before */
+	int64_t		pause;
+	bool		away;			/* as was logged */
+	bool		once;
+	bool		claimed_one;
+	int			exit_code;
+} Supervisor;
+
+static volatile sig_atomic_t stopping = 0;
+static volatile sig_atomic_t reload = 0;
+static volatile sig_atomic_t child_ended = 0;
+
+static void
+on_signal(int sig)
+{
+	if (sig == SIGTERM || sig == SIGINT)
+		stopping = 1;
+	else if (sig == SIGHUP)
+		reload = 1;
+	else
+		child_ended = 1;
+}
+
+static bool
+is_stopping(void)
+{
+	return stopping;
+}
+
+static int64_t
+now_ms(void)
+{
+	return boottime_ms();
+}
+
+/* Delivers signals for at most so long. */
+static void
+wait_ms(int64_t ms)
+{
+	struct timespec timeout = {.tv_sec = ms / 1000,.tv_nsec = ms % 1000 * 1000000};
+	sigset_t	none;
+
+	sigemptyset(&none);
+	ppoll(NULL, 0, &timeout, &none);
+}
+
+static void slot_line(const Slot *slot, const char *format,...) __attribute__((format(printf, 2, 3)));
+
+/* One line about the job of a slot. */
+static void
+slot_line(const Slot *slot, const char *format,...)
+{
+	va_list		arguments;
+	char	   *text;
+
+	va_start(arguments, format);
+	text = text_vformat(format, arguments);
+	va_end(arguments);
+	log_job(slot->job->id);
+	log_line("%s", text);
+	log_job(NULL);
+	free(text);
+}
+
+static void
+set_signals(void)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction ignored = {.sa_handler = SIG_IGN};
+	sigset_t	blocked;
+
+	sigemptyset(&blocked);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+	{
+		sigaction(signals[i], &action, NULL);
+		sigaddset(&blocked, signals[i]);
+	}
+	sigaction(SIGPIPE, &ignored, NULL);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+/*
+ * One supervisor for each state directory. Processes of jobs inherit the lock, so that it is
+ * free only when all of an earlier supervisor's are gone.
+ */
+static bool
+lock_state(const Config *config)
+{
+	char	   *path = text_format("%s/lock", config->state);
+	int			fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	bool		locked = false;
+
+	if (fd < 0)
+		log_line("%s: %s", path, strerror(errno));
+	else
+	{
+		for (int i = 0; i < LOCK_TRIES && !stopping && !locked; i++)
+			if (!(locked = flock(fd, LOCK_EX | LOCK_NB) == 0))
+				wait_ms(100);
+		if (!locked)
+			log_line("%s is locked: another runner uses this state directory", path);
+	}
+	free(path);
+	return locked;
+}
+
+/* The public key of the configuration; *key is NULL without one. */
+static bool
+load_key(const Config *config, char **key)
+{
+	SigningKey *private;
+	char	   *error;
+
+	*key = NULL;
+	if (config->signing_key == NULL)
+		return true;
+	private = key_load(config->signing_key, &error);
+	if (private == NULL)
+	{
+		log_line("signing_key: %s", error);
+		free(error);
+		return false;
+	}
+	*key = key_public(private);
+	key_free(private);
+	return true;
+}
+
+static void
+open_control(Supervisor *s)
+{
+	s->control = control_new(s->config, s->public_key);
+	control_interrupt(s->control, is_stopping);
+}
+
+/*
+ * Whether a call succeeded in the sense that the control database is there. Otherwise there
+ * are no further calls for a while.
+ */
+static bool
+answered(Supervisor *s, ControlStatus status)
+{
+	switch (status)
+	{
+		case CONTROL_DONE:
+		case CONTROL_NOTHING:
+		case CONTROL_NOT_OURS:
+			if (s->away)
+				log_line("the control database is back");
+			s->away = false;
+			s->pause = 0;
+			return true;
+		case CONTROL_INTERRUPTED:
+			s->check_held = true;
+			return false;
+		default:
+			if (!s->away)
+				log_line("%s the control database: %s", status == CONTROL_AWAY || status == CONTROL_BUSY ? "waiting for" : "rejected by", control_message(s->control));
+			s->away = true;
+			/* what we asked for may have been done */
+			s->check_held = true;
+			s->pause = s->pause ? s->pause * 2 : 500;
+			if (s->pause > PAUSE_MAX_MS)
+				s->pause = PAUSE_MAX_MS;
+			if (s->pause > s->config->lease * 1000 / 6)
+				s->pause = s->config->lease * 1000 / 6;
+			s->pause_until = now_ms() + s->pause;
+			return false;
+	}
+}
+
+static Slot *
+empty_slot(Supervisor *s)
+{
+	for (int i = 0; i < s->config->max_jobs; i++)
+		if (s->slots[i].job == NULL)
+			return &s->slots[i];
+	return NULL;
+}
+
+static bool
+is_known(const Supervisor *s, const Job *job)
+{
+	for (int i = 0; i < MAX_SLOTS; i++)
+		if (s->slots[i].job && strcmp(s->slots[i].job->id, job->id) == 0 && s->slots[i].job->fence == job->fence)
+			return true;
+	return false;
+}
+
+static void
+release_slot(Slot *slot)
+{
+	job_free(slot->job);
+	if (slot->progress)
+		munmap(slot->progress, sizeof(Progress));
+	memset(slot, 0, sizeof(*slot));
+}
+
+/* Takes over job. False if there is no memory to share. */
+static bool
+fill_slot(Supervisor *s, Slot *slot, Job *job, int64_t asked)
+{
+	Progress   *progress = mmap(NULL, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (progress == MAP_FAILED)
+		return false;
+	lease_renewed(&progress->lease_until, asked + s->config->lease * 1000);
+	memset(slot, 0, sizeof(*slot));
+	slot->job = job;
+	slot->progress = progress;
+	slot->next_beat = asked + s->config->lease * 1000 / 3;
+	return true;
+}
+
+/* Starts the process of a slot: the job, or the cleaning up after it. */
+static bool
+start(Supervisor *s, Slot *slot, bool cleaning)
+{
+	pid_t		supervisor = getpid();
+	bool		may_be_completed = slot->progress->ending;
+	pid_t		pid = fork();
+
+	if (pid == 0)
+	{
+		control_forget(s->control);
+		if (cleaning)
+			worker_clean_up(supervisor, s->config, slot->job, may_be_completed);
+		worker_run(supervisor, s->config, s->control, slot->job, slot->progress);
+	}
+	if (pid < 0)
+	{
+		slot_line(slot, "cannot fork: %s", strerror(errno));
+		return false;
+	}
+	setpgid(pid, pid);
+	slot->pid = pid;
+	slot->cleaning = cleaning;
+	slot->started = now_ms();
+	slot->killed = 0;
+	return true;
+}
+
+static void
+signal_group(const Slot *slot, int sig)
+{
+	/* its group exists only after setpgid(), which both of us call */
+	if (kill(-slot->pid, sig) < 0)
+		kill(slot->pid, sig);
+}
+
+static void
+kill_slot(Slot *slot)
+{
+	if (slot->pid == 0)
+		return;
+	signal_group(slot, SIGKILL);
+	if (slot->killed == 0)
+		slot->killed = now_ms();
+}
+
+/* Whether a process is, or is in the group of, one of a slot. */
+static bool
+is_of_slot(const Supervisor *s, pid_t pid, pid_t group)
+{
+	for (int i = 0; i < MAX_SLOTS; i++)
+		if (s->slots[i].pid && (s->slots[i].pid == pid || s->slots[i].pid == group))
+			return true;
+	return false;
+}
+
+/*
+ * Ends our children that belong to no slot: we are the reaper of what their parents left. A
+ * server's processes have groups of their own.
+ */
+static void
+kill_orphans(const Supervisor *s)
+{
+	DIR		   *proc = opendir("/proc");
+	struct dirent *entry;
+
+	if (proc == NULL)
+		return;
+	while ((entry = readdir(proc)) != NULL)
+	{
+		int64_t		pid;
+		char		path[64];
+		char		line[512];
+		char	   *end;
+		int			parent,
+					group;
+		FILE	   *file;
+
+		if (!text_to_int(entry->d_name, 1, INT32_MAX, &pid))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
+		if ((file = fopen(path, "re")) == NULL)
+			continue;
+		/* pid (name) state parent group */
+		if (fgets(line, sizeof(line), file) && (end = strrchr(line, ')')) != NULL &&
+			sscanf(end + 1, " %*c %d %d", &parent, &group) == 2 &&
+			parent == getpid() && !is_of_slot(s, (pid_t) pid, (pid_t) group))
+			kill((pid_t) pid, SIGKILL);
+		fclose(file);
+	}
+	closedir(proc);
+}
+
+/* The process of a slot has ended. */
+static void
+slot_ended(Supervisor *s, Slot *slot, int status)
+{
+	bool		cleaning = slot->cleaning;
+
+	slot->pid = 0;
+	slot->cleaning = false;
+	kill_orphans(s);
+	if (cleaning)
+	{
+		if (slot->debt == DEBT_NONE)
+			release_slot(slot);
+		return;
+	}
+	if (WIFEXITED(status) && (WEXITSTATUS(status) == WORKER_COMPLETED || WEXITSTATUS(status) == WORKER_FAILED))
+	{
+		if (WEXITSTATUS(status) != WORKER_COMPLETED)
+			s->exit_code = 1;
+		release_slot(slot);
+		s->next_claim = 0;
+		return;
+	}
+	s->exit_code = 1;
+	if (WIFSIGNALED(status) && slot->killed == 0)
+		slot_line(slot, "its process was ended by signal %d", WTERMSIG(status));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_LOST)
+		slot->lost = true;
+	if (slot->debt == DEBT_NONE && !slot->lost)
+		slot->debt = DEBT_FAILED;
+	/* names of a job that has none are not for paths */
+	if (!stopping && job_bad_reference(slot->job) == NULL && start(s, slot, true))
+		return;
+	if (slot->debt == DEBT_NONE)
+		release_slot(slot);
+}
+
+static Slot *
+slot_of(Supervisor *s, pid_t pid)
+{
+	for (int i = 0; i < MAX_SLOTS; i++)
+		if (s->slots[i].pid == pid)
+			return &s->slots[i];
+	return NULL;
+}
+
+static void
+reap(Supervisor *s)
+{
+	siginfo_t	info = {0};
+
+	/*
+	 * the group is ended before its leader is reaped, while its number cannot
+	 * be another's
+	 */
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0)
+	{
+		Slot	   *slot = slot_of(s, info.si_pid);
+		int			status;
+
+		if (slot)
+			kill(-slot->pid, SIGKILL);
+		if (waitpid(info.si_pid, &status, 0) == info.si_pid && slot)
+			slot_ended(s, slot, status);
+		info.si_pid = 0;
+	}
+}
+
+static char *
+progress_json(const Progress *progress)
+{
+	Buffer		json = {0};
+	int64_t		done = progress->bytes_done;
+	int64_t		total = progress->bytes_total;
+	int			phase = progress->phase;
+
+	buffer_format(&json, "{\"phase\": \"%s\"", progress_phases[phase >= 0 && phase < PHASE_COUNT ? phase : PHASE_STARTING]);
+	if (done > 0)
+		buffer_format(&json, ", \"bytesDone\": %lld", (long long) done);
+	if (total > 0)
+	{
+		buffer_format(&json, ", \"bytesTotal\": %lld", (long long) total);
+		if (done >= 0)
+			buffer_format(&json, ", \"percent\": %d", done >= total ? 100 : (int) (done / (total / 100.0)));
+	}
+	buffer_text(&json, "}");
+	return json.data;
+}
+
+/* The job is no longer ours: its process ends, and then what it left goes. */
+static void
+lose(Slot *slot, const char *why)
+{
+	slot_line(slot, "stopped: %s", why);
+	slot->lost = true;
+	slot->debt = DEBT_NONE;
+	kill_slot(slot);
+}
+
+static void
+beat(Supervisor *s, Slot *slot)
+{
+	int64_t		asked = now_ms();
+	char	   *json = progress_json(slot->progress);
+	ControlStatus status = control_heartbeat(s->control, slot->job, json);
+
+	free(json);
+	/* both stop the job, whatever else they mean */
+	if (status == CONTROL_NOT_OURS || status == CONTROL_NO_IDENTITY)
+	{
+		/* one that is ending finds out by itself, and may be done */
+		if (slot->progress->ending)
+			slot->next_beat = INT64_MAX;
+		else
+			lose(slot, control_message(s->control));
+	}
+	if (answered(s, status))
+	{
+		lease_renewed(&slot->progress->lease_until, asked + s->config->lease * 1000);
+		if (slot->next_beat != INT64_MAX)
+			slot->next_beat = asked + s->config->lease * 1000 / 3;
+	}
+}
+
+/* Tells the control database what it has to know about a job that did not end by itself. */
+static void
+pay(Supervisor *s, Slot *slot)
+{
+	static const char failed[] = "{\"error\": {\"class\": \"runner_stopped\", \"message\": \"the runner was stopped while the job ran\", \"retryable\": true, \"blames\": \"node\"}}";
+	static const char died[] = "{\"error\": {\"class\": \"process_died\", \"message\": \"the process of the job was ended by force\", \"retryable\": true, \"blames\": \"node\"}}";
+	bool		give_back = slot->debt == DEBT_RELEASE;
+	ControlStatus status = CONTROL_NOT_OURS;
+
+	if (give_back)
+		status = control_release(s->control, slot->job);
+	if (status == CONTROL_NOT_OURS || status == CONTROL_REFUSED)
+		status = control_report(s->control, slot->job, "failed", give_back ? failed : died);
+	else if (status == CONTROL_DONE)
+		slot_line(slot, "given back");
+	if (status == CONTROL_NOT_OURS || status == CONTROL_REFUSED || status == CONTROL_NO_IDENTITY)
+		slot_line(slot, "could not be given back: %s", control_message(s->control));
+	answered(s, status);
+	if (status == CONTROL_AWAY || status == CONTROL_BUSY || status == CONTROL_INTERRUPTED)
+		return;
+	slot->debt = DEBT_NONE;
+	if (slot->pid == 0)
+		release_slot(slot);
+}
+
+/* Jobs that the control database says are ours, and we know nothing of: given back. */
+static void
+find_held(Supervisor *s)
+{
+	int64_t		asked = now_ms();
+	Job		  **jobs;
+	int			count;
+	ControlStatus status = control_held(s->control, &jobs, &count);
+
+	if (answered(s, status) && status == CONTROL_DONE)
+		s->check_held = false;
+	for (int i = 0; i < count; i++)
+	{
+		Slot	   *slot = is_known(s, jobs[i]) ? NULL : empty_slot(s);
+
+		if (slot && fill_slot(s, slot, jobs[i], asked))
+		{
+			slot_line(slot, "held by this node from before");
+			slot->debt = DEBT_RELEASE;
+			if (job_bad_reference(slot->job) == NULL)
+				start(s, slot, true);
+			continue;
+		}
+		/* no room: looked at again when there is */
+		if (!is_known(s, jobs[i]))
+			s->check_held = true;
+		job_free(jobs[i]);
+	}
+	free(jobs);
+}
+
+/* Claims one job of the kinds that this node can do. False if nothing was claimed. */
+static bool
+claim(Supervisor *s, Slot *slot)
+{
+	const Names *connections[] = {&s->config->service_sections, &s->config->target_sections};
+	static const char *const kinds[] = {"{backup,expire}", "{restore,drill}"};
+
+	for (int i = 0; i < 2; i++)
+	{
+		int			which = (s->next_kinds + i) % 2;
+		int64_t		asked = now_ms();
+		ControlStatus status;
+		Job		   *job;
+
+		if (connections[which]->count == 0)
+			continue;
+		status = control_claim(s->control, kinds[which], connections[which], &job);
+		if (!answered(s, status))
+			return false;
+		if (status == CONTROL_NOTHING)
+			continue;
+
+		/*
+		 * the other kinds next time, so that none waits behind the other for
+		 * ever
+		 */
+		s->next_kinds = (which + 1) % 2;
+		if (!fill_slot(s, slot, job, asked))
+		{
+			log_line("out of memory");
+			job_free(job);
+			s->check_held = true;
+			return false;
+		}
+		slot_line(slot, "claimed %s, attempt %d, fence %lld", job->kind, job->attempt, (long long) job->fence);
+		s->claimed_one = true;
+		if (!start(s, slot, false))
+			slot->debt = DEBT_RELEASE;
+		return true;
+	}
+	return false;
+}
+
+/* Whether a claim is to be made: not the second of one. */
+static bool
+wants_job(const Supervisor *s)
+{
+	return !stopping && !s->check_held && !(s->once && s->claimed_one);
+}
+
+/* Claims until there is no slot, no job, or no answer. */
+static void
+claim_jobs(Supervisor *s)
+{
+	Slot	   *slot;
+
+	while (wants_job(s) && now_ms() >= s->pause_until && now_ms() >= s->next_claim && (slot = empty_slot(s)) != NULL)
+		if (!claim(s, slot) && now_ms() >= s->pause_until)
+			s->next_claim = now_ms() + s->config->poll * 1000;
+}
+
+static bool
+has_jobs(const Supervisor *s)
+{
+	for (int i = 0; i < MAX_SLOTS; i++)
+		if (s->slots[i].job)
+			return true;
+	return false;
+}
+
+/* With --once: whether there is nothing more to do. */
+static void
+end_once(Supervisor *s)
+{
+	if (!s->once || has_jobs(s) || stopping)
+		return;
+	if (!s->claimed_one && s->away)
+		s->exit_code = 1;
+	else if (!s->claimed_one && (s->check_held || s->next_claim <= now_ms()))
+		return;
+	else if (!s->claimed_one)
+		log_line("there is no job for this node");
+	stopping = 1;
+}
+
+/* One round of what is due. */
+static void
+attend(Supervisor *s)
+{
+	for (int i = 0; i < MAX_SLOTS && !stopping; i++)
+	{
+		Slot	   *slot = &s->slots[i];
+
+		if (slot->cleaning && now_ms() - slot->started > CLEAN_UP_MS)
+			kill_slot(slot);
+		if (now_ms() >= s->pause_until && slot->pid && !slot->lost && now_ms() >= slot->next_beat)
+			beat(s, slot);
+		/* what is owed is paid when the cleaning is over */
+		if (now_ms() >= s->pause_until && slot->debt != DEBT_NONE && slot->pid == 0)
+			pay(s, slot);
+	}
+	if (!stopping && s->check_held && now_ms() >= s->pause_until && empty_slot(s))
+		find_held(s);
+	claim_jobs(s);
+	end_once(s);
+}
+
+/* When the next round is due. */
+static int64_t
+next_round(Supervisor *s)
+{
+	int64_t		next = now_ms() + MAX_WAIT_MS;
+	int64_t		due;
+
+	for (int i = 0; i < MAX_SLOTS; i++)
+	{
+		const Slot *slot = &s->slots[i];
+
+		if (slot->cleaning && slot->killed == 0 && (due = slot->started + CLEAN_UP_MS + 1) < next)
+			next = due;
+		if (slot->pid && !slot->lost && (due = slot->next_beat > s->pause_until ? slot->next_beat : s->pause_until) < next)
+			next = due;
+		if (slot->debt != DEBT_NONE && slot->pid == 0 && s->pause_until < next)
+			next = s->pause_until;
+	}
+	if (s->check_held && empty_slot(s) && s->pause_until < next)
+		next = s->pause_until;
+	if (wants_job(s) && empty_slot(s) && (due = s->next_claim > s->pause_until ? s->next_claim : s->pause_until) < next)
+		next = due;
+	return next;
+}
+
+/* SIGHUP: reads the configuration again. Jobs that run keep theirs. */
+static void
+reload_config(Supervisor *s)
+{
+	Config	   *config = allocate(sizeof(Config));
+	char	   *key;
+
+	if (!config_load(s->config->path, config))
+		log_line("the configuration is as before: the file has faults");
+	else if (strcmp(config->state, s->config->state) != 0 || strcmp(config->work, s->config->work) != 0 || strcmp(config->node, s->config->node) != 0)
+		log_line("the configuration is as before: a change of node, state or work takes a restart");
+	else if (load_key(config, &key))
+	{
+		control_free(s->control);
+		config_free(s->config);
+		free(s->config);
+		free(s->public_key);
+		s->config = config;
+		s->public_key = key;
+		open_control(s);
+		s->next_claim = 0;
+		s->pause_until = 0;
+		log_line("the configuration was read again");
+		return;
+	}
+	config_free(config);
+	free(config);
+}
+
+/* Ends all processes: TERM, TERM again, KILL. Within two seconds none is left. */
+static void
+end_processes(Supervisor *s)
+{
+	int64_t		begun = now_ms();
+	int			sent = 0;
+
+	for (;;)
+	{
+		int64_t		passed = now_ms() - begun;
+		bool		any = false;
+
+		reap(s);
+		for (int i = 0; i < MAX_SLOTS; i++)
+		{
+			Slot	   *slot = &s->slots[i];
+
+			if (slot->pid == 0)
+				continue;
+			any = true;
+			if (slot->killed == 0)
+			{
+				slot->killed = now_ms();
+				if (!slot->cleaning && !slot->lost && slot->debt == DEBT_NONE)
+					slot->debt = DEBT_RELEASE;
+			}
+
+			/*
+			 * to the process alone: its programs are killed by its end, and
+			 * rclone takes TERM for the end of its input
+			 */
+			if (sent == 0 || (sent == 1 && passed >= TERM_AGAIN_MS))
+				kill(slot->pid, SIGTERM);
+			else if (passed >= KILL_MS)
+				signal_group(slot, SIGKILL);
+		}
+		if (sent == 0 || (sent == 1 && passed >= TERM_AGAIN_MS))
+			sent++;
+		if (!any || passed >= GONE_MS)
+			break;
+		wait_ms(20);
+	}
+	kill_orphans(s);
+	reap(s);
+}
+
+/* A claim whose answer was not waited for. */
+static void
+release_unknown(Supervisor *s)
+{
+	Job		  **jobs;
+	int			count;
+
+	control_held(s->control, &jobs, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (!is_known(s, jobs[i]))
+			control_release(s->control, jobs[i]);
+		job_free(jobs[i]);
+	}
+	free(jobs);
+}
+
+/* After the last process: what is owed, and scratch. */
+static void
+settle(Supervisor *s)
+{
+	control_interrupt(s->control, NULL);
+	control_hurry(s->control, LAST_WORDS_SECONDS);
+	for (int i = 0; i < MAX_SLOTS; i++)
+		if (s->slots[i].job && s->slots[i].debt != DEBT_NONE && !s->away)
+			pay(s, &s->slots[i]);
+	if (s->check_held && !s->away)
+		release_unknown(s);
+	scratch_sweep(s->config);
+}
+
+int
+supervise(Config *config, bool once)
+{
+	Supervisor	supervisor = {.config = config,.once = once,.check_held = true};
+	Supervisor *s = &supervisor;
+
+	set_signals();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	if (!lock_state(config) || !load_key(config, &s->public_key))
+		return 1;
+	open_control(s);
+	if (!control_read_token(s->control))
+	{
+		log_line("%s", control_message(s->control));
+		return 2;
+	}
+	scratch_sweep(config);
+	log_line("version %s started as node %s", RUNNER_VERSION, config->node);
+	while (!stopping)
+	{
+		int64_t		left;
+
+		child_ended = 0;
+		reap(s);
+		if (reload)
+		{
+			reload = 0;
+			reload_config(s);
+		}
+		attend(s);
+		/* a signal that came during a call does not end this wait */
+		left = child_ended || reload || stopping ? 0 : next_round(s) - now_ms();
+		wait_ms(left > 0 ? left : 0);
+	}
+	log_line("stopping");
+	end_processes(s);
+	settle(s);
+	control_free(s->control);
+	free(s->public_key);
+	config_free(s->config);
+	free(s->config);
+	return once ? s->exit_code : 0;
+}
