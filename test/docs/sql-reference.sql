@@ -2,12 +2,14 @@
 CREATE EXTENSION walwarden CASCADE;
 CREATE ROLE ann;
 CREATE ROLE ops;
+CREATE ROLE bob;
 CREATE ROLE web_anon;
 CREATE ROLE authenticator;
 CREATE ROLE runner;
+CREATE ROLE exporter;
 SELECT walwarden.grant_rest('web_anon', 'authenticator'), walwarden.grant_runner('runner');
 SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'bob@acme.example', 'owner'), walwarden.add_member('acme', 'eve@acme.example', 'owner');
-SELECT token FROM walwarden.issue_token('acme', 'ci', ARRAY(SELECT name FROM walwarden.scope)) \gset
+SELECT token FROM walwarden.issue_token('acme', 'ci', ARRAY(SELECT name FROM walwarden_internal.scope)) \gset
 SELECT token AS node FROM walwarden.issue_token('acme', 'node', kind => 'node') \gset
 CREATE TABLE t (org_id uuid);
 CREATE TABLE old_keys AS SELECT 'bob@acme.example' AS email, gen_random_uuid() AS uuid, repeat('s', 32) AS secret;
@@ -22,6 +24,9 @@ SELECT request(:'token', '/destinations', '{"name": "d", "provider": "local", "u
 SELECT request(:'token', '/databases', json_build_object('name', 'd', 'connectionRef', 'd', 'destinationId', :'destination')) ->> 'id' AS database \gset
 SELECT request(:'token', format('/databases/%s/backups', :'database'), '{}') ->> 'backupJobId' AS job \gset
 \set as_node 'SELECT walwarden.authenticate(:\'node\'); SET LOCAL ROLE runner;'
+BEGIN;
+:as_node SELECT walwarden.register_node('node-1', '1');
+COMMIT;
 \set claim ':as_node SELECT job_id AS p1, fence AS p2 FROM walwarden.claim_job(\'{backup}\') \\gset'
 -- before authenticate
 \set p1 :token
@@ -29,18 +34,34 @@ SELECT request(:'token', format('/databases/%s/backups', :'database'), '{}') ->>
 \set p1 :token
 -- before enable_token
 SELECT walwarden.disable_token(token_id) FROM walwarden.list_tokens('acme');
+-- before erase_member
+SELECT walwarden.remove_member('acme', 'bob@acme.example');
 -- before enable_member
 SELECT walwarden.disable_member('acme', 'bob@acme.example');
--- before list_nodes
-:as_node SELECT walwarden.register_node('node-1', '1'); RESET ROLE;
 -- before introspect_token
 \set p1 :token
 -- before require_scope
 SELECT walwarden.authenticate(:'token');
 -- before register_node
 :as_node
+-- before chain_hashes
+:as_node
+-- before publish_checkpoint
+SELECT 'walwarden/' || id AS origin FROM walwarden_internal.org WHERE slug = 'acme' \gset
+\set key `test/ed25519.py key page`
+\set p1 `test/ed25519.py note page node-1 :'origin' 1 NcFqE0Y6BKVGkzPWsWq/60w2dDDtEIwl7zuJLwr1tKg=`
+SELECT :'p1' || E'\n' AS p1 \gset
+:as_node
+SELECT walwarden.register_node('node-1', '1', :'key');
+-- before report_destination
+\set p1 :destination
+:as_node
 -- before claim_job
 :as_node
+-- before held_jobs
+:claim
+-- before release_job
+:claim
 -- before heartbeat_job
 :claim
 -- before report_job

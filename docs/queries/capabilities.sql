@@ -1,0 +1,3 @@
+\echo '| capability | meaning |'
+\echo '|---|---|'
+SELECT format('| `%s` | %s |', name, description) FROM walwarden_internal.capability ORDER BY name;

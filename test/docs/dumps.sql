@@ -1,0 +1,14 @@
+CREATE EXTENSION walwarden CASCADE;
+SELECT walwarden.create_org('acme');
+SELECT walwarden.issue_token('acme', 'ci', ARRAY['databases:read']);
+CREATE TABLE invoices (id bigint PRIMARY KEY);
+-- before if-the-role-that-installed-walwarden-was-dropped
+DROP EXTENSION walwarden;
+CREATE ROLE former SUPERUSER;
+SET ROLE former;
+CREATE EXTENSION walwarden;
+RESET ROLE;
+REASSIGN OWNED BY former TO CURRENT_USER;
+DROP ROLE former;
+SELECT walwarden.create_org('acme');
+SELECT walwarden.issue_token('acme', 'ci', ARRAY['databases:read']);

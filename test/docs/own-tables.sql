@@ -1,0 +1,1 @@
+-- after README.md docs/rest-setup.md

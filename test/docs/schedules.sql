@@ -1,0 +1,2 @@
+CREATE EXTENSION walwarden CASCADE;
+SELECT walwarden.create_org('acme');
