@@ -27,7 +27,7 @@ INSERT INTO bench.api_key
 SELECT bench.token_id(i), bench.org_id(i), encode(digest(bench.token(i), 'sha256'), 'hex'), 1 + i % 5
   FROM generate_series(1, 1000) AS i;
 INSERT INTO bench.permission
-SELECT row_number() OVER (ORDER BY s.name), s.name FROM walwarden.scope AS s;
+SELECT row_number() OVER (ORDER BY s.name), s.name FROM walwarden_internal.scope AS s;
 INSERT INTO bench.role_permission
 SELECT r, p.id FROM generate_series(1, 5) AS r, bench.permission AS p;
 
@@ -108,7 +108,7 @@ CREATE POLICY everything ON bench.document TO bench_true USING (true);
 CREATE POLICY subselect ON bench.document TO bench_subselect USING ((SELECT walwarden.has_scope('databases:read')));
 
 -- The audit table without what makes it one.
-CREATE TABLE bench.plain_entry (LIKE walwarden.audit_entry INCLUDING INDEXES);
+CREATE TABLE bench.plain_entry (LIKE walwarden_internal.audit_entry INCLUDING INDEXES);
 CREATE SEQUENCE bench.plain_seq;
 
 -- Microseconds an entry, of n entries in one statement; each time in a chain of its own.
@@ -119,7 +119,7 @@ DECLARE
     chain uuid := gen_random_uuid();
     start timestamptz := clock_timestamp();
 BEGIN
-    INSERT INTO walwarden.audit_entry (org_id, kind, body)
+    INSERT INTO walwarden_internal.audit_entry (org_id, kind, body)
     SELECT chain, 'app.bench', '{"data": {"note": "one of many"}}' FROM generate_series(1, n);
     RETURN 1000000 * extract(epoch FROM clock_timestamp() - start) / n;
 END
@@ -138,14 +138,14 @@ DECLARE
     found text;
 BEGIN
     FOR i IN 1 .. n / 1000 LOOP
-        INSERT INTO walwarden.audit_entry (org_id, kind, body)
+        INSERT INTO walwarden_internal.audit_entry (org_id, kind, body)
         SELECT chain, 'app.bench', format('{"data": {"note": "%s"}}', repeat('x', 245)) FROM generate_series(1, 1000);
     END LOOP;
-    bodies := ARRAY(SELECT e.body FROM walwarden.audit_entry AS e WHERE e.org_id = chain);
+    bodies := ARRAY(SELECT e.body FROM walwarden_internal.audit_entry AS e WHERE e.org_id = chain);
     FOR i IN 1 .. rounds LOOP
         sha256 := bench.sha256_ms(bodies);
         start := clock_timestamp();
-        SELECT v.reason INTO STRICT found FROM walwarden._verify_chain(chain, NULL, NULL) AS v;
+        SELECT v.reason INTO STRICT found FROM walwarden_internal.verify_chain(chain, NULL, NULL) AS v;
         verify := 1000 * extract(epoch FROM clock_timestamp() - start);
         IF found IS NOT NULL THEN
             RAISE EXCEPTION 'the chain does not verify: %', found;

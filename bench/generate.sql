@@ -20,13 +20,13 @@
 CREATE SCHEMA bench;
 
 -- make_tokens() puts in what these triggers would copy, row by row.
-ALTER TABLE walwarden.credential DISABLE TRIGGER copy_standing;
-ALTER TABLE walwarden.token DISABLE TRIGGER refresh_standing;
+ALTER TABLE walwarden_internal.credential DISABLE TRIGGER copy_token_status;
+ALTER TABLE walwarden_internal.token DISABLE TRIGGER refresh_token_status;
 CREATE PROCEDURE bench.done()
     LANGUAGE sql
 AS $$
-    ALTER TABLE walwarden.credential ENABLE ALWAYS TRIGGER copy_standing;
-    ALTER TABLE walwarden.token ENABLE ALWAYS TRIGGER refresh_standing;
+    ALTER TABLE walwarden_internal.credential ENABLE ALWAYS TRIGGER copy_token_status;
+    ALTER TABLE walwarden_internal.token ENABLE ALWAYS TRIGGER refresh_token_status;
 $$;
 
 -- It ends with a number of 19 digits, because that is what pgbench can make.
@@ -53,13 +53,15 @@ CREATE FUNCTION bench.place_of(i bigint, tenth bigint) RETURNS bigint
 CREATE PROCEDURE bench.make_orgs(first bigint, last bigint)
     LANGUAGE sql
 AS $$
-    INSERT INTO walwarden.org (id, slug, display_name, plan, created_at, audit_seq)
+    INSERT INTO walwarden_internal.org (id, slug, display_name, plan, created_at, audit_seq)
     SELECT bench.org_id(o), 'org-' || o, 'Org ' || o, 'team', '2020-01-01 00:00:00+00', 1
       FROM generate_series(first, last) AS o;
-    INSERT INTO walwarden.audit_entry (org_id, kind, body)
+    INSERT INTO walwarden_internal.org_slug (slug, org_id)
+    SELECT 'org-' || o, bench.org_id(o) FROM generate_series(first, last) AS o;
+    INSERT INTO walwarden_internal.audit_entry (org_id, kind, body)
     SELECT o.id, 'org.created',
-           walwarden._change('{"kind": "operator", "role": "postgres", "subject": null}', 'org', o.id::text, NULL, walwarden._org_state(o))::text
-      FROM generate_series(first, last) AS n JOIN walwarden.org AS o ON o.id = bench.org_id(n);
+           walwarden_internal.change('{"kind": "operator", "role": "postgres", "login": "postgres"}', 'org', o.id::text, NULL, walwarden_internal.org_image(o, ARRAY[o.slug]))::text
+      FROM generate_series(first, last) AS n JOIN walwarden_internal.org AS o ON o.id = bench.org_id(n);
 $$;
 
 -- Rows reach the trigger in the order of the numbers, so that the k-th token of an
@@ -72,25 +74,25 @@ BEGIN
         SELECT i, bench.token_id(i) AS id, bench.org_id(bench.org_of(i, tenth)) AS org_id, bench.place_of(i, tenth) + 1 AS seq,
                sha256(bench.token(i)::bytea) AS fingerprint, '2020-01-01 00:00:00+00'::timestamptz + i * interval '1 microsecond' AS at
           FROM generate_series(first, last) AS i;
-    INSERT INTO walwarden.audit_entry (org_id, kind, body)
+    INSERT INTO walwarden_internal.audit_entry (org_id, kind, body)
     SELECT m.org_id, 'token.issued',
-           -- what walwarden._change() and _token_state() make of it, at a tenth of the cost
-           format('{"actor":{"kind":"operator","role":"postgres","subject":null},"object":{"type":"token","id":"%1$s"},"before":null,"after":{'
+           -- what walwarden_internal.change() and token_image() make of it, at a tenth of the cost
+           format('{"actor":{"kind":"operator","role":"postgres","login":"postgres"},"object":{"type":"token","id":"%1$s"},"before":null,"after":{'
                   '"id":"%1$s","name":"token %2$s","kind":"api","scopes":["databases:read","backups:trigger"],"role":null,"ownerId":null,'
                   '"createdAt":"%3$s","createdBy":"postgres","expiresAt":%4$s,"expiredAt":null,'
                   '"disabledAt":null,"disabledBy":null,"disabledByOwner":null,"disabledReason":null,'
                   '"revokedAt":null,"revokedBy":null,"revokedReason":null,"removedAt":null,'
                   '"credentials":[{"kind":"bearer","commitment":"%5$s","createdAt":"%3$s","validUntil":null}]}}',
-                  m.id, m.i, walwarden._iso(m.at), coalesce('"' || walwarden._iso(expires_at) || '"', 'null'),
-                  walwarden._commitment(m.id, m.fingerprint))
+                  m.id, m.i, walwarden_internal.iso(m.at), coalesce('"' || walwarden_internal.iso(expires_at) || '"', 'null'),
+                  walwarden_internal.commitment(m.id, m.fingerprint))
       FROM made AS m ORDER BY m.i;
-    INSERT INTO walwarden.token (id, org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
+    INSERT INTO walwarden_internal.token (id, org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
     SELECT m.id, m.org_id, 'token ' || m.i, 'api', '{databases:read,backups:trigger}', m.at, 'postgres', expires_at, m.seq
       FROM made AS m;
-    INSERT INTO walwarden.credential (fingerprint, token_id, kind, created_at, audit_seq, org_id, token_kind, scopes, expires_at)
-    SELECT m.fingerprint, m.id, 'bearer', m.at, m.seq, m.org_id, 'api', '{databases:read,backups:trigger}', expires_at
+    INSERT INTO walwarden_internal.credential (fingerprint, token_id, kind, created_at, audit_seq, org_id, token_kind, scopes, expires_at, slot)
+    SELECT m.fingerprint, m.id, 'bearer', m.at, m.seq, m.org_id, 'api', '{databases:read,backups:trigger}', expires_at, 0
       FROM made AS m;
-    INSERT INTO walwarden.token_usage (token_id) SELECT m.id FROM made AS m;
+    INSERT INTO walwarden_internal.token_usage (token_id) SELECT m.id FROM made AS m;
     DROP TABLE made;
 END
 $$;

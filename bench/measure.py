@@ -109,7 +109,7 @@ def authorize():
             'authorize': AUTHORIZE,
             'two calls': ('SELECT walwarden.authenticate($1), walwarden.has_scope($2)', '@token', SCOPE),
             'nothing': ('SELECT bench.noop($1, $2)', '@token', SCOPE),
-            'look-up': ('SELECT token_id FROM walwarden.credential WHERE fingerprint = sha256($1::bytea)', '@token'),
+            'look-up': ('SELECT token_id FROM walwarden_internal.credential WHERE fingerprint = sha256($1::bytea)', '@token'),
             'four statements': ('SELECT bench.verify_api_key($1, $2)', '@token', SCOPE),
             'jwt': ('SELECT bench.verify_jwt($1, $2, $3)', jwt, secret, SCOPE),
         }, 6 if SMALL else 20, 1000)
@@ -156,7 +156,7 @@ def audit():
         'data': {'note': 'x' * 245}, 'org': '00000000-0000-0000-0000-000000000000', 'seq': 1000}}, separators=(',', ':'))
     org = "('00000000-0000-0000-0000-00000000' || :o)::uuid"
     bytes32 = 'int8send(:a) || int8send(:b) || int8send(:c) || int8send(:d)'
-    ours = f"INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES ({org}, 'app.bench', :body);"
+    ours = f"INSERT INTO walwarden_internal.audit_entry (org_id, kind, body) VALUES ({org}, 'app.bench', :body);"
     plain = ("INSERT INTO bench.plain_entry (org_id, seq, at, kind, job_id, body, prev_hash, hash) "
              f"VALUES ({org}, nextval('bench.plain_seq'), now(), 'app.bench', NULL, :body, {bytes32}, {bytes32});")
 
@@ -253,21 +253,21 @@ def scale():
 
     for db in sizes:
         psql(db, 'CREATE EXTENSION IF NOT EXISTS pg_prewarm', """SELECT pg_prewarm(c.oid) FROM pg_class AS c
-            WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relname ~ '^(token|token_pkey|token_by_org|token_usage|token_usage_pkey|credential.*)$' AND c.relkind IN ('r', 'i')""")
+            WHERE c.relnamespace = 'walwarden_internal'::regnamespace AND c.relname ~ '^(token|token_pkey|token_by_org|token_usage|token_usage_pkey|credential.*)$' AND c.relkind IN ('r', 'i')""")
     for processors, place in PLACE.items():
         both(f'authenticate, uniform, {many} tokens, {place}', authenticate(processors), 3 if SMALL else 5, 1.3)
     both('a page of 100 of list_tokens', page, 2 if SMALL else 3, 2)
 
-    org2 = "(SELECT id FROM walwarden.org WHERE slug = 'org-2')"
-    both('verification of a chain of 1,001 entries', lambda db: timed(db, f'SELECT walwarden._verify_chain({org2}, NULL, NULL)')[0], 5)
-    both('cross-check of the state of its organisation', lambda db: timed(db, f'SELECT walwarden._cross_check({org2})')[0], 3)
-    spent, ((entries, bad),) = timed(large, 'SELECT sum(v.entries), count(v.reason) FROM walwarden.org AS o, walwarden._verify_chain(o.id, NULL, NULL) AS v')
+    org2 = "(SELECT id FROM walwarden_internal.org WHERE slug = 'org-2')"
+    both('verification of a chain of 1,001 entries', lambda db: timed(db, f'SELECT walwarden_internal.verify_chain({org2}, NULL, NULL)')[0], 5)
+    both('cross-check of the state of its organisation', lambda db: timed(db, f'SELECT walwarden_internal.cross_check({org2})')[0], 3)
+    spent, ((entries, bad),) = timed(large, 'SELECT sum(v.entries), count(v.reason) FROM walwarden_internal.org AS o, walwarden_internal.verify_chain(o.id, NULL, NULL) AS v')
     row(f'verification of all {sized(LARGE)} tokens\' chains', f'{spent / 1e6:.1f} s', f'{us([spent / int(entries)])} an entry', [],
         note=f'{bad} bad' if bad != '0' else 'all good')
 
     for db in sizes:        # so that maintenance is left with the tokens
-        psql(db, """INSERT INTO walwarden.verification (org_id, finished_at, entries, head_hash, ok)
-                    SELECT org_id, now(), 0, '', true FROM walwarden._chains() ON CONFLICT DO NOTHING""")
+        psql(db, """INSERT INTO walwarden_internal.verification (org_id, finished_at, entries, head_hash, ok)
+                    SELECT org_id, now(), 0, '', true FROM walwarden_internal.chains() ON CONFLICT DO NOTHING""")
     both(f'run_maintenance() that removes {OVERDUE:,} tokens, each', lambda db: timed(db, 'SELECT walwarden.run_maintenance()')[0] / OVERDUE, 1)
     both('revoke_token()', revoke, 3)
 

@@ -22,44 +22,44 @@ SELECT token_id, token, scopes FROM walwarden.issue_token('acme', 'ci', ARRAY['d
 \echo token: :token
 RESET ROLE;
 \echo
-\echo == 3. What is stored of it: a SHA-256 fingerprint, the same that pgcrypto computes
-SELECT encode(fingerprint, 'hex') AS stored, fingerprint = digest(:'token', 'sha256') AS "is SHA-256" FROM walwarden.credential;
+\echo == 3. The database stores only a SHA-256 fingerprint, the same that pgcrypto computes
+SELECT encode(fingerprint, 'hex') AS stored, fingerprint = digest(:'token', 'sha256') AS "is SHA-256" FROM walwarden_internal.credential;
 
-\echo == 4. A client without any right of its own authenticates, in one transaction
+\echo == 4. mallory, a role without rights, authenticates with the token, in one transaction
 BEGIN;
 SET LOCAL ROLE mallory;
 SELECT walwarden.authenticate(:'token');
 SELECT walwarden.current_org(), walwarden.has_scope('databases:read') AS may_read, walwarden.has_scope('databases:write') AS may_write;
-\echo == 5. ... and is refused a scope that the token does not hold
+\echo == 5. The token does not hold this scope, so the call fails
 SELECT walwarden.require_scope('databases:write');
 ROLLBACK;
 
 \echo
-\echo == 6. Whoever is nobody can issue nothing and read nothing
+\echo == 6. mallory has no rights, so she cannot issue a token or read the tables
 SET ROLE mallory;
 SELECT walwarden.issue_token('acme', 'forged');
-SELECT fingerprint FROM walwarden.credential;
+SELECT fingerprint FROM walwarden_internal.credential;
 RESET ROLE;
 
 \echo
-\echo == 7. Ann revokes the token; it is refused from then on
+\echo == 7. Ann revokes the token; authenticate() then rejects it
 SET ROLE ann;
 SELECT walwarden.revoke_token(:'token_id', 'demo is over');
 SELECT walwarden.authenticate(:'token');
 SELECT name, fingerprint_handle, scopes, state, created_by, revoked_by FROM walwarden.list_tokens('acme');
 
 \echo == 8. Each change is an entry of the audit chain
-SELECT seq, kind, body::jsonb #>> '{payload,actor,role}' AS by, left(encode(prev_hash, 'hex'), 12) AS prev_hash, left(encode(hash, 'hex'), 12) AS hash FROM walwarden.list_audit('acme');
+SELECT seq, kind, body::jsonb #>> '{payload,actor,kind}' AS by, left(encode(prev_hash, 'hex'), 12) AS prev_hash, left(encode(hash, 'hex'), 12) AS hash FROM walwarden.list_audit('acme');
 
 \echo == 9. Verification, in C and in plain SQL
 RESET ROLE;
 SELECT org, entries, left(head_hash, 12) AS head, ok FROM walwarden.verify_audit_chain();
-SELECT org, entries, left(head_hash, 12) AS head, ok FROM walwarden.verify_audit_chain_sql(NULL);
+SELECT org, entries, left(head_hash, 12) AS head, ok FROM walwarden.verify_audit_chain_sql();
 
 \echo == 10. A superuser tampers with entry 3: bob becomes an owner who was always there
-UPDATE walwarden.audit_entry SET body = replace(body, '"role":"member"', '"role":"owner"') WHERE seq = 3;
+UPDATE walwarden_internal.audit_entry SET body = replace(body, '"role":"member"', '"role":"owner"') WHERE seq = 3;
 \echo
-\echo The guard refuses. So the superuser takes it away, and the CHECK too:
-ALTER TABLE walwarden.audit_entry DISABLE TRIGGER refuse_change, DROP CONSTRAINT audit_entry_holds;
-UPDATE walwarden.audit_entry SET body = replace(body, '"role":"member"', '"role":"owner"') WHERE seq = 3 RETURNING seq, kind;
+\echo A trigger rejects the change. The superuser disables the trigger and drops the CHECK:
+ALTER TABLE walwarden_internal.audit_entry DISABLE TRIGGER refuse_change, DROP CONSTRAINT audit_entry_is_valid;
+UPDATE walwarden_internal.audit_entry SET body = replace(body, '"role":"member"', '"role":"owner"') WHERE seq = 3 RETURNING seq, kind;
 SELECT org, entries, ok, first_bad_seq, reason FROM walwarden.verify_audit_chain('acme');

@@ -9,7 +9,7 @@ id() { sed -n 's/^{"id" : "\([^"]*\)".*/\1/p'; }
 post='-H "Content-Type: application/json" -H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)"'
 auth='-H "Authorization: Bearer $TOKEN"'
 
-echo "== 11. REST API v1: PostgREST behind nginx. To try more, paste these; what is shown below has been done already"
+echo "== 11. REST API v1: PostgREST behind nginx. To try more, paste these two lines into a second terminal; what is shown below has been done already"
 echo "export URL=$URL"
 echo "export TOKEN=$TOKEN"
 
@@ -28,7 +28,7 @@ show "curl -s -D - -o /dev/null \$URL/databases/$database/backups $auth -H 'Idem
 show "curl -s -w ' (%{http_code})' \$URL/databases/$database/backups $auth -H 'Idempotency-Key: nightly-2' -X POST"
 
 echo
-echo "== 13. What can be recovered: nothing yet, and no answer pretends otherwise"
+echo "== 13. No backup has finished, so the API reports that nothing can be recovered"
 show "curl -s \$URL/databases/$database/recovery/summary $auth"
 
 echo

@@ -124,7 +124,7 @@ test('a hot standby reads, and refuses changes', async () => {
 test('the answers that nginx makes have the codes of the document', () => {
   const config = readFileSync(`${work}/src/postgrest/nginx.conf`, 'utf8')
   const made = [...config.matchAll(/(\d+|default) +'\{"error":\{"code":"(\w+)"/g)].map(([, status, code]) => `${status === 'default' ? 503 : status} ${code}`)
-  const known = sql("SELECT status || ' ' || code FROM walwarden.rest_error").split('\n')
+  const known = sql("SELECT status || ' ' || code FROM walwarden_internal.rest_error").split('\n')
   assert.ok(made.length >= 10)
   for (const one of made) assert.ok(known.includes(one), one)
 })

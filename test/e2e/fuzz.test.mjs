@@ -131,6 +131,6 @@ test(`fuzz for ${seconds} s`, async () => {
   ])
   console.log(`# seed ${seed}: ${requests} requests, ${JSON.stringify(counts)}`)
   assert.ok(requests > 10 * seconds)
-  assert.equal((await call('GET', `/databases/${database.id}`, { token: all })).status, (sql(`SELECT count(*) FROM walwarden.database WHERE id = '${database.id}' AND deleted_at IS NULL`) === '1') ? 200 : 404)
+  assert.equal((await call('GET', `/databases/${database.id}`, { token: all })).status, (sql(`SELECT count(*) FROM walwarden_internal.database WHERE id = '${database.id}' AND deleted_at IS NULL`) === '1') ? 200 : 404)
   assert.equal(sql("SELECT bool_and(ok) FROM walwarden.verify_audit_chain('fuzz')"), 't')
 })

@@ -1,7 +1,7 @@
 // A change happens exactly once, however often and however concurrently it is sent.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, call, createDatabase, createOrg, hold, holdOrganisation, issue, sleep, sql } from './lib.mjs'
+import { allScopes, call, callAgain, createDatabase, createOrg, hold, holdOrganisation, issue, sleep, sql } from './lib.mjs'
 
 let token
 before(() => {
@@ -9,23 +9,23 @@ before(() => {
   token = issue('once', allScopes)
 })
 
-const jobs = (database) => Number(sql(`SELECT count(*) FROM walwarden.job WHERE database_id = '${database.id}'`))
+const jobs = (database) => Number(sql(`SELECT count(*) FROM walwarden_internal.job WHERE database_id = '${database.id}'`))
 
 test('50 parallel equal requests make one job and fifty equal answers', async () => {
   const database = await createDatabase(token)
   const key = crypto.randomUUID()
-  const answers = await Promise.all(Array.from({ length: 50 }, () => call('POST', `/databases/${database.id}/backups`, { token, key, body: { reason: 'once' } })))
+  const answers = await Promise.all(Array.from({ length: 50 }, () => callAgain('POST', `/databases/${database.id}/backups`, { token, key, body: { reason: 'once' } })))
   assert.deepEqual([...new Set(answers.map((answer) => answer.status))], [202])
   assert.equal(new Set(answers.map((answer) => answer.text)).size, 1)
   assert.equal(new Set(answers.map((answer) => answer.headers.location)).size, 1)
   assert.equal(answers.filter((answer) => answer.headers['idempotency-replayed'] === 'true').length, 49)
   assert.equal(jobs(database), 1)
-  assert.equal(sql(`SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'backup.queued' AND job_id = '${answers[0].json.backupJobId}'`), '1')
+  assert.equal(sql(`SELECT count(*) FROM walwarden_internal.audit_entry WHERE kind = 'backup.queued' AND job_id = '${answers[0].json.backupJobId}'`), '1')
 })
 
 test('50 parallel requests with keys of their own make one job and 49 conflicts', async () => {
   const database = await createDatabase(token)
-  const answers = await Promise.all(Array.from({ length: 50 }, () => call('POST', `/databases/${database.id}/backups`, { token })))
+  const answers = await Promise.all(Array.from({ length: 50 }, () => callAgain('POST', `/databases/${database.id}/backups`, { token })))
   assert.equal(answers.filter((answer) => answer.status === 202).length, 1)
   for (const answer of answers.filter((answer) => answer.status !== 202)) {
     assert.equal(answer.status, 409)
@@ -58,9 +58,72 @@ test('what counts as the same request', async () => {
     assert.equal(answer.status, 409, answer.text)
     assert.equal(answer.json.error.reason, 'idempotency_key_reused')
   }
-  // the key is the token's own
-  const other = issue('once', allScopes)
-  assert.equal((await call('POST', '/databases', { token: other, key, body: { name: name + 'y', connectionRef: 'primary' } })).status, 201)
+})
+
+// A token of an organisation of the test, as issued.
+const mint = (name, options = {}) => {
+  const { org = 'once', owner } = options
+  const [id, value] = sql(`SELECT token_id, token FROM walwarden.issue_token('${org}', '${name}', ARRAY['${allScopes.join("','")}'], owner => ${owner ? `'${owner}'` : 'NULL'})`).split('|')
+  return { id, value }
+}
+
+test('a key belongs to organisation, owner, kind and name at issue of the token', async () => {
+  createOrg('once-more')
+  for (const who of ['ann', 'ben']) sql(`SELECT walwarden.add_member('once', '${who}', 'admin')`)
+  const name = 'ci ' + crypto.randomUUID()
+  const first = mint(name)
+  const key = crypto.randomUUID()
+  const body = { name: crypto.randomUUID(), connectionRef: 'primary' }
+  const create = (token) => call('POST', '/databases', { token, key, body })
+  const answer = await create(first.value)
+  assert.equal(answer.status, 201)
+  const replays = async (token, what) => {
+    const again = await create(token)
+    assert.equal(again.text, answer.text, what)
+    assert.equal(again.headers['idempotency-replayed'], 'true', what)
+    const other = await call('POST', '/databases', { token, key, body: { ...body, name: body.name + 'x' } })
+    assert.equal(other.json.error.reason, 'idempotency_key_reused', what)
+  }
+  const runs = async (token, status, what) => {
+    const other = await create(token)
+    assert.equal(other.status, status, `${what}: ${other.text}`)
+    assert.equal(other.headers['idempotency-replayed'], undefined, what)
+  }
+
+  const second = mint(name)
+  await replays(second.value, 'a second token of the name')
+  await replays(sql(`SELECT token FROM walwarden.renew_token('${second.id}')`), 'a renewed token')
+  sql(`SELECT walwarden.update_token('${first.id}', 'another name')`)
+  await replays(first.value, 'a renamed token')
+  sql(`SELECT walwarden.revoke_token('${first.id}')`)
+  await replays(mint(name).value, 'a token issued after the first was revoked')
+
+  // the name of the database is taken in the same organisation: the request was carried out again
+  await runs(mint('another name').value, 409, 'another name, which the first had later')
+  const renamed = mint('x')
+  sql(`SELECT walwarden.update_token('${renamed.id}', '${name}')`)
+  await runs(renamed.value, 409, 'a token that got the name later')
+  await runs(mint(name, { owner: 'ann' }).value, 409, 'a private token')
+  await runs(mint(name, { org: 'once-more' }).value, 201, 'another organisation')
+  const legacy = sql(`SELECT token FROM walwarden.import_legacy_credential('once', 'ann', gen_random_uuid(), repeat('s', 32), '${name}')`)
+  await runs(legacy, 409, 'another kind')
+  const database = await createDatabase(mint('x').value)
+  const own = crypto.randomUUID()
+  for (const [owner, status, replayed] of [['ann', 202, undefined], ['ann', 202, 'true'], ['ben', 409, undefined]]) {
+    const backup = await call('POST', `/databases/${database.id}/backups`, { token: mint(name, { owner }).value, key: own })
+    assert.equal(backup.status, status, owner)
+    assert.equal(backup.headers['idempotency-replayed'], replayed, owner)
+  }
+})
+
+test('two tokens of one name send one request at once', async () => {
+  const tokens = [mint('twins').value, mint('twins').value]
+  const database = await createDatabase(token)
+  const key = crypto.randomUUID()
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => callAgain('POST', `/databases/${database.id}/backups`, { token: tokens[i % 2], key })))
+  assert.deepEqual([...new Set(answers.map((answer) => answer.status))], [202])
+  assert.equal(answers.filter((answer) => answer.headers['idempotency-replayed'] === 'true').length, 19)
+  assert.equal(jobs(database), 1)
 })
 
 test('an answer without a body is given again too', async () => {
@@ -95,9 +158,9 @@ test('only hashes of keys are kept, and old keys are forgotten', async () => {
   const key = 'remarkable-' + crypto.randomUUID()
   const body = { name: crypto.randomUUID(), connectionRef: 'primary' }
   assert.equal((await call('POST', '/databases', { token, key, body })).status, 201)
-  assert.equal(sql(`SELECT count(*) FROM walwarden.idempotency_key AS k WHERE k::text LIKE '%remarkable%'`), '0')
-  assert.equal(sql(`SELECT count(*) FROM walwarden.idempotency_key WHERE key_hash = sha256('${key}')`), '1')
-  sql(`UPDATE walwarden.idempotency_key SET created_at = created_at - interval '24 hours' WHERE key_hash = sha256('${key}')`)
+  assert.equal(sql(`SELECT count(*) FROM walwarden_internal.idempotency_key AS k WHERE k::text LIKE '%remarkable%'`), '0')
+  assert.equal(sql(`SELECT count(*) FROM walwarden_internal.idempotency_key WHERE key_hash = sha256('${key}')`), '1')
+  sql(`UPDATE walwarden_internal.idempotency_key SET created_at = created_at - interval '24 hours' WHERE key_hash = sha256('${key}')`)
   const again = await call('POST', '/databases', { token, key, body: { ...body, name: body.name + 'x' } })
   assert.equal(again.status, 201, 'a key of yesterday is a new key')
   assert.equal(again.headers['idempotency-replayed'], undefined)
@@ -133,14 +196,16 @@ test('a request that is still being worked on is waited for, and then refused', 
   assert.equal(jobs(other), answers[1].status === 202 ? 1 : 0)
 })
 
-test('the key alone held for longer is 409', async () => {
+test('the key alone held for longer than a request waits is 409', async () => {
   const database = await createDatabase(token)
   const key = crypto.randomUUID()
-  const lock = sql(`SELECT encode(substr(sha256(uuid_send((walwarden.introspect_token('${token}') ->> 'tokenId')::uuid) || sha256('${key}')), 1, 16), 'hex')::uuid`)
-  const holder = await hold(0x5743, `SELECT walwarden._take_request_lock('${lock}'); SELECT pg_sleep(12)`)
+  const headers = { 'x-walwarden-token': token, 'x-walwarden-method': 'POST', 'x-walwarden-path': `/api/v1/databases/${database.id}/backups`, 'idempotency-key': key }
+  const holder = await hold(0x5743, `SELECT set_config('request.headers', '${JSON.stringify(headers)}', true); SET LOCAL ROLE web_anon;
+    SELECT walwarden_rest.v1_post(''); SELECT pg_sleep(5)`)
   const answer = await call('POST', `/databases/${database.id}/backups`, { token, key })
   assert.equal(answer.status, 409, answer.text)
   assert.equal(answer.json.error.reason, 'request_in_progress')
+  assert.equal(answer.headers['retry-after'], '1')
   await holder.done
   assert.equal((await call('POST', `/databases/${database.id}/backups`, { token, key })).status, 202)
 })

@@ -10,7 +10,7 @@ before(async () => {
   database = await createDatabase(token, 'taken')
 })
 
-const entries = () => sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'input')")
+const entries = () => sql("SELECT count(*) FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'input')")
 
 // [what, body or bytes, status, reason]
 const good = { name: 'x', connectionRef: 'primary' }
@@ -47,6 +47,9 @@ const bodies = [
   ['blank name', { ...good, name: '   ' }, 400, 'out_of_range', 'name'],
   ['long name', { ...good, name: 'x'.repeat(101) }, 400, 'out_of_range', 'name'],
   ['control character', { ...good, name: 'a\nb' }, 400, 'malformed', 'name'],
+  ['zero width space', { ...good, name: 'a\u200bb' }, 400, 'malformed', 'name'],
+  ['right-to-left override', { ...good, name: 'orders \u202egpj.exe' }, 400, 'malformed', 'name'],
+  ['no-break space alone', { ...good, name: '\u00a0' }, 400, 'out_of_range', 'name'],
   ['a DSN with a password', { ...good, connectionRef: 'postgres://u:hunter2@h/db' }, 400, 'secret', 'connectionRef'],
   ['a keyword DSN', { ...good, connectionRef: 'host=h password=hunter2' }, 400, 'secret', 'connectionRef'],
   ['a DSN without a password', { ...good, connectionRef: 'postgres://u@h/db' }, 400, 'malformed', 'connectionRef'],
@@ -62,6 +65,23 @@ const bodies = [
   ['cron out of range', { ...good, schedule: '60 * * * *' }, 400, 'malformed', 'schedule'],
   ['cron backwards', { ...good, schedule: '5-1 * * * *' }, 400, 'malformed', 'schedule'],
   ['cron month 0', { ...good, schedule: '0 0 1 0 *' }, 400, 'malformed', 'schedule'],
+  ['cron with a step beyond numbers', { ...good, schedule: '*/9999999999 * * * *' }, 400, 'malformed', 'schedule'],
+  ['cron of no date', { ...good, schedule: '0 0 30 2 *' }, 400, 'malformed', 'schedule'],
+  ['cron with a step of nothing', { ...good, schedule: '5/10 * * * *' }, 400, 'malformed', 'schedule'],
+  ['cron with a name', { ...good, schedule: '0 3 * * MON' }, 400, 'malformed', 'schedule'],
+  ['cron in Arabic digits', { ...good, schedule: '\u0660 3 * * *' }, 400, 'malformed', 'schedule'],
+  ['cron of 101 characters', { ...good, schedule: '1,'.repeat(46) + '1 * * * *' }, 400, 'out_of_range', 'schedule'],
+  ['a number as a schedule', { ...good, schedule: 5 }, 400, 'wrong_type', 'schedule'],
+  ['drills of no date', { ...good, drillSchedule: '0 0 31 4,6 *' }, 400, 'malformed', 'drillSchedule'],
+  ['drills with a step of nothing', { ...good, drillSchedule: '*/0 * * * *' }, 400, 'malformed', 'drillSchedule'],
+  ['unknown method', { ...good, method: 'cp' }, 400, 'unknown_value', 'method'],
+  ['no method', { ...good, method: null }, 400, 'wrong_type', 'method'],
+  ['no day of retention', { ...good, retentionDays: 0 }, 400, 'out_of_range', 'retentionDays'],
+  ['too many days of retention', { ...good, retentionDays: 36501 }, 400, 'out_of_range', 'retentionDays'],
+  ['a fraction of a day', { ...good, retentionDays: 1.5 }, 400, 'wrong_type', 'retentionDays'],
+  ['a time that is not for clients to say', { ...good, nextBackupAt: '2026-11-29T00:00:00Z' }, 400, 'unknown_field', 'nextBackupAt'],
+  ...["a'b", 'a b', '-a', '.a', 'a/.b', 'a/..', 'a/../b', '../a', 'a//b', 'a/', '/a', 'a/-b', '$(id)', 'a;b', 'a\\b', 'a"b', 'a`b', '~a', 'a*', 'A'.repeat(129)].map((ref) =>
+    [`connectionRef ${ref}`, { ...good, connectionRef: ref }, 400, ref.length > 128 ? 'out_of_range' : 'malformed', 'connectionRef']),
   ['taken name', { ...good, name: 'taken' }, 409, 'name_taken', 'name'],
   ['65537 bytes', JSON.stringify({ ...good, name: 'x'.repeat(65537) }), 413],
   ['10 MiB', Buffer.alloc(10 << 20, 0x20), 413]
@@ -78,6 +98,41 @@ for (const [what, body, status, reason, field] of bodies) {
   })
 }
 
+// what each provider takes, and what none does
+const destinations = [
+  ['local', 'file:///srv', 201], ['local', 'file:///srv/backups/2026_a-b.c~d', 201], ['s3', 's3://bucket', 201], ['s3', 's3://bucket/a/b/', 201],
+  ['gcs', 'gs://bucket/a', 201], ['minio', 's3://bucket', 201], ['minio', 'minio://bucket/a', 201], ['wasabi', 'wasabi://bucket', 201], ['b2', 'b2://bucket', 201],
+  ['s3', 'file:///etc/passwd', 400], ['local', 's3://bucket', 400], ['gcs', 's3://bucket', 400], ['s3', 'gs://bucket', 400], ['b2', 'wasabi://bucket', 400],
+  ...['file:///a/../../etc', 'file:///a/./b', 'file:///..', 'file:///.ssh', 'file://host/srv', 'file:///', 'file://', 'file:/srv', 'file:srv', '/srv', 'srv', '', 'file:///a//b',
+    'file:///a b', 'file:///$(id)', 'file:///a?b', 'file:///a#b', 'file:///a%2e%2e/b', 'file:///-a', "file:///a'b", 'FILE:///srv', 'file:///srv\\n'].map((uri) => ['local', uri, 400]),
+  ...['s3://', 's3:///a', 's3://bucket/../other', 's3://bucket/a/..', 's3://..', 's3://.a/b', 's3://user@bucket', 's3://bucket:9000/a', 's3://bucket//a', 's3://-a/b', 's3://bucket/a b', 's3://b\u00fcro'].map((uri) => ['s3', uri, 400])
+]
+test('uri fits its provider, and stays below it', async () => {
+  for (const [provider, uri, status] of destinations) {
+    const answer = await call('POST', '/destinations', { token, body: { name: crypto.randomUUID(), provider, uri } })
+    assert.equal(answer.status, status, `${provider} ${uri}: ${answer.text}`)
+    if (status === 400) assert.deepEqual([answer.json.error.field, answer.json.error.reason], ['uri', 'malformed'], answer.text)
+  }
+})
+
+test('references are names', async () => {
+  for (const ref of ['a/../../b', 'a/..', '.a', '-a', 'a b', 'a\nb', '$(id)', '']) {
+    const bad = async (method, path, field, body) => {
+      const answer = await call(method, path, { token, body })
+      assert.equal(answer.status, 400, `${field} ${ref}: ${answer.text}`)
+      assert.equal(answer.json.error.field, field)
+    }
+    await bad('POST', '/destinations', 'credentialRef', { name: crypto.randomUUID(), provider: 's3', uri: 's3://bucket', credentialRef: ref })
+    await bad('PATCH', `/destinations/${database.destinationId}`, 'credentialRef', { credentialRef: ref })
+    await bad('PATCH', `/databases/${database.id}`, 'connectionRef', { connectionRef: ref })
+    await bad('POST', '/restores', 'target', { databaseId: database.id, backupJobId: database.id, kind: 'drill', mode: 'new_database', target: ref })
+  }
+  for (const type of ['differential', 'incremental', 'FULL', '']) {
+    const answer = await call('POST', `/databases/${database.id}/backups`, { token, body: { type } })
+    assert.deepEqual([answer.status, answer.json.error.field, answer.json.error.reason], [400, 'type', 'unknown_value'], answer.text)
+  }
+})
+
 test('cron expressions that are taken', async () => {
   for (const schedule of ['* * * * *', '*/5 0-23/2 1,15 1-12 0-7', '0 3 * * 7', '59 23 31 12 0', null]) {
     const answer = await call('PATCH', `/databases/${database.id}`, { token, body: { schedule } })
@@ -87,7 +142,7 @@ test('cron expressions that are taken', async () => {
 })
 
 test('SQL in every string comes back as it was, or is refused', async () => {
-  for (const evil of ["'; DROP TABLE walwarden.token; --", "x' OR '1'='1", '$$ SELECT 1 $$', '%s%n', '\\x00', '{{7*7}}', '"><script>', '\u202e']) {
+  for (const evil of ["'; DROP TABLE walwarden_internal.token; --", "x' OR '1'='1", '$$ SELECT 1 $$', '%s%n', '\\x00', '{{7*7}}', '"><script>', '\u05e9']) {
     const answer = await call('POST', '/databases', { token, body: { name: evil, connectionRef: 'primary' } })
     assert.equal(answer.status, 201, answer.text)
     assert.equal(answer.json.name, evil)
@@ -207,8 +262,10 @@ test('the order of checks', async () => {
 })
 
 test('a destination in the body needs its scope as well', async () => {
-  const narrow = issue('input', ['databases:write', 'databases:read'])
-  for (const [method, path, body] of [['POST', '/databases', { name: crypto.randomUUID(), connectionRef: 'primary', destinationId: database.destinationId }], ['PATCH', `/databases/${database.id}`, { destinationId: null }]]) {
+  const narrow = issue('input', ['databases:write', 'databases:read', 'backups:trigger'])
+  for (const [method, path, body] of [['POST', `/databases/${database.id}/backups`, { destinationId: database.destinationId }],
+    ['POST', '/databases', { name: crypto.randomUUID(), connectionRef: 'primary', destinationId: database.destinationId }],
+    ['PATCH', `/databases/${database.id}`, { destinationId: null }]]) {
     const answer = await call(method, path, { token: narrow, body })
     assert.equal(answer.status, 403, answer.text)
     assert.equal(answer.json.error.requiredScope, 'destinations:write')

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import { promisify } from 'node:util'
@@ -162,13 +163,20 @@ export function issue (org, scopes = [], more = '') {
   return sql(`SELECT token FROM walwarden.issue_token('${org}', 'e2e', '{${scopes.join(',')}}'::text[]${more})`)
 }
 
-export const allScopes = sqlJson('SELECT name FROM walwarden.scope WHERE builtin').map((row) => row.name)
+export const allScopes = sqlJson('SELECT name FROM walwarden_internal.scope WHERE builtin').map((row) => row.name)
 
-// A node of an org: claims jobs and moves them, as docs/runner.md shows it.
+// A node of an org: claims jobs and moves them, as docs/runner-protocol.md shows it.
 export class Node {
-  constructor (org, token = issue(org, [], ", kind => 'node'")) {
+  constructor (org, token = issue(org, [], ", kind => 'node'"), name = randomUUID()) {
     this.token = token
+    this.name = name
     sql("DO $$ BEGIN CREATE ROLE e2e_runner; PERFORM walwarden.grant_runner('e2e_runner'); EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+  }
+
+  // before the first job; once
+  async register () {
+    this.registered ??= this.run(`SELECT walwarden.register_node('${this.name}', '1.0')`)
+    await this.registered
   }
 
   // statement: SQL whose single row is returned as JSON, or null
@@ -180,7 +188,8 @@ export class Node {
     return out === '' ? null : JSON.parse(out)
   }
 
-  claim (kinds = '{backup,restore,drill}', lease = '60 s') {
+  async claim (kinds = '{backup,restore,drill}', lease = '60 s') {
+    await this.register()
     return this.run(`SELECT * FROM walwarden.claim_job('${kinds}', '${lease}')`)
   }
 
@@ -192,24 +201,28 @@ export class Node {
     return this.run(`SELECT walwarden.record_evidence('${job.job_id}', ${job.fence}, '${JSON.stringify(evidence)}')`)
   }
 
-  async completeBackup (evidence) {
+  async completeBackup (evidence = unchecked) {
     const job = await this.claim('{backup}')
     await this.report(job, 'running')
     await this.report(job, 'finalizing')
-    if (evidence) await this.evidence(job, evidence)
-    await this.report(job, 'completed', { artifact: { name: 'base.tar', sizeBytes: 1, checksumSha256: 'a'.repeat(64) } })
+    await this.evidence(job, evidence)
+    await this.report(job, 'completed', { artifact })
     return job
   }
 
   async failBackup () {
     const job = await this.claim('{backup}')
-    await this.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: true } })
+    await this.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: false } })
     return job
   }
 }
 
+// What a backup of these tests leaves behind, and evidence of it that nobody has checked.
+export const artifact = { name: 'base.tar', sizeBytes: 1, checksumSha256: 'a'.repeat(64) }
+export const unchecked = { manifest: { artifact }, integrityVerification: { result: 'not_run', checkedAt: null, tool: null }, recoverableTo: '2026-11-20T00:00:00Z' }
+
 export const passed = (from, to) => ({
-  manifest: { files: 3 },
+  manifest: { files: 3, artifact },
   integrityVerification: { result: 'passed', checkedAt: '2026-11-20T12:00:00Z', tool: 'pg_verifybackup' },
   recoverableFrom: from,
   recoverableTo: to
@@ -243,7 +256,7 @@ export function freePort () {
 
 export const sleep = promisify(setTimeout)
 
-// Runs statements that take a lock of a class of src/lock.c and then sleep; done
+// Runs statements that take a lock of a class of src/base/lock.c and then sleep; done
 // settles when they end. Returns once the lock is held.
 export async function hold (lockClass, statements) {
   const done = sqlAsync(`BEGIN; ${statements}; ROLLBACK;`)
@@ -251,3 +264,33 @@ export async function hold (lockClass, statements) {
   return { done }
 }
 export const holdOrganisation = (slug, seconds) => hold(0x5742, `SELECT walwarden.set_org_retention('${slug}', '8 days'); SELECT pg_sleep(${seconds})`)
+
+// The token in nginx's line about an answer, which it writes after the answer.
+export async function loggedToken (answer) {
+  for (;;) {
+    const line = readFileSync(`${process.env.WORK}/rest/nginx.log`, 'utf8').split('\n').slice(0, -1).find((text) => text.includes(answer.headers['x-request-id']))
+    if (line) return line.split(' ').at(-1)
+    await sleep(20)
+  }
+}
+
+// As call(), but as a client does that is told to come back.
+export async function callAgain (method, path, options) {
+  for (;;) {
+    const answer = await call(method, path, options)
+    if (answer.status !== 503 && answer.json?.error?.reason !== 'request_in_progress') return answer
+    assert.equal(answer.headers['retry-after'], '1', answer.text)
+    await sleep(1000)
+  }
+}
+
+// Holds the lock of an organisation until release() is called; resolves once it is held.
+export function lockOrganisation (slug) {
+  const child = spawn('psql', psql, { env: quiet, stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = new Promise((resolve) => child.on('close', resolve))
+  child.stdin.write(`BEGIN; SELECT walwarden_internal.acquire_org_lock(id) FROM walwarden_internal.org WHERE slug = '${slug}';\n\\echo locked\n`)
+  return new Promise((resolve, reject) => {
+    child.stdout.on('data', (text) => { if (String(text).includes('locked')) resolve({ release: () => { child.stdin.end('ROLLBACK;'); return ended } }) })
+    ended.then(() => reject(new Error('psql ended')))
+  })
+}

@@ -1,16 +1,16 @@
 // Every operation against every kind of credential, made from the rows of
-// walwarden.rest_operation. What is written here is only what each operation
+// walwarden_internal.rest_operation. What is written here is only what each operation
 // needs to succeed.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
 import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
 
-const operations = sqlJson('SELECT * FROM walwarden.rest_operation ORDER BY stage, path, method')
+const operations = sqlJson('SELECT * FROM walwarden_internal.rest_operation ORDER BY stage, path, method')
 const kinds = ['none', 'malformed', 'unknown', 'revoked', 'expired', 'inactive', 'disabled', 'owner disabled', 'renewed away', 'node', 'deploy',
   'no scope', 'wrong scope', 'right scope', 'owner reduced', 'legacy pair', 'other org']
 // whose admin was put into it: it reads, and changes nothing
 const reducedTo = 'read_only'
-const left = sqlJson(`SELECT scopes FROM walwarden.role WHERE name = '${reducedTo}'`)[0].scopes
+const left = sqlJson(`SELECT scopes FROM walwarden_internal.role WHERE name = '${reducedTo}'`)[0].scopes
 const tokens = {}
 const results = {}
 let all, node, ids
@@ -44,7 +44,7 @@ before(async () => {
   tokens.unknown = 'wal_' + 'ab'.repeat(32)
   tokens.revoked = issue('matrix', allScopes)
   sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${tokens.revoked}') ->> 'tokenId')::uuid)`)
-  tokens.expired = issue('matrix', allScopes, ", now() + interval '1 second'")
+  tokens.expired = issue('matrix', allScopes, ", now() + interval '5 seconds'")
   tokens.inactive = issue('matrix-lapsed', allScopes)
   sql("SELECT walwarden.set_plan('matrix-lapsed', 'free')")
   tokens.disabled = issue('matrix', allScopes)
@@ -64,7 +64,7 @@ before(async () => {
   tokens['legacy pair'] = { 'X-WallarmAPI-UUID': crypto.randomUUID(), 'X-WallarmAPI-Secret': secret }
   sql(`SELECT walwarden.import_legacy_credential('matrix', 'legacy', '${tokens['legacy pair']['X-WallarmAPI-UUID']}', '${secret}')`)
   tokens['other org'] = issue('matrix-other', allScopes)
-  await sleep(1100)
+  await sleep(5100)
 })
 
 // The path and body that succeed, made anew for each call of a change.
@@ -85,15 +85,19 @@ async function prepare (op) {
       if (op.operation === 'dismissBackup') {
         // the oldest job is claimed first: let none be older
         for (let job; (job = await node.claim('{backup}'));) {
-          await node.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: true } })
+          await node.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: false } })
           if (job.job_id === own.backupJobId) break
         }
       }
       break
+    case 'cancelRestore':
+      own.restoreJobId = (await call('POST', '/restores', { token: all, body: { databaseId: ids.databaseId, backupJobId: ids.backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host' } })).json.restoreJobId
+      break
     case 'createDatabase': body = { name: crypto.randomUUID(), connectionRef: 'primary' }; break
     case 'createDestination': body = { name: crypto.randomUUID(), provider: 's3', uri: 's3://bucket' }; break
     case 'createRestore': body = { databaseId: ids.databaseId, backupJobId: ids.backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host' }; break
-    case 'exportEvidence': body = { backupJobIds: [ids.backupJobId] }
+    case 'exportEvidence': body = { backupJobIds: [ids.backupJobId] }; break
+    case 'reportLeakedToken': body = { token: issue('matrix') }
   }
   return { path: op.path.replace(/\{(\w+)\}/, (_, name) => own[name]), body }
 }
@@ -107,7 +111,7 @@ function presented (op, kind) {
 }
 
 function expected (op, kind) {
-  if (op.stage === 'public') return op.success_status
+  if (op.caller === 'anyone') return op.success_status
   switch (kind) {
     case 'none': case 'malformed': case 'unknown': case 'revoked': case 'expired': case 'inactive': return 401
     case 'disabled': case 'owner disabled': case 'renewed away': return 401
@@ -124,12 +128,12 @@ for (const op of operations) {
     test(`${op.operation}, ${kind}`, async () => {
       const { path, body } = await prepare(op)
       const credential = presented(op, kind)
-      const before = sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'matrix')")
+      const before = sql("SELECT count(*) FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'matrix')")
       const answer = await call(op.method, path, { ...credential, body })
       ;(results[op.operation] ??= {})[kind] = answer.status
       assert.equal(answer.status, expected(op, kind), answer.text)
       if (answer.status >= 400) {
-        const after = sql("SELECT count(*) FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'matrix')")
+        const after = sql("SELECT count(*) FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'matrix')")
         assert.equal(after, before, 'a refused request left an entry')
       }
       if (answer.status === 401) {

@@ -56,7 +56,7 @@ test('stable while 1,000 rows are inserted', async () => {
 })
 
 test('rows of one moment are told apart', async () => {
-  sql("UPDATE walwarden.database SET created_at = '2026-01-01' WHERE name LIKE 'during-%'")
+  sql("UPDATE walwarden_internal.database SET created_at = '2026-01-01' WHERE name LIKE 'during-%'")
   const { seen } = await walk('/databases', 'databases', 3)
   assert.equal(new Set(seen.map((row) => row.id)).size, 1300)
 })

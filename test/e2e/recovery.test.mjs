@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
 import { createHash } from 'node:crypto'
-import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql } from './lib.mjs'
+import { allScopes, artifact, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, unchecked } from './lib.mjs'
 
 let token, node
 before(() => {
@@ -36,16 +36,16 @@ test('nothing is 200 and honest', async () => {
   assert.equal(database.state, 'unprotected')
   assert.equal(database.lastBackup, null)
   assert.deepEqual(await get('/evidence'), { evidence: [], pageInfo: { nextCursor: null, hasMore: false } })
-  assert.deepEqual(await get('/audit/verification'), { lastRun: null, ageSeconds: null })
+  assert.deepEqual(await get('/audit/verification'), { lastRun: null, ageSeconds: null, checkpoint: null })
 })
 
-test('a completed backup without evidence proves nothing', async () => {
+test('a completed backup that nobody has checked proves nothing', async () => {
   const database = await createDatabase(token)
   await backup(database)
   const summary = await get(`/databases/${database.id}/recovery/summary`)
   assert.equal(summary.verdict, 'unproven')
   assert.deepEqual(summary.windows, [])
-  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 1 })
+  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 0 })
   assert.equal((await get(`/databases/${database.id}/recovery/candidate`)).candidate, null)
   const shown = await get(`/databases/${database.id}`)
   assert.equal(shown.state, 'protected')
@@ -76,7 +76,7 @@ test('windows join where spans meet, and keep their ids', async () => {
   assert.equal(proof.verdict, 'proven')
   assert.deepEqual([proof.from, proof.to], [iso(1), iso(5)])
   assert.equal(proof.basis.length, 3)
-  assert.ok(proof.notClaimed.some((claim) => claim.includes('restore was tried')))
+  assert.ok(proof.notClaimed.some((claim) => claim.includes('restore has been tried')))
 
   // an earlier backup is recorded later: the old id still finds its window
   await backup(database, passed('2026-10-30T00:00:00Z', day(2)))
@@ -101,9 +101,9 @@ test('drills strengthen a proof, failed ones refute it', async () => {
     assert.equal(started.status, 202, started.text)
     const claimed = await node.claim('{drill}')
     assert.equal(claimed.job.backup.id, job.job_id)
-    const retryable = states.at(-1) === true
+    const blames = states.at(-1) === true ? 'node' : 'backup'
     for (const state of states.filter((state) => state !== true)) {
-      await node.report(claimed, state, state === 'failed' ? { error: { class: 'checksum', message: 'mismatch', retryable } } : state === 'completed' ? { validation: { result: 'passed', checks: [{ name: 'row_counts', result: 'passed' }] } } : {})
+      await node.report(claimed, state, state === 'failed' ? { error: { class: 'checksum', message: 'mismatch', retryable: false, blames } } : state === 'completed' ? { validation: { result: 'passed', checks: [{ name: 'row_counts', result: 'passed' }] } } : {})
     }
     return get(`/restores/${started.json.restoreJobId}`)
   }
@@ -114,7 +114,7 @@ test('drills strengthen a proof, failed ones refute it', async () => {
   let shown = await proof()
   assert.equal(shown.verdict, 'proven')
   assert.equal(shown.basis[0].lastRestore.restoreJobId, good.id)
-  assert.ok(!shown.notClaimed.some((claim) => claim.includes('restore was tried')))
+  assert.ok(!shown.notClaimed.some((claim) => claim.includes('restore has been tried')))
   const bad = await drill('downloading', 'verifying', 'failed')
   assert.equal(bad.state, 'failed')
   assert.equal(bad.done, true)
@@ -168,13 +168,16 @@ test('what an attempt that was given up left behind proves nothing', async () =>
   await node.report(second, 'running')
   await node.report(second, 'finalizing')
   await assert.rejects(() => node.report(second, 'completed'), /needs detail.artifact/)
-  await node.report(second, 'completed', { artifact: { name: 'attempt-2', sizeBytes: 1, checksumSha256: 'b'.repeat(64) } })
-  const summary = await get(`/databases/${database.id}/recovery/summary`)
-  assert.equal(summary.verdict, 'unproven')
-  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 1 })
-  assert.equal(summary.lastVerifiedAt, null)
+  await assert.rejects(() => node.report(second, 'completed', { artifact }), new RegExp(`has no evidence of claim ${second.fence}`))
   assert.equal((await call('GET', `/evidence/${backupJobId}`, { token })).status, 404, 'nor is it shown')
   assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [backupJobId] } })).status, 404)
+  await node.evidence(second, unchecked)
+  await assert.rejects(() => node.report(second, 'completed', { artifact: { ...artifact, checksumSha256: 'b'.repeat(64) } }), /the evidence is about another artifact/)
+  await node.report(second, 'completed', { artifact })
+  const summary = await get(`/databases/${database.id}/recovery/summary`)
+  assert.equal(summary.verdict, 'unproven')
+  assert.deepEqual(summary.backups, { completed: 1, verified: 0, failedVerification: 0, withoutEvidence: 0 })
+  assert.equal(summary.lastVerifiedAt, null)
   // another node verifies it again
   await new Node('recovery').evidence(second, passed(day(1), day(2)))
   assert.equal((await get(`/databases/${database.id}/recovery/summary`)).verdict, 'proven')
@@ -190,7 +193,7 @@ test('evidence names its place in the chain', async () => {
   const database = await createDatabase(token)
   const job = await backup(database, passed(day(1), day(2)))
   const evidence = await get(`/evidence/${job.job_id}`)
-  const [seqs, head] = sql(`SELECT json_build_array(min(seq), max(seq)), (array_agg(encode(hash, 'hex') ORDER BY seq DESC))[1] FROM walwarden.audit_entry WHERE job_id = '${job.job_id}'`).split('|')
+  const [seqs, head] = sql(`SELECT json_build_array(min(seq), max(seq)), (array_agg(encode(hash, 'hex') ORDER BY seq DESC))[1] FROM walwarden_internal.audit_entry WHERE job_id = '${job.job_id}'`).split('|')
   assert.deepEqual([evidence.audit.firstSeq, evidence.audit.lastSeq], JSON.parse(seqs))
   assert.equal(evidence.audit.headHash, head)
   assert.equal((await get(`/destinations/${database.destinationId}`)).state, 'verified')
@@ -199,18 +202,52 @@ test('evidence names its place in the chain', async () => {
 test('an export is in the chain by its digest', async () => {
   const database = await createDatabase(token)
   const job = await backup(database, passed(day(1), day(2)))
-  const answer = await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id] } })
+  const key = crypto.randomUUID()
+  const shown = await get(`/evidence/${job.job_id}`)
+  const answer = await call('POST', '/evidence/exports', { token, key, body: { backupJobIds: [job.job_id] } })
   assert.equal(answer.status, 202)
+  assert.deepEqual(answer.json.evidence, [shown], 'what GET shows')
   const sorted = (value) => Array.isArray(value) ? value.map(sorted) : value && typeof value === 'object' ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value
   assert.equal(createHash('sha256').update(JSON.stringify(sorted(answer.json.evidence))).digest('hex'), answer.json.packageSha256)
   const entry = (await get(`/audit/entries?limit=100`)).entries
   assert.ok(entry.length > 0)
-  const body = JSON.parse(sql(`SELECT body FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery') AND seq = ${answer.json.auditSeq}`))
+  const body = JSON.parse(sql(`SELECT body FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'recovery') AND seq = ${answer.json.auditSeq}`))
   assert.equal(body.kind, 'evidence.exported')
   assert.equal(body.payload.packageSha256, answer.json.packageSha256)
+  // what is stored for a replay does not grow with the package, and later evidence does not change it
+  assert.ok(Number(sql(`SELECT max(length(body::text)) FROM walwarden_internal.idempotency_key WHERE body::text ~ '^.{0,3}auditSeq'`)) < 50)
+  await node.evidence(job, passed(day(1), day(3)))
+  assert.notDeepEqual(await get(`/evidence/${job.job_id}`), shown)
+  const again = await call('POST', '/evidence/exports', { token, key, body: { backupJobIds: [job.job_id] } })
+  assert.equal(again.headers['idempotency-replayed'], 'true')
+  assert.equal(again.text, answer.text)
   assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, crypto.randomUUID()] } })).status, 404)
   assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, job.job_id] } })).status, 400)
   assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [] } })).status, 400)
+})
+
+test('a proof says how long a restore took, and whether that is soon enough', async () => {
+  const states = ['downloading', 'verifying', 'manifest_verified', 'restoring', 'finalizing']
+  const measured = { fetchSeconds: 40, restoreSeconds: 310, checkSeconds: 25 }
+  const seen = async (rtoSeconds, validation) => {
+    const database = await createDatabase(token, undefined, { objectives: { rtoSeconds } })
+    const { job_id: backupJobId } = await backup(database, passed(day(1), day(1)))
+    const { restoreJobId } = (await call('POST', '/restores', { token, body: { databaseId: database.id, backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host/orders' } })).json
+    const claimed = await node.claim('{drill}')
+    assert.equal(claimed.job_id, restoreJobId)
+    for (const state of states) await node.report(claimed, state)
+    await node.report(claimed, 'completed', { validation })
+    const { windowId } = (await get(`/databases/${database.id}/recovery/summary`)).windows[0]
+    const { basis, notClaimed } = await get(`/recovery/windows/${windowId}/proof`)
+    assert.deepEqual((await get(`/restores/${restoreJobId}`)).validation, validation)
+    assert.equal(notClaimed.filter((claim) => claim.includes('recovery time objective')).length, 1)
+    return [basis[0].lastRestore.measured, basis[0].lastRestore.withinRto, notClaimed.find((claim) => claim.includes('recovery time objective')).replace(/.*: /, '')]
+  }
+  assert.deepEqual(await seen(375, { result: 'passed', measured }), [measured, true, 'the last ones of these backups that were measured did.'])
+  assert.deepEqual(await seen(374, { result: 'passed', measured }), [measured, false, 'the last one of a backup took longer.'])
+  assert.deepEqual(await seen(null, { result: 'passed', measured }), [measured, null, 'the database has none.'])
+  assert.deepEqual((await seen(375, { result: 'passed' })).slice(0, 2), [null, null])
+  assert.deepEqual((await seen(375, { result: 'not_run', measured })).slice(0, 2), [measured, null])
 })
 
 test('restores: what is refused', async () => {
@@ -246,13 +283,13 @@ test('recoverability, for auditors', async () => {
 })
 
 test('a stored verification is shown with its age', async () => {
-  sql(`INSERT INTO walwarden.verification SELECT o.id, clock_timestamp() - interval '90 s', v.entries, v.head_hash, v.ok, v.first_bad_seq, v.reason
-         FROM walwarden.org AS o, walwarden.verify_audit_chain('recovery') AS v WHERE o.slug = 'recovery'`)
+  sql(`INSERT INTO walwarden_internal.verification SELECT o.id, clock_timestamp() - interval '90 s', v.entries, v.head_hash, v.ok, v.first_bad_seq, v.reason
+         FROM walwarden_internal.org AS o, walwarden.verify_audit_chain('recovery') AS v WHERE o.slug = 'recovery'`)
   const shown = await get('/audit/verification')
   assert.equal(shown.lastRun.ok, true)
   assert.ok(shown.ageSeconds >= 90)
   assert.equal((await get('/readiness')).checks.find((check) => check.name === 'audit_verified').status, 'pass')
-  sql("UPDATE walwarden.verification SET ok = false, reason = 'tampered' WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery')")
+  sql("UPDATE walwarden_internal.verification SET ok = false, reason = 'tampered' WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'recovery')")
   assert.equal((await get('/readiness')).status, 'degraded')
-  sql("DELETE FROM walwarden.verification WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'recovery')")
+  sql("DELETE FROM walwarden_internal.verification WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'recovery')")
 })

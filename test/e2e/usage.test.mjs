@@ -6,7 +6,7 @@ import { call, createOrg, issue, sleep, sql } from './lib.mjs'
 createOrg('usage')
 const token = issue('usage', ['databases:read'])
 const lastUsed = () => sql("SELECT last_used_at FROM walwarden.list_tokens('usage')")
-const stored = () => sql("SELECT u.last_used_at FROM walwarden.token_usage AS u JOIN walwarden.token AS t ON t.id = u.token_id JOIN walwarden.org AS o ON o.id = t.org_id WHERE o.slug = 'usage'")
+const stored = () => sql("SELECT u.last_used_at FROM walwarden_internal.token_usage AS u JOIN walwarden_internal.token AS t ON t.id = u.token_id JOIN walwarden_internal.org AS o ON o.id = t.org_id WHERE o.slug = 'usage'")
 
 async function until (holds, what) {
   for (let i = 0; !await holds(); i++) {

@@ -76,8 +76,8 @@ test('kill -9 of a backend under load', async () => {
     assert.equal(again.status, 201, again.text)
     if (again.headers['idempotency-replayed']) done++
   }
-  assert.equal(Number(sql("SELECT count(*) FROM walwarden.database WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'crash')")), requests.length)
-  assert.equal(sql(`SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'database.created' AND org_id = (SELECT id FROM walwarden.org WHERE slug = 'crash')`), String(requests.length))
+  assert.equal(Number(sql("SELECT count(*) FROM walwarden_internal.database WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'crash')")), requests.length)
+  assert.equal(sql(`SELECT count(*) FROM walwarden_internal.audit_entry WHERE kind = 'database.created' AND org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'crash')`), String(requests.length))
   assert.equal(sql("SELECT bool_and(ok) FROM walwarden.verify_audit_chain('crash')"), 't')
   console.log(`# ${acknowledged.length} acknowledged, ${failed.length} not, of which ${done} had been committed; ${requests.length} databases after all were repeated`)
 })

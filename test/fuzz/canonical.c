@@ -1,6 +1,6 @@
 /*
  * canonical.c
- *		libFuzzer target for src/canonical.c: no input may crash it or write too
+ *		libFuzzer target for src/common/canonical.c: no input may crash it or write too
  *		much, what it renders renders to itself, and canonical_check() is true
  *		for exactly what renders to itself; a limit decides by the length of the
  *		result alone, and decides alike wherever it cuts.
@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "canonical.h"
+#include "common/canonical.h"
 
 #define LIMIT 4096		/* small, so that it is met */
+
+static const CanonicalMemory memory = {malloc, realloc, free};
 
 typedef struct Bounds
 {
@@ -64,7 +66,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CanonicalText first;
 	CanonicalText second;
 
-	if (!canonical_render(text, size, LIMIT, &first))
+	if (!canonical_render(text, size, LIMIT, &memory, &first))
 	{
 		if (first.error == NULL || first.data != NULL)
 			abort();
@@ -77,7 +79,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (first.error != NULL || first.len > LIMIT)
 		abort();
-	if (!canonical_render(first.data, first.len, LIMIT, &second) ||
+	if (!canonical_render(first.data, first.len, LIMIT, &memory, &second) ||
 		second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
 		abort();
 	if (check(text, size) != (first.len == size && memcmp(first.data, text, size) == 0) ||
@@ -86,11 +88,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(second.data);
 
 	/* just enough room, and a byte too little */
-	if (!canonical_render(text, size, first.len, &second) ||
+	if (!canonical_render(text, size, first.len, &memory, &second) ||
 		second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
 		abort();
 	free(second.data);
-	if (canonical_render(text, size, first.len - 1, &second) || strcmp(second.error, "too long") != 0 ||
+	if (canonical_render(text, size, first.len - 1, &memory, &second) || strcmp(second.error, "too long") != 0 ||
 		canonical_check(first.data, first.len, first.len - 1, 0, NULL, NULL))
 		abort();
 	free(first.data);

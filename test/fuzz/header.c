@@ -1,14 +1,36 @@
 /*
  * header.c
- *		libFuzzer target for the values of header fields that src/shape.c judges:
- *		the id of a request, and with it the kind of an entry, which has a shape
- *		of the same sort.
+ *		libFuzzer target for the values of header fields that src/common/syntax.c judges:
+ *		the id of a request, its idempotency key and its media type, and with them the
+ *		kind of an entry, which has a shape of the same sort.
  *
  * The fields come as one JSON object in a setting. What reads it is the server's
  * own jsonb_in(), no code of this project, and so it is not fuzzed here: the
  * strings that come out of it are.
  */
-#include "shape.h"
+#include <regex.h>
+
+#include "syntax.h"
+
+static bool
+is_json(const char *type, size_t len)
+{
+	static regex_t form;
+	static bool compiled = false;
+	char	   *terminated;
+	bool		matches;
+
+	if (!compiled)
+		MUST(regcomp(&form, "^application/json[ ]*(;[ ]*charset=\"?utf-8\"?[ ]*)?$", REG_EXTENDED | REG_ICASE | REG_NOSUB) == 0);
+	compiled = true;
+	terminated = calloc(len + 1, 1);
+	MUST(terminated != NULL);
+	if (len > 0)
+		memcpy(terminated, type, len);
+	matches = strlen(terminated) == len && regexec(&form, terminated, 0, NULL, 0) == 0;
+	free(terminated);
+	return matches;
+}
 
 static bool
 is_kind(const char *kind, size_t len)
@@ -39,6 +61,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(harmless == (size >= 1 && size <= 128 && all_of(value, size, DIGITS UPPER LOWER "._-")));
 	for (size_t i = 0; harmless && i < size; i++)
 		MUST(value[i] > ' ' && value[i] < 0x7F && strchr("\"\\'<>&%;", value[i]) == NULL);
+	MUST(idempotency_key_is_well_formed(value, size) == (size >= 1 && size <= 255 && all_of(value, size, VISIBLE)));
+	MUST(media_type_is_json(value, size) == is_json(value, size));
 	MUST(kind_is_well_formed(value, size) == is_kind(value, size));
 	MUST(!kind_is_well_formed(value, size) || harmless);
 	free(value);

@@ -1,9 +1,9 @@
 /*
  * token.c
- *		libFuzzer target for the tokens of src/shape.c: the search finds exactly
+ *		libFuzzer target for the tokens of src/common/syntax.c: the search finds exactly
  *		what a window moved over the text finds, whatever stands around it.
  */
-#include "shape.h"
+#include "syntax.h"
 
 static bool
 is_token(const char *text, size_t len)

@@ -16,7 +16,7 @@ SELECT walwarden.create_org('forge'), walwarden.add_member('forge', 'boss', 'own
        walwarden.grant_operator('tf_op'), walwarden.trust_authenticator('tf_auth') \g /dev/null
 SELECT token, token_id FROM walwarden.issue_token('forge', 't', '{databases:read}') \gset
 CREATE TABLE forge_documents (title text, org_id uuid);
-INSERT INTO forge_documents SELECT 'secret', id FROM walwarden.org WHERE slug = 'forge';
+INSERT INTO forge_documents SELECT 'secret', id FROM walwarden_internal.org WHERE slug = 'forge';
 GRANT SELECT ON forge_documents TO PUBLIC;
 ALTER TABLE forge_documents ENABLE ROW LEVEL SECURITY;
 CREATE POLICY qualified ON forge_documents FOR SELECT
@@ -93,8 +93,8 @@ COMMIT;
 SET SESSION AUTHORIZATION tf_mallory;
 SELECT format('CREATE FUNCTION tf_own.%s RETURNS %s LANGUAGE sql AS $f$SELECT %s$f$', f, result, value)
   FROM (VALUES ('has_scope(text)', 'boolean', 'true'), ('current_org_id()', 'uuid', 'gen_random_uuid()'), ('current_token_id()', 'uuid', 'gen_random_uuid()'),
-               ('authenticate(text)', 'uuid', 'gen_random_uuid()'), ('_caller()', 'text', '''x'''), ('_require(text, uuid, text, text)', 'boolean', 'true'),
-               ('_list_orgs()', 'text', '''forge'''), ('_issue_token(text, text, text[], timestamptz, text, text, text)', 'text', '''x''')) AS v(f, result, value) \gexec
+               ('authenticate(text, inet)', 'uuid', 'gen_random_uuid()'), ('caller()', 'text', '''x'''), ('require(text, uuid, text, text)', 'boolean', 'true'),
+               ('list_orgs()', 'text', '''forge'''), ('issue_token(text, text, text[], timestamptz, text, text, text, jsonb, cidr[], integer)', 'text', '''x''')) AS v(f, result, value) \gexec
 SET search_path = tf_own, public;
 SELECT is(has_scope('databases:read'), true, 'her own function says what she likes');
 SELECT is(seen(), :nothing, 'and is asked by nobody else');

@@ -9,7 +9,7 @@ SELECT walwarden.grant_operator('t_op'), walwarden.create_org('acme'), walwarden
 SELECT token AS a, token_id AS a_id FROM walwarden.issue_token('acme', 'a', '{databases:read,backups:trigger}') \gset
 SELECT token AS b, token_id AS b_id FROM walwarden.issue_token('acme', 'b', '{audit:read}') \gset
 SELECT token AS p, token_id AS p_id FROM walwarden.issue_token('acme', 'p', '{databases:read}', owner => 'bob') \gset
-SELECT id AS acme FROM walwarden.org WHERE slug = 'acme' \gset
+SELECT id AS acme FROM walwarden_internal.org WHERE slug = 'acme' \gset
 
 -- without an identity
 SELECT ok(NOT walwarden.has_scope('databases:read'), 'no identity: no scope');
@@ -113,11 +113,11 @@ RESET ROLE;
 SELECT ok(walwarden.revoke_token(:'a_id'), 'revoked');
 SELECT is(walwarden.introspect_token(:'a') ->> 'reason', 'revoked', 'revoked');
 SELECT throws_ok(format('SELECT walwarden.authenticate(%L)', :'a'), '28000', 'invalid or inactive token', 'a revoked token');
-UPDATE walwarden.token SET expires_at = clock_timestamp() WHERE id = :'b_id';
+UPDATE walwarden_internal.token SET expires_at = clock_timestamp() WHERE id = :'b_id';
 SELECT is(walwarden.introspect_token(:'b') ->> 'reason', 'expired', 'equal is expired');
 SELECT throws_ok(format('SELECT walwarden.authenticate(%L)', :'b'), '28000', 'invalid or inactive token', 'an expired token');
-UPDATE walwarden.credential SET valid_until = clock_timestamp() WHERE token_id = :'b_id';
-UPDATE walwarden.token SET expires_at = NULL WHERE id = :'b_id';
+UPDATE walwarden_internal.credential SET valid_until = clock_timestamp() WHERE token_id = :'b_id';
+UPDATE walwarden_internal.token SET expires_at = NULL WHERE id = :'b_id';
 SELECT is(walwarden.introspect_token(:'b') ->> 'reason', 'value renewed', 'a value past its overlap');
 
 -- a policy, read by a role without rights, bare and in parallel plans

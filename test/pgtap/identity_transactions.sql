@@ -77,6 +77,13 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SELECT throws_ok('SELECT count(*) FROM rows_of_everyone WHERE liar(i)', '55000', NULL, 'a parallel worker says that it does not know');
+-- the server logs the statement when it ends the other workers, so it contains no token
+SELECT set_config('pgtap.token', :'t2', false) \g /dev/null
+CREATE FUNCTION called(what text, i int) RETURNS boolean LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$BEGIN EXECUTE 'SELECT walwarden.' || what; RETURN true; END$$;
+SELECT throws_ok(format('SELECT count(*) FROM rows_of_everyone WHERE called(%L, i)', call), '55000', 'a parallel worker cannot access the identity of the transaction', 'nor does it run ' || call)
+  FROM (VALUES ('authenticate(current_setting(''pgtap.token''))'), ('authorize(current_setting(''pgtap.token''), ''audit:read'')'), ('introspect_token(current_setting(''pgtap.token''))'),
+               ('list_orgs()'), ('run_maintenance()'), ('pre_request()')) AS v(call);
+DROP FUNCTION called(text, int);
 BEGIN;
 SELECT walwarden.authenticate(:'t2') \g /dev/null
 SELECT throws_ok($$SELECT walwarden.require_scope('audit:read') FROM rows_of_everyone WHERE i = 20000$$, '42501', NULL, 'require_scope above a parallel scan');

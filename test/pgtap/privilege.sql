@@ -8,7 +8,7 @@ SELECT no_plan();
 
 -- every public function has its row, and one only
 SELECT bag_eq('SELECT function::name FROM door',
-    $$SELECT proname FROM pg_proc WHERE pronamespace IN ('walwarden'::regnamespace, 'walwarden_rest'::regnamespace) AND proname !~ '^_'$$,
+    $$SELECT proname FROM pg_proc WHERE pronamespace IN ('walwarden'::regnamespace, 'walwarden_rest'::regnamespace)$$,
     'the table has every public function');
 SELECT is(tried(c, call_of(d.function, d.arguments)), k.value, format('%s: %s', c.name, d.function))
   FROM door AS d, caller AS c, jsonb_each_text(to_jsonb(d)) AS k WHERE k.key = c.name;
@@ -23,8 +23,8 @@ CREATE FUNCTION null_call(f oid) RETURNS text LANGUAGE sql AS $$
 $$;
 CREATE TEMP TABLE called AS
 SELECT c.name AS caller, p.oid::regprocedure AS function, tried(c, null_call(p.oid)) AS came, to_jsonb(d) ->> c.name AS cell
-  FROM pg_proc AS p CROSS JOIN caller AS c LEFT JOIN door AS d ON d.function = p.proname
- WHERE p.pronamespace IN ('walwarden'::regnamespace, 'walwarden_rest'::regnamespace);
+  FROM pg_proc AS p CROSS JOIN caller AS c LEFT JOIN door AS d ON d.function = p.proname AND p.pronamespace <> 'walwarden_internal'::regnamespace
+ WHERE p.pronamespace IN ('walwarden'::regnamespace, 'walwarden_internal'::regnamespace, 'walwarden_rest'::regnamespace);
 SELECT is_empty(format($$SELECT function, came FROM called WHERE caller = %L AND cell IS NULL AND came <> 'closed'$$, name), 'inner functions are closed: ' || name)
   FROM caller WHERE name <> 'superuser';
 SELECT isnt_empty($$SELECT FROM called WHERE caller = 'superuser' AND cell IS NULL AND came <> 'closed'$$, 'and open for a superuser');
@@ -41,13 +41,18 @@ SELECT c.name AS caller, r.oid::regclass::text AS relation, v.command, tried(c, 
  CROSS JOIN (VALUES ('SELECT', 'SELECT FROM %s LIMIT 1'), ('SELECT', 'SELECT %2$I FROM %1$s LIMIT 1'), ('INSERT', 'INSERT INTO %s DEFAULT VALUES'),
                     ('UPDATE', 'UPDATE %s SET %I = DEFAULT'), ('DELETE', 'DELETE FROM %s'), ('TRUNCATE', 'TRUNCATE %s'),
                     ('LOCK', 'LOCK TABLE %s IN SHARE MODE')) AS v(command, statement)
- WHERE r.relnamespace IN ('walwarden'::regnamespace, 'walwarden_rest'::regnamespace) AND r.relkind IN ('r', 'v')
+ WHERE r.relnamespace IN ('walwarden'::regnamespace, 'walwarden_internal'::regnamespace, 'walwarden_rest'::regnamespace) AND r.relkind IN ('r', 'v')
    -- the server refuses to write to these views before it asks for rights
    AND NOT (r.relkind = 'v' AND v.command IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'))
    AND (a.attname IS NOT NULL OR v.statement !~ '%(2\$)?I');
 SELECT bag_eq($$SELECT DISTINCT relation, command, caller FROM touched WHERE caller <> 'superuser' AND came <> 'closed'$$,
-    $$SELECT 'walwarden.token_list' AS relation, 'SELECT' AS command, name AS caller FROM caller WHERE name <> 'superuser' UNION ALL VALUES ('walwarden.stat_auth', 'SELECT', 'operator')$$,
-    'one view is for everyone, one for operators; no table is anybody''s');
+    $$SELECT v.oid::regclass::text, 'SELECT' AS command, c.name AS caller FROM caller AS c, pg_class AS v
+        WHERE v.relnamespace = 'walwarden'::regnamespace AND v.relkind = 'v' AND c.name <> 'superuser'$$,
+    'public views are for everyone; no table is anybody''s');
+SELECT bag_eq($$SELECT DISTINCT caller, relation, came = 'refused' AS refused FROM touched WHERE relation ~ '^walwarden.stat_' AND command = 'SELECT'$$,
+    $$SELECT c.name AS caller, v.oid::regclass::text AS relation, c.name NOT IN ('monitor', 'operator', 'superuser') AS refused FROM caller AS c, pg_class AS v
+       WHERE v.relnamespace = 'walwarden'::regnamespace AND v.relname ~ '^stat_'$$, 'but operators and monitors alone read the statistics');
+SELECT is_empty($$SELECT caller, relation, came FROM touched WHERE relation ~ '^walwarden.stat_' AND came NOT IN ('refused', 'yes', 'none') AND command = 'SELECT'$$, 'and read them all');
 SELECT isnt_empty(format($$SELECT FROM touched WHERE caller = 'superuser' AND command = %L AND came <> 'closed'$$, command), command || ' was tried') FROM touched GROUP BY command;
 
 -- what would put something of theirs into the extension, or take something out of it
@@ -63,26 +68,26 @@ SELECT is(string_agg(DISTINCT tried(c, statement), ' '), 'closed', left(statemen
     'CREATE TABLE walwarden.more (i int)',
     'CREATE VIEW walwarden.more AS SELECT 1 AS one',
     'CREATE FUNCTION td_own.issue_token() RETURNS boolean LANGUAGE c AS $$walwarden$$, $$walwarden_door$$',
-    'CREATE TRIGGER t BEFORE INSERT ON td_own.bait FOR EACH ROW EXECUTE FUNCTION walwarden._audit_append()',
-    'CREATE TABLE td_own.typed (c walwarden.caller)',
-    'CREATE FUNCTION td_own.typed(walwarden.rest_request) RETURNS int LANGUAGE sql AS $$SELECT 1$$',
-    'CREATE TABLE td_own.child (id uuid REFERENCES walwarden.org)',
-    'CREATE TABLE td_own.child () INHERITS (walwarden.audit_entry)',
-    'CREATE INDEX ON walwarden.token (name)',
-    'CREATE RULE more AS ON INSERT TO walwarden.token DO INSTEAD NOTHING',
-    'CREATE TRIGGER more BEFORE INSERT ON walwarden.token FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()',
-    'CREATE POLICY more ON walwarden.token',
-    'CREATE STATISTICS td_own.more ON name, kind FROM walwarden.token',
-    'ALTER TABLE walwarden.audit_entry DISABLE TRIGGER ALL',
-    'ALTER TABLE walwarden.audit_entry DROP CONSTRAINT audit_entry_holds',
-    'DROP TRIGGER append ON walwarden.audit_entry',
-    'ALTER FUNCTION walwarden._require(walwarden.caller, uuid, text, text) RESET search_path',
+    'CREATE TRIGGER t BEFORE INSERT ON td_own.bait FOR EACH ROW EXECUTE FUNCTION walwarden_internal.audit_append()',
+    'CREATE TABLE td_own.typed (c walwarden_internal.caller)',
+    'CREATE FUNCTION td_own.typed(walwarden_internal.rest_request) RETURNS int LANGUAGE sql AS $$SELECT 1$$',
+    'CREATE TABLE td_own.child (id uuid REFERENCES walwarden_internal.org)',
+    'CREATE TABLE td_own.child () INHERITS (walwarden_internal.audit_entry)',
+    'CREATE INDEX ON walwarden_internal.token (name)',
+    'CREATE RULE more AS ON INSERT TO walwarden_internal.token DO INSTEAD NOTHING',
+    'CREATE TRIGGER more BEFORE INSERT ON walwarden_internal.token FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()',
+    'CREATE POLICY more ON walwarden_internal.token',
+    'CREATE STATISTICS td_own.more ON name, kind FROM walwarden_internal.token',
+    'ALTER TABLE walwarden_internal.audit_entry DISABLE TRIGGER ALL',
+    'ALTER TABLE walwarden_internal.audit_entry DROP CONSTRAINT audit_entry_is_valid',
+    'DROP TRIGGER append ON walwarden_internal.audit_entry',
+    'ALTER FUNCTION walwarden_internal.require(walwarden_internal.caller, uuid, text, text) RESET search_path',
     'ALTER FUNCTION walwarden.issue_token SECURITY DEFINER',
     'DROP FUNCTION walwarden.has_scope',
-    'DROP TABLE walwarden.token CASCADE',
+    'DROP TABLE walwarden_internal.token CASCADE',
     'ALTER SCHEMA walwarden RENAME TO more',
-    'GRANT ALL ON ALL TABLES IN SCHEMA walwarden TO PUBLIC',
-    'GRANT EXECUTE ON FUNCTION walwarden._mint TO PUBLIC',
+    'GRANT ALL ON ALL TABLES IN SCHEMA walwarden_internal TO PUBLIC',
+    'GRANT EXECUTE ON FUNCTION walwarden_internal.mint TO PUBLIC',
     'COMMENT ON FUNCTION walwarden.has_scope IS $$x$$',
     'ALTER EXTENSION walwarden UPDATE',
     'DROP EXTENSION walwarden',

@@ -7,7 +7,7 @@ SELECT no_plan();
 
 -- the alpha matrix, written out here once more
 SELECT set_eq(
-    $$SELECT method, path, operation, required_scope, success_status FROM walwarden.rest_operation WHERE stage = 'alpha'$$,
+    $$SELECT method, path, operation, required_scope, success_status FROM walwarden_internal.rest_operation WHERE stage = 'alpha'$$,
     $$VALUES ('GET', '/profile', 'getProfile', NULL, 200),
              ('GET', '/databases', 'listDatabases', 'databases:read', 200),
              ('GET', '/databases/{databaseId}', 'getDatabase', 'databases:read', 200),
@@ -24,37 +24,36 @@ SELECT set_eq(
              ('GET', '/databases/{databaseId}/recovery/candidate', 'getRecoveryCandidate', 'databases:read', 200),
              ('GET', '/recovery/windows/{windowId}/proof', 'getRecoveryWindowProof', 'databases:read', 200)$$,
     'the alpha matrix');
-SELECT is((SELECT count(*) FROM walwarden.rest_operation WHERE stage = 'beta'), 14::bigint, 'beta operations');
-SELECT is((SELECT array_agg(s.name ORDER BY s.name) FROM walwarden.scope AS s
-            WHERE s.builtin AND NOT EXISTS (SELECT FROM walwarden.rest_operation AS o WHERE o.required_scope = s.name)),
+SELECT is((SELECT array_agg(s.name ORDER BY s.name) FROM walwarden_internal.scope AS s
+            WHERE s.builtin AND NOT EXISTS (SELECT FROM walwarden_internal.rest_operation AS o WHERE o.required_scope = s.name)),
           NULL, 'every scope opens something');
-SELECT has_function('walwarden'::name, handler::name, '{walwarden.rest_request}'::name[]) FROM walwarden.rest_operation;
+SELECT has_function('walwarden_internal'::name, handler::name, '{walwarden_internal.rest_request}'::name[]) FROM walwarden_internal.rest_operation;
 SELECT is((SELECT array_agg(p.proname ORDER BY 1) FROM pg_proc AS p
-            WHERE p.pronamespace = 'walwarden'::regnamespace AND p.proname ~ '^_rest_(get|list|create|update|delete|trigger|cancel|dismiss|export)_'
-              AND NOT EXISTS (SELECT FROM walwarden.rest_operation AS o WHERE o.handler = p.proname)), NULL, 'no handler without an operation');
+            WHERE p.pronamespace = 'walwarden_internal'::regnamespace AND p.proname ~ '^rest_(get|list|create|update|delete|trigger|cancel|dismiss|export)_'
+              AND NOT EXISTS (SELECT FROM walwarden_internal.rest_operation AS o WHERE o.handler = p.proname)), NULL, 'no handler without an operation');
 
 -- the document that is served is the one that is made of the rows
-SELECT is(walwarden._rest_get_open_api(NULL)::text, walwarden._openapi()::text, 'the document is up to date');
+SELECT is(walwarden_internal.rest_get_open_api(NULL)::text, walwarden_internal.openapi()::text, 'the document is up to date');
 SELECT set_eq(
     $$SELECT upper(m.key) AS a, p.key AS b, m.value ->> 'operationId' AS c, m.value ->> 'x-required-scope' AS d
-        FROM jsonb_each(walwarden._openapi()::jsonb -> 'paths') AS p, jsonb_each(p.value) AS m$$,
-    $$SELECT method, path, operation, required_scope FROM walwarden.rest_operation$$, 'and has them all');
+        FROM jsonb_each(walwarden_internal.openapi()::jsonb -> 'paths') AS p, jsonb_each(p.value) AS m$$,
+    $$SELECT method, path, operation, required_scope FROM walwarden_internal.rest_operation$$, 'and has them all');
 -- names that schemas refer to exist
-SELECT is((SELECT array_agg(DISTINCT r[1]) FROM walwarden.rest_schema AS s, regexp_matches(s.schema::text, '"#/components/schemas/(\w+)"', 'g') AS r
-            WHERE NOT EXISTS (SELECT FROM walwarden.rest_schema AS t WHERE t.name = r[1])), NULL, 'references of schemas');
+SELECT is((SELECT array_agg(DISTINCT r[1]) FROM walwarden_internal.json_schema AS s, regexp_matches(s.schema::text, '"#/components/schemas/(\w+)"', 'g') AS r
+            WHERE NOT EXISTS (SELECT FROM walwarden_internal.json_schema AS t WHERE t.name = r[1])), NULL, 'references of schemas');
 
--- objects of answers are json_build_object()'s, byte for byte, but for times, which are _iso()'s
-SELECT is(walwarden._object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', at)::text,
-          json_build_object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', walwarden._iso(at))::text, 'an object')
+-- objects of answers are json_build_object()'s, byte for byte, but for times, which are iso()'s
+SELECT is(walwarden_internal.object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', at)::text,
+          json_build_object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', walwarden_internal.iso(at))::text, 'an object')
   FROM (VALUES ((SELECT string_agg(chr(c), '') FROM generate_series(1, 300) AS c), gen_random_uuid(), true, -2147483648, 9223372036854775807, '{"a" :1}'::json, '{"b": [1, "\\"]}'::jsonb, now()),
                ('', NULL, false, 0, -9223372036854775808, '[]', 'null', 'infinity'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-infinity'),
                (repeat('x', 100000), NULL, NULL, 7, 7, NULL, NULL, '0001-01-01 00:00:00+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '4000-02-28 23:59:59.999999+00 BC'),
                (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '12026-01-02 03:04:05+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)) AS v(t, u, b, i, l, j, k, at);
-SELECT throws_ok($$SELECT walwarden._object('a', '{x}'::text[])$$, 'XX000', 'an object takes no text[]', 'few types');
-SELECT throws_ok($$SELECT walwarden._object(VARIADIC '{a,b}'::text[])$$, 'XX000', 'an object takes keys and values', 'no array');
+SELECT throws_ok($$SELECT walwarden_internal.object('a', '{x}'::text[])$$, 'XX000', 'object() does not support type text[]', 'few types');
+SELECT throws_ok($$SELECT walwarden_internal.object(VARIADIC '{a,b}'::text[])$$, 'XX000', 'object() requires pairs of keys and values', 'no array');
 
 -- secrets by their look, and what only looks a little like one
-SELECT is(walwarden._holds_secret(v), expected, v)
+SELECT is(walwarden_internal.holds_secret(v), expected, v)
   FROM (VALUES ('postgres://u:p@h/d', true), ('see https://u:p@h', true), ('host=h password=x', true), ('PASSWORD: x', true), ('{"password": "x"}', true),
                ('wal_' || repeat('0', 64), true),
                ('postgres://u@h/d', false), ('s3://bucket/path:with@sign', false), ('http://h:9000/b', false), ('time 12:30 @ home', false),
@@ -79,6 +78,20 @@ SELECT throws_ok('SELECT walwarden.pre_request()', 'PGRST', NULL, 'and nobody el
 SELECT set_config('request.path', '/invoices', true), set_config('request.headers', json_build_object('x-walwarden-token', :'token', 'x-wallarmapi-token', :'token')::text, true) \g /dev/null
 SELECT lives_ok('SELECT walwarden.pre_request()', 'one token in two fields');
 SELECT is(walwarden.current_org(), 'rest', 'is the identity');
+SELECT is(current_setting('request.headers'), '{}', 'and is in no field any more');
+SELECT lives_ok('SELECT walwarden.pre_request()', 'a second call finds none');
+SELECT is(walwarden.current_org(), 'rest', 'and leaves the identity');
+SELECT set_config('request.headers', json_build_object('x-wallarmapi-token', :'token', 'authorization', 'Basic ' || :'token', 'referer', '/?' || :'token' || '&x', 'prefer', 'count=exact', 'x-n', 1, 'x-o', '{"a": []}'::json)::text, true) \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'a token in other fields, too');
+SELECT is(current_setting('request.headers')::jsonb, '{"prefer": "count=exact", "x-n": 1, "x-o": {"a": []}}', 'is nowhere, and the rest is as it was');
+SELECT set_config('request.headers', json_build_object('authorization', 'Bearer a.b.c', 'x-walwarden-token', '')::text, true) \g /dev/null
+SELECT lives_ok('SELECT walwarden.pre_request()', 'credentials of others');
+SELECT is(current_setting('request.headers')::jsonb, '{"authorization": "Bearer a.b.c"}', 'stay');
+SELECT set_config('request.headers', json_build_object('x-walwarden-method', 'GET', 'x-walwarden-path', '/api/v1/profile', 'x-walwarden-token', :'token')::text, true) \g /dev/null
+RESET ROLE;
+SELECT is(walwarden_rest.v1_get() #>> '{org,slug}', 'rest', 'a request of REST v1');
+SELECT is(current_setting('request.headers')::jsonb, '{"x-walwarden-path": "/api/v1/profile", "x-walwarden-method": "GET"}', 'hides it too');
+SET ROLE pgtap_anon;
 SELECT set_config('request.headers', json_build_object('x-walwarden-token', :'token', 'x-wallarmapi-secret', 'x')::text, true) \g /dev/null
 SELECT throws_ok('SELECT walwarden.pre_request()', 'PGRST', NULL, 'half a pair beside a token');
 SELECT set_config('request.headers', '[1]', true) \g /dev/null
@@ -100,15 +113,20 @@ BEGIN
 END
 $$;
 SELECT is(pg_temp.answer('GET', '/profile', NULL), '200', 'a request');
-ALTER FUNCTION walwarden._rest_get_profile(walwarden.rest_request) RENAME TO _rest_get_lost;
+ALTER FUNCTION walwarden_internal.rest_get_profile(walwarden_internal.rest_request) RENAME TO rest_get_lost;
 SELECT is(pg_temp.answer('GET', '/profile', NULL), '500 internal internal error', 'a handler that is missing');
 SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "d", "provider": "local", "uri": "file:///srv"}'), '201', 'a change');
-CREATE OR REPLACE FUNCTION walwarden._rest_create_destination(r walwarden.rest_request) RETURNS json LANGUAGE sql AS $$SELECT '{}'::json$$;
+CREATE OR REPLACE FUNCTION walwarden_internal.rest_create_destination(r walwarden_internal.rest_request) RETURNS json LANGUAGE sql AS $$SELECT '{}'::json$$;
 SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "e", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without what the location is made of');
-CREATE OR REPLACE FUNCTION walwarden._rest_create_destination(r walwarden.rest_request) RETURNS json LANGUAGE sql AS $$SELECT NULL::json$$;
+CREATE OR REPLACE FUNCTION walwarden_internal.rest_create_destination(r walwarden_internal.rest_request) RETURNS json LANGUAGE sql AS $$SELECT NULL::json$$;
 SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "f", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without an answer');
-SELECT is((SELECT count(*) FROM walwarden.idempotency_key AS k JOIN walwarden.token AS t ON t.id = k.token_id WHERE t.name = 'faults'), 1::bigint, 'they leave no key behind');
-ALTER FUNCTION walwarden._rest_get_lost(walwarden.rest_request) RENAME TO _rest_get_profile;
+SELECT is((SELECT count(*) FROM walwarden_internal.idempotency_key AS k JOIN walwarden_internal.token AS t ON walwarden_internal.rest_key_holder(t.id) = k.holder WHERE t.name = 'faults'), 1::bigint, 'they leave no key behind');
+ALTER FUNCTION walwarden_internal.rest_get_lost(walwarden_internal.rest_request) RENAME TO rest_get_profile;
+SELECT set_config('request.headers', '{"x":"' || repeat('x', 65536) || '"}', true) \g /dev/null
+SELECT is(walwarden_rest.v1_get() #>> '{error,message}', 'the header fields are too large', 'more than 64 KiB of header fields');
+SELECT is(current_setting('response.status'), '431', 'are 431');
+SELECT set_config('request.headers', '{"x":', true) \g /dev/null
+SELECT is(walwarden_rest.v1_get() #>> '{error,code}', 'internal', 'what is not JSON is a fault of the gateway');
 RESET log_min_messages;
 -- a handler sees what its token was found in
 SELECT is((SELECT walwarden_rest.v1_get() -> 'token' ->> 'id' = token_id::text

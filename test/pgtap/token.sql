@@ -10,8 +10,8 @@ SELECT walwarden.grant_operator('t_op') AS ok \g /dev/null
 SELECT walwarden.create_org('acme'), walwarden.create_org('other') \g /dev/null
 SELECT walwarden.add_member('acme', 'adm', 'admin', 't_admin'), walwarden.add_member('acme', 'bob', 'member', 't_member') \g /dev/null
 
-CREATE FUNCTION state_of(id uuid) RETURNS text LANGUAGE sql AS $$SELECT state FROM walwarden._token_overview WHERE token_id = id$$;
-CREATE FUNCTION effective_of(id uuid) RETURNS text[] LANGUAGE sql AS $$SELECT effective_scopes FROM walwarden._token_overview WHERE token_id = id$$;
+\ir tokens.psql
+CREATE FUNCTION effective_of(id uuid) RETURNS text[] LANGUAGE sql AS $$SELECT effective_scopes FROM walwarden_internal.token_overview WHERE token_id = id$$;
 
 -- what issue_token returns and stores
 SELECT * FROM walwarden.issue_token('acme', 'ci', '{backups:trigger,databases:read}', now() + interval '1 day') \gset ci_
@@ -20,8 +20,8 @@ SELECT is(:'ci_name'::text, 'ci', 'name');
 SELECT is(:'ci_scopes'::text[], '{backups:trigger,databases:read}', 'scopes in the order given');
 SELECT is(:'ci_expires_at'::timestamptz, now() + interval '1 day', 'expires_at');
 SELECT is(fingerprint, digest(:'ci_token', 'sha256'), 'fingerprint = digest(token, ''sha256'')')
-  FROM walwarden.credential WHERE token_id = :'ci_token_id';
-SELECT is_empty($$SELECT FROM walwarden.token AS t, walwarden.credential AS c, walwarden.audit_entry AS e
+  FROM walwarden_internal.credential WHERE token_id = :'ci_token_id';
+SELECT is_empty($$SELECT FROM walwarden_internal.token AS t, walwarden_internal.credential AS c, walwarden_internal.audit_entry AS e
                    WHERE concat(t, c, e) ~ 'wal_[0-9a-f]{8}'$$, 'the plaintext is stored nowhere');
 SELECT is((SELECT fingerprint_handle FROM walwarden.list_tokens('acme')), left(encode(digest(:'ci_token', 'sha256'), 'hex'), 12), 'handle');
 SELECT isnt((walwarden.issue_token('acme', 'ci')).token, :'ci_token', 'a name need not be unique, a token is');
@@ -59,8 +59,8 @@ SELECT results_eq($$SELECT kind COLLATE "default" FROM walwarden.list_audit('acm
 RESET ROLE;
 
 -- listing: newest first, in pages
-SELECT is((SELECT array_agg(name ORDER BY n) FROM walwarden.list_tokens('acme') WITH ORDINALITY AS l(token_id, name, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, r, n)),
-          (SELECT array_agg(name ORDER BY created_at DESC, id DESC) FROM walwarden.token WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'acme')),
+SELECT is((SELECT array_agg(name ORDER BY ordinality) FROM walwarden.list_tokens('acme') WITH ORDINALITY),
+          (SELECT array_agg(name ORDER BY created_at DESC, id DESC) FROM walwarden_internal.token WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'acme')),
           'newest first');
 SELECT token_id AS last FROM walwarden.list_tokens('acme', max_rows => 4) OFFSET 3 \gset
 SELECT is((SELECT count(*) FROM walwarden.list_tokens('acme', :'last', 100)), 5::bigint, 'the next page');
@@ -79,7 +79,7 @@ SELECT is(effective_of(:'own'), '{databases:read,evidence:read}', 'and the scope
 
 -- permissions from a role
 SELECT token_id AS by_role, token AS role_token FROM walwarden.issue_token('acme', 'r', role => 'read_only') \gset
-SELECT is(effective_of(:'by_role'), walwarden._role_scopes('read_only'), 'a token from a role has its scopes');
+SELECT is(effective_of(:'by_role'), walwarden_internal.role_scopes('read_only'), 'a token from a role has its scopes');
 SELECT is((SELECT scopes FROM walwarden.list_tokens('acme') WHERE token_id = :'by_role'), '{}', 'and none of its own');
 SELECT ok(walwarden.set_role_scopes('read_only', '{readiness:read}'), 'role changed');
 SELECT is(effective_of(:'by_role'), '{readiness:read}', 'the token follows');
@@ -93,8 +93,8 @@ SELECT ok(walwarden.set_member_role('acme', 'adm', 'admin'), 'back');
 -- an admin whose role was narrowed cannot hand out what it lost
 SELECT ok(walwarden.set_role_scopes('admin', '{databases:read}'), 'admin narrowed');
 SET LOCAL ROLE t_admin;
-SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', '{audit:read}')$$, '42501', 'scopes wider than those of the issuer');
-SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', role => 'owner')$$, '42501', 'scopes wider than those of the issuer');
+SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', '{audit:read}')$$, '42501', 'the scopes exceed the role of the issuer');
+SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', role => 'owner')$$, '42501', 'the scopes exceed the role of the issuer');
 SELECT isnt((walwarden.issue_token('acme', 'x', '{databases:read}')).token_id, NULL, 'what is left can be');
 RESET ROLE;
 SELECT ok(walwarden.set_role_scopes('admin', NULL), 'admin restored');
@@ -115,13 +115,13 @@ SELECT ok(walwarden.set_plan('acme', 'team'), 'back on team');
 SELECT is(state_of(:'own'), 'active', 'active again');
 SELECT is(state_of(:'revealed'), 'revoked', 'revoked for good');
 SAVEPOINT disabled;
-UPDATE walwarden.token SET disabled_at = now() WHERE id = :'own';
+UPDATE walwarden_internal.token SET disabled_at = now() WHERE id = :'own';
 SELECT is(state_of(:'own'), 'disabled', 'disabled');
-UPDATE walwarden.token SET expires_at = now() WHERE id = :'own';
+UPDATE walwarden_internal.token SET expires_at = now() WHERE id = :'own';
 SELECT is(state_of(:'own'), 'expired', 'expired goes before disabled');
-UPDATE walwarden.token SET revoked_at = now() WHERE id = :'own';
+UPDATE walwarden_internal.token SET revoked_at = now() WHERE id = :'own';
 SELECT is(state_of(:'own'), 'revoked', 'revoked goes before expired');
-UPDATE walwarden.token SET removed_at = now() WHERE id = :'own';
+UPDATE walwarden_internal.token SET removed_at = now() WHERE id = :'own';
 SELECT is(state_of(:'own'), NULL, 'a removed token is not listed');
 ROLLBACK TO disabled;
 
@@ -157,7 +157,7 @@ SELECT is(array_lower((walwarden.issue_token('acme', 'lb', '[5:6]={databases:rea
 
 SELECT is_empty($$SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok$$, 'all chains verify');
 SELECT is_empty($$SELECT * FROM walwarden.verify_audit_chain_sql(NULL) WHERE NOT ok$$, 'in SQL too');
-SELECT is_empty($$SELECT FROM walwarden.audit_entry WHERE body ~ (SELECT string_agg(encode(fingerprint, 'hex'), '|') FROM walwarden.credential)$$,
+SELECT is_empty($$SELECT FROM walwarden_internal.audit_entry WHERE body ~ (SELECT string_agg(encode(fingerprint, 'hex'), '|') FROM walwarden_internal.credential)$$,
     'no fingerprint in the chain');
 
 SELECT * FROM finish();

@@ -1,4 +1,4 @@
--- last_used_at without preload, and the column numbers of src/tables.h.
+-- last_used_at without preload, and the column numbers in src/*/columns.h.
 SET client_min_messages = warning;
 SELECT no_plan();
 SELECT walwarden.create_org('usage') \g /dev/null
@@ -29,22 +29,22 @@ SELECT ok(last_used_at > now() - interval '1 minute', 'a use is noted, in the na
 SELECT last_used_at AS at FROM last \gset
 SELECT walwarden.authenticate(:'t') \g /dev/null
 SELECT is(last_used_at, :'at', 'not again within a minute') FROM last;
-UPDATE walwarden.token_usage SET last_used_at = now() - interval '61 seconds' WHERE token_id = :'id';
+UPDATE walwarden_internal.token_usage SET last_used_at = now() - interval '61 seconds' WHERE token_id = :'id';
 -- this session knows when it noted the last use, until a change makes it forget
 SELECT walwarden.set_org_retention('usage', '8 days') \g /dev/null
 SELECT walwarden.authenticate(:'t') \g /dev/null
 SELECT ok(last_used_at >= :'at', 'but after it') FROM last;
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'no difference for the verifier');
 
--- src/tables.h says what the tables say
-\set header `cat src/tables.h`
+-- src/*/columns.h say what the tables say
+\set header `cat src/*/columns.h`
 CREATE TEMP VIEW defined AS
     SELECT d[1] AS name, d[2]::int AS n FROM regexp_matches(:'header', '#define Anum_(\w+)\s+(\d+)', 'g') AS d;
-SELECT isnt_empty('SELECT FROM defined', 'tables.h is read');
+SELECT isnt_empty('SELECT FROM defined', 'they are read');
 SELECT is_empty($$
     SELECT d.name, d.n FROM defined AS d
      WHERE NOT EXISTS (SELECT FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-                        WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relname || '_' || a.attname = d.name AND a.attnum = d.n)$$,
+                        WHERE c.relnamespace = 'walwarden_internal'::regnamespace AND c.relname || '_' || a.attname = d.name AND a.attnum = d.n)$$,
     'every Anum_ is the number of its column');
 
 DROP VIEW last;

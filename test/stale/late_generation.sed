@@ -1,3 +1,3 @@
 # Wrong: the generation is read after the rows.
-s/^\t\t\*generation = cache_generation;$//
-s/^\t\tconsistent = reading_consistent(&reading);$/&\n\t\t*generation = cache_generation;/
+s/^\t\t\*generation = invalidation_generation;$//
+s/^\t\tconsistent = reading_consistent(&reading);$/&\n\t\t*generation = invalidation_generation;/

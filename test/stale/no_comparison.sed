@@ -1,3 +1,3 @@
 # Wrong: stored under the present generation, whatever happened since the snapshot.
-s/^\treturn generation == cache_generation &&$/\treturn/
-s/^\tentry->generation = generation;$/\tentry->generation = cache_generation;/
+s/^\treturn generation == invalidation_generation &&$/\treturn/
+s/^\tentry->generation = generation;$/\tentry->generation = invalidation_generation;/

@@ -18,7 +18,7 @@ sub contents
 {
 	my ($db) = @_;
 	return join("\n", map {
-		"$_ " . sql($db, "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM walwarden.$_ AS t")
+		"$_ " . sql($db, "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM walwarden_internal.$_ AS t")
 	} qw(scope role_override role_grant org member token credential token_usage node audit_entry));
 }
 
@@ -44,16 +44,16 @@ sub load
 	return ($db, $ok, $err);
 }
 
-sql('postgres', q{CREATE ROLE ann; CREATE ROLE op; CREATE ROLE web; CREATE ROLE authn LOGIN; CREATE DATABASE src});
+sql('postgres', q{CREATE ROLE ann; CREATE ROLE op; CREATE ROLE web; CREATE ROLE authn LOGIN; CREATE ROLE monitor; CREATE DATABASE src});
 # pgcrypto in a schema of its own, walwarden does not mind
 sql('src', q{CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE EXTENSION walwarden});
 sql('src', q{
 	SELECT walwarden.create_org('acme', 'Acme é \ Ltd'), walwarden.create_org('zebra'), walwarden.create_org('poor', plan => 'free');
-	SELECT walwarden.add_member('acme', 'ann', 'owner', 'ann'), walwarden.add_member('acme', 'bob', 'member'), walwarden.add_member('acme', 'gone', 'admin');
-	SELECT walwarden.remove_member('acme', 'gone'), walwarden.disable_member('acme', 'bob'), walwarden.enable_member('acme', 'bob');
+	SELECT walwarden.add_member('acme', 'ann', 'owner', 'ann'), walwarden.add_member('acme', 'bob', 'member'), walwarden.add_member('acme', 'gone', 'admin'), walwarden.add_member('acme', 'forgotten', 'member', 'op');
+	SELECT walwarden.remove_member('acme', 'gone'), walwarden.remove_member('acme', 'forgotten'), walwarden.erase_member('acme', 'forgotten'), walwarden.disable_member('acme', 'bob'), walwarden.enable_member('acme', 'bob');
 	SELECT walwarden.create_scope('invoices:read', 'Invoices', 'Read invoices.');
 	SELECT walwarden.set_role_scopes('read_only', ARRAY['invoices:read']), walwarden.set_role_scopes('analyst', '{}'), walwarden.set_role_scopes('analyst', NULL);
-	SELECT walwarden.grant_operator('op'), walwarden.trust_authenticator('authn'), walwarden.grant_rest('web', 'authn'), walwarden.grant_runner('web'), walwarden.revoke_runner('web');
+	SELECT walwarden.grant_operator('op'), walwarden.trust_authenticator('authn'), walwarden.grant_rest('web', 'authn'), walwarden.grant_runner('web'), walwarden.revoke_runner('web'), walwarden.grant_monitor('monitor');
 	SELECT walwarden.append_audit('app.x', to_jsonb(i), NULL, CASE i % 2 WHEN 0 THEN 'acme' ELSE 'zebra' END) FROM generate_series(1, 200) AS i;
 	SELECT walwarden.append_audit('app.text', to_jsonb(E'tab\ttab newline\n backslash \\ quote " é € 😀'::text), gen_random_uuid(), 'acme');
 });
@@ -70,18 +70,26 @@ sql('src', q{
 	SELECT walwarden.disable_token(token_id), walwarden.set_org_retention('zebra', '0'), walwarden.run_maintenance() FROM walwarden.issue_token('zebra', 'removed');
 });
 my $node_token = sql('src', q{SELECT token FROM walwarden.issue_token('acme', 'node', kind => 'node')});
-sql('src', qq{SELECT walwarden.grant_runner('op'); BEGIN; SET LOCAL ROLE op; SELECT walwarden.authenticate('$node_token'), walwarden.register_node('n', '1'); COMMIT; SELECT walwarden.revoke_runner('op')});
+sql('src', qq{SELECT walwarden.grant_runner('op'); BEGIN; SET LOCAL ROLE op; SELECT walwarden.authenticate('$node_token'), walwarden.register_node('n', '1', '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='); COMMIT; SELECT walwarden.revoke_runner('op')});
+# what a node has published, which the chain does not describe
+sql('src', q{INSERT INTO walwarden_internal.checkpoint SELECT id, org_id, 1, sha256('x'), 'a note', public_key, now() FROM walwarden_internal.node});
 is(verdict('src'), 'ok / ok', 'the source verifies');
 
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('src') ]);
-like($dump, qr/COPY walwarden\.audit_entry/, 'the dump has entries');
-unlike($dump, qr/COPY walwarden\.(role|plan|permission|capability) /, 'and no built-in catalogue');
+like($dump, qr/COPY walwarden_internal\.audit_entry/, 'the dump has entries');
+unlike($dump, qr/COPY walwarden_internal\.(role|plan|permission|capability) /, 'and no built-in catalogue');
 unlike($dump, qr/wal_[0-9a-f]{8}/, 'and no token');
+like($dump, qr/\tgone\t/, 'and who was removed');
+unlike($dump, qr/forgotten/, 'but nobody who was erased');
+
+my $settings = q{SELECT walwarden.grant_rest('web', 'authn')};
 
 # as it is
 my ($db, $ok, $err) = load($dump);
 ok($ok, 'the dump loads') or diag($err);
 is(contents($db), contents('src'), 'every row is the same');
+like(verdict($db), qr/^setting \S+ of role "authn" is not \S+ in this database \/ setting /, 'a dump does not contain the settings of grant_rest()');
+is(sql($db, $settings), 't', 'which makes them again');
 is(verdict($db), 'ok / ok', 'the chains verify');
 is(sql($db, "SELECT walwarden.authorize('$token', 'invoices:read') IS NOT NULL"), 't', 'a token authenticates there');
 is(sql($db, "SELECT walwarden.authorize('$renewed', 'invoices:read') IS NOT NULL"), 't', 'its renewed value too');
@@ -95,6 +103,8 @@ is(verdict($db), 'ok / ok', 'still verifies');
 is(sql($db, q{SELECT has_schema_privilege('web', 'walwarden_rest', 'usage')}), 't', 'grant_rest is kept');
 is(sql($db, q{SET ROLE op; SELECT count(*) FROM walwarden.list_orgs()}), '3', 'the operator is one there');
 is(sql($db, q{SET ROLE op; SELECT count(*) FROM walwarden.stat_auth}), '0', 'who may read the statistics');
+is(sql($db, q{SET ROLE monitor; SELECT count(*) FROM walwarden.stat_auth}), '0', 'as may the monitor');
+is(sql($db, q{SELECT string_agg(format('%s %s', kind, role), ', ') FROM walwarden.list_grants() WHERE agrees}), 'authenticator authn, monitor monitor, operator op, rest web', 'every grant holds there');
 isnt($node->psql($db, q{SELECT walwarden.create_scope('invoices:read', 'x', 'y')}), 0, 'the custom scope is there');
 
 # pgcrypto moves, walwarden does not mind
@@ -102,10 +112,11 @@ sql($db, q{CREATE SCHEMA elsewhere; ALTER EXTENSION pgcrypto SET SCHEMA elsewher
 is(verdict($db), 'ok / ok', 'pgcrypto may move');
 
 # rows in any order
-(my $reversed = $dump) =~ s{(COPY walwarden\.audit_entry [^\n]*\n)(.*?)(\n\\\.\n)}{$1 . join("\n", reverse split /\n/, $2) . $3}se;
+(my $reversed = $dump) =~ s{(COPY walwarden_internal\.audit_entry [^\n]*\n)(.*?)(\n\\\.\n)}{$1 . join("\n", reverse split /\n/, $2) . $3}se;
 ($db, $ok, $err) = load($reversed);
 ok($ok, 'rows in reverse order load') or diag($err);
 is(contents($db), contents('src'), 'as the same rows');
+sql($db, $settings);
 is(verdict($db), 'ok / ok', 'and verify');
 
 # altered: one byte of a body, one column beside it, one hash
@@ -122,7 +133,7 @@ for my $case (
 	ok($alter->($altered) && $altered ne $dump, "altered: $what");
 	($db, $ok, $err) = load($altered);
 	ok(!$ok, "does not load: $what");
-	like($err, qr/audit_entry_holds/, "and says why: $what");
+	like($err, qr/audit_entry_is_valid/, "and says why: $what");
 }
 
 # a whole entry left out, or a state row: loads, and is found
@@ -131,17 +142,29 @@ for my $case (
 ok($ok, 'a dump without one entry loads');
 like(sql($db, q{SELECT string_agg(reason, '; ') FROM walwarden.verify_audit_chain('acme')}), qr/entry is missing/, 'and verification names the gap');
 
-# where a role of the server is missing
+# where a server role is missing
 sql('postgres', q{DROP DATABASE } . $_) for map { "loaded$_" } 1 .. $loads;
 $loads = 0;
 sql('src', q{SELECT walwarden.revoke_rest('web')});
 ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('src') ]);
 my $before = contents('src');
-sql('postgres', 'DROP ROLE ann');
+sql('postgres', 'DROP ROLE ann; DROP ROLE monitor');
 ($db, $ok, $err) = load($dump);
-ok($ok, 'loads where a member\'s role does not exist') or diag($err);
+ok($ok, 'loads where the roles of a member and of a monitor do not exist') or diag($err);
+is(sql($db, q{SELECT role || ': ' || problem FROM walwarden.list_grants() WHERE NOT agrees}), 'monitor: role "monitor" does not exist in this server', 'which the list of grants says');
 is(contents($db), $before, 'with all rows');
 sql('postgres', 'CREATE ROLE ann');
+
+# an older dump: who was erased since is there again, and the newer chain tells who
+sql('src', q{SELECT walwarden.erase_member('acme', 'gone')});
+my $erased = sql('src', q{SELECT string_agg(quote_literal(body::jsonb #>> '{payload,object,id}'), ', ') FROM walwarden_internal.audit_entry WHERE kind = 'member.erased'});
+my $people = sql('src', q{SELECT string_agg(person, ' ' ORDER BY id) FROM walwarden_internal.member});
+($db, $ok) = load($dump);
+is(sql($db, "SELECT string_agg(subject, ' ') FROM walwarden_internal.member WHERE id IN ($erased) AND erased_at IS NULL"), 'gone', 'an older dump brings back who was erased since');
+ok(sql($db, q{SELECT walwarden.erase_member('acme', 'gone')}), 'who is erased again');
+is(sql($db, q{SELECT string_agg(person, ' ' ORDER BY id) FROM walwarden_internal.member}), $people, 'all are who they were');
+is(verdict($db), 'ok / ok', 'and the chains verify');
+$before = contents('src');
 
 # custom format; then data only, with triggers disabled
 my $file = $node->basedir . '/custom.dump';
@@ -154,7 +177,7 @@ sql('postgres', 'CREATE DATABASE dataonly');
 sql('dataonly', q{CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE EXTENSION walwarden});
 command_ok([ 'pg_restore', '--data-only', '--disable-triggers', '-d', $node->connstr('dataonly'), $file ], 'pg_restore --data-only --disable-triggers');
 is(contents('dataonly'), $before, 'the same rows');
-like(verdict('dataonly'), qr/^trigger append on walwarden\.audit_entry is missing, altered or not ENABLE ALWAYS \/ trigger append/, 'verification reports that the triggers were left weak');
+like(verdict('dataonly'), qr/^trigger append on walwarden_internal\.audit_entry is missing, altered or not ENABLE ALWAYS \/ trigger append/, 'verification reports that the triggers were left weak');
 is(sql('dataonly', q{SELECT walwarden.run_maintenance()}), 't', 'maintenance makes them what they were');
 is(verdict('dataonly'), 'ok / ok', 'and all verifies');
 

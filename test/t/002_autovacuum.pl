@@ -39,7 +39,7 @@ $node->safe_psql('postgres', q{
 			PERFORM mallory.try('member', $q$SELECT walwarden.add_member('acme', 'mallory', 'owner', 'mallory')$q$);
 			PERFORM mallory.try('operator', $q$SELECT walwarden.grant_operator('mallory')$q$);
 			PERFORM mallory.try('list', $q$SELECT count(*) FROM walwarden.token_list$q$);
-			PERFORM mallory.try('read', $q$SELECT count(*) FROM walwarden.credential$q$);
+			PERFORM mallory.try('read', $q$SELECT count(*) FROM walwarden_internal.credential$q$);
 			PERFORM mallory.try('reset', $q$SET SESSION AUTHORIZATION DEFAULT$q$);
 		END IF;
 		RETURN i;
@@ -53,20 +53,20 @@ is($node->safe_psql('postgres', q{SELECT DISTINCT who <> session, session = (SEL
 	'as its owner, in a superuser\'s session');
 is($node->safe_psql('postgres', q{SELECT DISTINCT tried, result FROM mallory.log ORDER BY 1}),
 	"issue|42501\nlist|0\nmember|42501\noperator|42501\nread|42501\nreset|42501", 'and was refused everything');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.token}), '0', 'no token was minted');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden_internal.token}), '0', 'no token was minted');
 
 # the same through ANALYZE and REINDEX by a superuser's own hand
 $node->safe_psql('postgres', q{TRUNCATE mallory.log; ANALYZE mallory.bait; REINDEX TABLE mallory.bait; VACUUM FULL mallory.bait});
 is($node->safe_psql('postgres', q{SELECT DISTINCT tried, result FROM mallory.log ORDER BY 1}),
 	"issue|42501\nlist|0\nmember|42501\noperator|42501\nread|42501\nreset|42501", 'ANALYZE, REINDEX and VACUUM FULL are refused too');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.token}), '0', 'no token was minted');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden_internal.token}), '0', 'no token was minted');
 
 # a materialized view of hers that a superuser refreshes
 $node->safe_psql('postgres', q{SET SESSION AUTHORIZATION mallory; CREATE MATERIALIZED VIEW mallory.view AS SELECT mallory.trap(1) WITH NO DATA});
 $node->safe_psql('postgres', q{TRUNCATE mallory.log; REFRESH MATERIALIZED VIEW mallory.view});
 is($node->safe_psql('postgres', q{SELECT DISTINCT tried, result FROM mallory.log ORDER BY 1}),
 	"issue|42501\nlist|0\nmember|42501\noperator|42501\nread|42501\nreset|42501", 'so is REFRESH MATERIALIZED VIEW');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.token}), '0', 'no token was minted');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden_internal.token}), '0', 'no token was minted');
 
 $node->stop;
 done_testing();

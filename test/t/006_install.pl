@@ -12,11 +12,12 @@ $node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN; CREATE DATABASE planted
 sub state_of { my ($ret, $out, $err) = $node->psql($_[0], "\\set VERBOSITY sqlstate\n$_[1]"); return $err =~ /ERROR:\s+(\w{5})/ ? $1 : 'ok'; }
 
 # schemas that somebody made before
-$node->safe_psql('planted', 'SET SESSION AUTHORIZATION mallory; CREATE SCHEMA walwarden; CREATE TABLE walwarden.org (id int)');
-is(state_of('planted', 'CREATE EXTENSION walwarden CASCADE'), '42P06', 'a schema walwarden that is there is refused');
-$node->safe_psql('planted', 'DROP SCHEMA walwarden CASCADE; SET SESSION AUTHORIZATION mallory; CREATE SCHEMA walwarden_rest');
-is(state_of('planted', 'CREATE EXTENSION walwarden CASCADE'), '42P06', 'so is walwarden_rest');
-$node->safe_psql('planted', 'DROP SCHEMA walwarden_rest');
+foreach my $schema (qw(walwarden walwarden_internal walwarden_rest))
+{
+	$node->safe_psql('planted', "SET SESSION AUTHORIZATION mallory; CREATE SCHEMA $schema; CREATE TABLE $schema.org (id int)");
+	is(state_of('planted', 'CREATE EXTENSION walwarden CASCADE'), '42P06', "a schema $schema that is there is refused");
+	$node->safe_psql('planted', "DROP SCHEMA $schema CASCADE");
+}
 
 # functions and operators in front of pgcrypto's, in its own schema and the session's path
 $node->safe_psql('planted', q{
@@ -34,7 +35,7 @@ $node->safe_psql('planted', q{
 });
 is($node->safe_psql('planted', q{
 	SELECT DISTINCT d.refobjid::regprocedure FROM pg_depend AS d
-	 WHERE d.classid = 'pg_proc'::regclass AND d.objid = 'walwarden._digest_sha256'::regproc AND d.refclassid = 'pg_proc'::regclass}),
+	 WHERE d.classid = 'pg_proc'::regclass AND d.objid = 'walwarden_internal.digest_sha256'::regproc AND d.refclassid = 'pg_proc'::regclass}),
 	'crypto.digest(bytea,text)', 'digest() is bound to pgcrypto\'s');
 is($node->safe_psql('planted', q{
 	SELECT count(*) FROM pg_depend AS d JOIN pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
@@ -48,11 +49,14 @@ $node->safe_psql('planted', q{DROP EXTENSION walwarden; CREATE ROLE reader;
 	ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO reader;
 	CREATE EXTENSION walwarden});
 is($node->safe_psql('planted', q{
-	SELECT count(*) FROM pg_class WHERE relnamespace = 'walwarden'::regnamespace AND relkind IN ('r', 'v') AND has_table_privilege('reader', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')}),
-	'1', 'default privileges open no table: one view is for everyone');
+	SELECT r.oid::regclass, p.privilege
+	  FROM pg_class AS r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p(privilege)
+	 WHERE r.relnamespace IN ('walwarden'::regnamespace, 'walwarden_internal'::regnamespace) AND r.relkind IN ('r', 'v')
+	   AND has_table_privilege('reader', r.oid, p.privilege) AND NOT has_table_privilege('public', r.oid, p.privilege)}),
+	'', 'default privileges open no relation');
 is($node->safe_psql('planted', q{
-	SELECT count(*) FROM pg_proc WHERE pronamespace = 'walwarden'::regnamespace AND proname ~ '^_' AND has_function_privilege('reader', oid, 'execute')}), '0', 'and no inner function');
-is($node->safe_psql('planted', q{SELECT has_schema_privilege('reader', 'walwarden', 'create') OR has_schema_privilege('reader', 'walwarden_rest', 'usage')}), 'f', 'and no schema');
+	SELECT count(*) FROM pg_proc WHERE pronamespace = 'walwarden_internal'::regnamespace AND proname !~ '_door$' AND has_function_privilege('reader', oid, 'execute')}), '0', 'and no inner function');
+is($node->safe_psql('planted', q{SELECT has_schema_privilege('reader', 'walwarden', 'create') OR has_schema_privilege('reader', 'walwarden_internal', 'usage, create') OR has_schema_privilege('reader', 'walwarden_rest', 'usage')}), 'f', 'and no schema');
 $node->safe_psql('planted', q{ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM reader; ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM reader;
 	ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM reader; ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM reader});
 

@@ -75,9 +75,9 @@ is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM (
 		SELECT org, kind COLLATE "C", count(*) FROM done GROUP BY 1, 2
 		EXCEPT ALL
-		SELECT o.slug, e.kind, count(*) FROM walwarden.audit_entry AS e JOIN walwarden.org AS o ON o.id = e.org_id GROUP BY 1, 2) AS lost}),
+		SELECT o.slug, e.kind, count(*) FROM walwarden_internal.audit_entry AS e JOIN walwarden_internal.org AS o ON o.id = e.org_id GROUP BY 1, 2) AS lost}),
 	'0', 'every committed change has its entry');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'app.undone'}), '0', 'and none that was rolled back');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden_internal.audit_entry WHERE kind = 'app.undone'}), '0', 'and none that was rolled back');
 is($node->safe_psql('postgres', q{SELECT bool_and(ok) FROM walwarden.verify_audit_chain_sql(NULL)}), 't', 'in SQL too');
 $node->stop;
 done_testing();

@@ -23,7 +23,7 @@ END
 $$;
 };
 $node->safe_psql('source', 'CREATE EXTENSION walwarden CASCADE; SELECT walwarden.create_org(\'acme\'); CREATE ROLE runner; SELECT walwarden.grant_runner(\'runner\');' . $request);
-my $api = $node->safe_psql('source', q{SELECT token FROM walwarden.issue_token('acme', 'api', (SELECT array_agg(name) FROM walwarden.scope))});
+my $api = $node->safe_psql('source', q{SELECT token FROM walwarden.issue_token('acme', 'api', (SELECT array_agg(name) FROM walwarden_internal.scope))});
 my $machine = $node->safe_psql('source', q{SELECT token FROM walwarden.issue_token('acme', 'node', kind => 'node')});
 my $destination = $node->safe_psql('source', qq{SELECT request('$api', 'POST', '/destinations', '{"name":"d","provider":"local","uri":"file:///srv"}') ->> 'id'});
 my $database = $node->safe_psql('source', qq{SELECT request('$api', 'POST', '/databases', '{"name":"d","connectionRef":"d","destinationId":"$destination"}') ->> 'id'});
@@ -35,18 +35,19 @@ sub backup
 BEGIN;
 SET LOCAL ROLE runner;
 SELECT walwarden.authenticate('$machine');
+SELECT walwarden.register_node('node', '1');
 SELECT * FROM walwarden.claim_job('{backup}');
 SELECT walwarden.report_job('$backup', 1, 'running'), walwarden.report_job('$backup', 1, 'finalizing'),
-       walwarden.record_evidence('$backup', 1, '{"manifest":{},"integrityVerification":{"result":"passed","checkedAt":"2026-11-20T12:00:00Z","tool":"x"},"recoverableTo":"2026-11-20T12:00:00Z"}'),
+       walwarden.record_evidence('$backup', 1, ('{"manifest":{"artifact":{"checksumSha256":"' || repeat('0', 64) || '"}},"integrityVerification":{"result":"passed","checkedAt":"2026-11-20T12:00:00Z","tool":"x"},"recoverableTo":"2026-11-20T12:00:00Z"}')::jsonb),
        walwarden.report_job('$backup', 1, 'completed', jsonb_build_object('artifact', jsonb_build_object('name', 'b', 'sizeBytes', 0, 'checksumSha256', repeat('0', 64))));
 COMMIT;});
 	return $backup;
 }
 my $backup = backup();
 # the drill's row gets into a slot before its backup's
-$node->safe_psql('source', 'VACUUM walwarden.job');
+$node->safe_psql('source', 'VACUUM walwarden_internal.job');
 my $drill = $node->safe_psql('source', qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the-key') ->> 'restoreJobId'});
-is($node->safe_psql('source', qq{SELECT (SELECT ctid FROM walwarden.job WHERE id = '$drill') < (SELECT ctid FROM walwarden.job WHERE id = '$backup')}), 't', 'the drill stands before its backup');
+is($node->safe_psql('source', qq{SELECT (SELECT ctid FROM walwarden_internal.job WHERE id = '$drill') < (SELECT ctid FROM walwarden_internal.job WHERE id = '$backup')}), 't', 'the drill stands before its backup');
 
 for my $format ([ 'plain' ], [ 'inserts', '--inserts' ])
 {
@@ -56,11 +57,13 @@ for my $format ([ 'plain' ], [ 'inserts', '--inserts' ])
 	is($err, '', "$name: pg_dump warns of nothing");
 	$node->safe_psql('postgres', "CREATE DATABASE restored_$name");
 	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr("restored_$name"), '-f', $file ], "$name: restored");
+	# the settings of roles are not in a dump
+	is($node->safe_psql("restored_$name", q{SELECT walwarden.grant_runner('runner')}), 't', "$name: the grant is repeated");
 	is($node->safe_psql("restored_$name", 'SELECT bool_and(ok) FROM walwarden.verify_audit_chain()'), 't', "$name: the chain verifies");
 	is($node->safe_psql("restored_$name", 'SELECT bool_and(ok) FROM walwarden.verify_audit_chain_sql(NULL)'), 't', "$name: in SQL too");
 	is($node->safe_psql("restored_$name", qq{SELECT request('$api', 'POST', '/restores', '{"databaseId":"$database","backupJobId":"$backup","kind":"drill","mode":"new_database","target":"x"}', 'the-key') ->> 'restoreJobId'}), $drill, "$name: a key answers again");
-	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden.job}), '2', "$name: and makes no second job");
-	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden._standing_evidence}), '1', "$name: evidence stands");
+	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden_internal.job}), '2', "$name: and makes no second job");
+	is($node->safe_psql("restored_$name", qq{SELECT count(*) FROM walwarden_internal.valid_evidence}), '1', "$name: evidence stands");
 }
 
 done_testing();

@@ -87,11 +87,23 @@ for my $level ('off', 'local', 'on')
 	is($node->safe_psql('postgres', "SELECT entries FROM walwarden.verify_audit_chain('acme')"), $seq, "the last entry is there, synchronous_commit = $level");
 }
 
+# a node reads hashes as its own role
+my $token = $node->safe_psql('postgres', q{SELECT token FROM walwarden.issue_token('acme', 'node', kind => 'node')});
+$node->safe_psql('postgres', qq{CREATE ROLE runner; SELECT walwarden.grant_runner('runner'); GRANT CREATE ON SCHEMA public TO runner; SET ROLE runner;
+	CREATE FUNCTION hashes() RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER AS \$\$
+	BEGIN
+		PERFORM walwarden.authenticate('$token');
+		RETURN QUERY SELECT h.hash FROM walwarden.chain_hashes(0, 3) AS h;
+	END \$\$});
+
 # What shows a hash makes durable what it may have read, whoever wrote it, and also
 # where WAL ends right before the header of a page.
-for my $reading (q{walwarden.list_audit('acme', 0, 3)}, q{walwarden.verify_audit_chain('acme')}, q{walwarden.verify_audit_chain_sql('acme')})
+sub readings_flush
 {
-	is($node->safe_psql('postgres', <<"SQL"), 't', "$reading flushes");
+	my ($setting) = @_;
+	for my $reading (q{walwarden.list_audit('acme', 0, 3)}, q{walwarden.verify_audit_chain('acme')}, q{walwarden.verify_audit_chain_sql('acme')}, 'hashes()')
+	{
+		is($node->safe_psql('postgres', <<"SQL"), 't', "$setting: $reading flushes");
 SET synchronous_commit = off;
 BEGIN;
 INSERT INTO deferred SELECT coalesce(max(id), 100) + 1 FROM deferred;
@@ -100,8 +112,10 @@ COMMIT;
 SELECT FROM $reading \\g /dev/null
 SELECT pg_current_wal_flush_lsn() > :'lsn';
 SQL
-	is($node->safe_psql('postgres', "SELECT pg_switch_wal() IS NULL; SELECT count(*) > 0 FROM $reading"), "f\nt", 'and does at the start of a segment');
+		is($node->safe_psql('postgres', "SELECT pg_switch_wal() IS NULL; SELECT count(*) > 0 FROM $reading"), "f\nt", "$setting: and does at the start of a segment");
+	}
 }
+readings_flush('on');
 
 # What a session shows of synchronous_commit after each of these, and that it is
 # not left off behind the setting: a commit of its own is flushed. An error must
@@ -119,7 +133,7 @@ my @ends = (
 	[ 'a savepoint rolled back', "BEGIN; SAVEPOINT s; $append ROLLBACK TO s; COMMIT;" ],
 	[ 'a savepoint rolled back, and more', "BEGIN; SAVEPOINT s; $append ROLLBACK TO s; CREATE TEMP TABLE t (); COMMIT;" ],
 	[ 'a savepoint released', "BEGIN; SAVEPOINT s; $append RELEASE s; COMMIT;" ],
-	[ 'an append that is refused', "BEGIN; SAVEPOINT s; INSERT INTO walwarden.audit_entry (org_id, kind, body) VALUES (gen_random_uuid(), 'X.y', '{}'); ROLLBACK TO s; COMMIT;", '23514' ],
+	[ 'an append that is refused', "BEGIN; SAVEPOINT s; INSERT INTO walwarden_internal.audit_entry (org_id, kind, body) VALUES (gen_random_uuid(), 'X.y', '{}'); ROLLBACK TO s; COMMIT;", '23514' ],
 	[ 'nothing appended', 'BEGIN; COMMIT;' ]);
 for (@ends)
 {
@@ -159,6 +173,8 @@ for my $to ('off', 'on')
 	$node->stop('immediate');
 	$node->start;
 	is($node->safe_psql('postgres', "SELECT entries FROM walwarden.verify_audit_chain('acme')"), $seq, "switched $to before the commit: the entry is there");
+	# another session may not know yet that it was switched off
+	readings_flush($to);
 }
 
 # Prepared transactions stay refused.

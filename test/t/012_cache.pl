@@ -25,9 +25,9 @@ $node->safe_psql('postgres', q{
 	EXCEPTION WHEN invalid_authorization_specification THEN
 		RETURN false;
 	END $$;
-	-- index and sequential scans of what standing depends on, by this backend
+	-- index and sequential scans of what a status depends on, by this backend
 	CREATE FUNCTION scans() RETURNS bigint LANGUAGE sql AS $$
-		SELECT sum(pg_stat_get_xact_numscans(c.oid)) FROM pg_class AS c WHERE c.relnamespace = 'walwarden'::regnamespace AND c.relname LIKE ANY ('{credential%,token\_pkey,org\_pkey,member\_pkey,role%}') AND c.relkind IN ('r', 'i')
+		SELECT sum(pg_stat_get_xact_numscans(c.oid)) FROM pg_class AS c WHERE c.relnamespace = 'walwarden_internal'::regnamespace AND c.relname LIKE ANY ('{credential%,token\_pkey,org\_pkey,member\_pkey,role%}') AND c.relkind IN ('r', 'i')
 	$$;
 	CREATE FUNCTION memory_of(context text) RETURNS bigint LANGUAGE sql AS $$
 		SELECT coalesce(sum(total_bytes), 0)::bigint FROM pg_backend_memory_contexts WHERE name = context
@@ -49,19 +49,21 @@ is(ask("BEGIN; SELECT scans() AS before \\gset\nSELECT opens('$token'); SELECT s
 # each change in another session, and what was rolled back
 my @changes = (
 	[ 'disable', $token, 'databases:read', "SELECT walwarden.disable_token(token_id) FROM known;", "SELECT walwarden.enable_token(token_id) FROM known;" ],
+	# close_org() revokes the token too; here the organisation alone decides
+	[ 'closed', $token, 'databases:read', "UPDATE walwarden_internal.org SET closed_at = now() WHERE slug = 'acme';", "UPDATE walwarden_internal.org SET closed_at = NULL WHERE slug = 'acme';" ],
 	[ 'plan', $token, 'databases:read', "SELECT walwarden.set_plan('acme', 'free');", "SELECT walwarden.set_plan('acme', 'team');" ],
 	[ 'owner', $private, 'databases:read', "SELECT walwarden.disable_member('acme', 'bob');", "SELECT walwarden.enable_member('acme', 'bob');" ],
 	[ 'role', $private, 'evidence:read', "SELECT walwarden.set_member_role('acme', 'bob', 'api_developer');", "SELECT walwarden.set_member_role('acme', 'bob', 'member');" ],
 	[ 'role scopes', $private, 'evidence:read', "SELECT walwarden.set_role_scopes('member', '{}');", "SELECT walwarden.set_role_scopes('member', NULL);" ],
 	[ 'under replica role', $token, 'databases:read',
-		"SET session_replication_role = replica; UPDATE walwarden.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); RESET session_replication_role;",
-		"SET session_replication_role = replica; UPDATE walwarden.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known); RESET session_replication_role;" ],
+		"SET session_replication_role = replica; UPDATE walwarden_internal.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); RESET session_replication_role;",
+		"SET session_replication_role = replica; UPDATE walwarden_internal.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known); RESET session_replication_role;" ],
 	[ 'a row gone', $token, 'databases:read',
-		"CREATE TABLE gone AS SELECT c.* FROM walwarden.credential AS c JOIN known AS k USING (token_id); DELETE FROM walwarden.credential AS c USING known AS k WHERE c.token_id = k.token_id;",
-		"INSERT INTO walwarden.credential SELECT * FROM gone; DROP TABLE gone;" ],
+		"CREATE TABLE gone AS SELECT c.* FROM walwarden_internal.credential AS c JOIN known AS k USING (token_id); DELETE FROM walwarden_internal.credential AS c USING known AS k WHERE c.token_id = k.token_id;",
+		"INSERT INTO walwarden_internal.credential SELECT * FROM gone; DROP TABLE gone;" ],
 	[ 'by two-phase commit', $token, 'databases:read',
-		"BEGIN; UPDATE walwarden.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); PREPARE TRANSACTION 'x'; COMMIT PREPARED 'x';",
-		"UPDATE walwarden.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known);" ],
+		"BEGIN; UPDATE walwarden_internal.token SET disabled_at = now() WHERE id = (SELECT token_id FROM known); PREPARE TRANSACTION 'x'; COMMIT PREPARED 'x';",
+		"UPDATE walwarden_internal.token SET disabled_at = NULL WHERE id = (SELECT token_id FROM known);" ],
 );
 for my $case (@changes)
 {
@@ -74,9 +76,9 @@ for my $case (@changes)
 	change($undo);
 	is(opens($t, $scope), 't', "$what: changed back");
 }
-change('BEGIN; TRUNCATE walwarden.credential; COMMIT;');
+change('BEGIN; TRUNCATE walwarden_internal.credential; COMMIT;');
 is(opens($token), 'f', 'TRUNCATE');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.credential}), '0', 'was one');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden_internal.credential}), '0', 'was one');
 
 # changes of the own transaction, and its subtransactions
 $node->safe_psql('postgres', q{TRUNCATE known; INSERT INTO known SELECT * FROM walwarden.issue_token('acme', 'another', '{databases:read}')});
@@ -90,8 +92,8 @@ is(ask("SELECT opens('$token'); COMMIT;"), 'f', 'does not keep a token alive');
 change('SELECT walwarden.enable_token(token_id) FROM known;');
 
 # time
-is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'short', '{databases:read}', clock_timestamp() + interval '1 second') \\gset\nSELECT opens(:'t'); SELECT pg_sleep(1); SELECT opens(:'t');"), "t\n\nf", 'an expiry that passes between two uses');
-is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'renewed', '{databases:read}') \\gset\nSELECT token_id AS id, token AS t2 FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme', NULL, 1)), '1 second') \\gset\nSELECT opens(:'t'), opens(:'t2'); SELECT pg_sleep(1); SELECT opens(:'t'), opens(:'t2');"), "t|t\n\nf|t", 'an overlap too');
+is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'short', '{databases:read}', clock_timestamp() + interval '5 seconds') \\gset\nSELECT opens(:'t'); SELECT pg_sleep(5); SELECT opens(:'t');"), "t\n\nf", 'an expiry that passes between two uses');
+is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'renewed', '{databases:read}') \\gset\nSELECT token_id AS id, token AS t2 FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme', NULL, 1)), '5 seconds') \\gset\nSELECT opens(:'t'), opens(:'t2'); SELECT pg_sleep(5); SELECT opens(:'t'), opens(:'t2');"), "t|t\n\nf|t", 'an overlap too');
 
 # what is unknown is not remembered: no memory, and nobody gives way
 is(opens($token), 't', 'a good token');

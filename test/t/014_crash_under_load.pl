@@ -66,9 +66,9 @@ for my $round (1 .. $rounds)
 	}
 	# a use that is on record before the crash stays so
 	$node->safe_psql('postgres', "BEGIN READ ONLY; SELECT walwarden.authenticate('$token'); COMMIT");
-	$node->poll_query_until('postgres', "SELECT u.last_used_at > '$used' FROM walwarden.token_usage AS u JOIN walwarden.token AS t ON t.id = u.token_id AND t.name = 'used'")
+	$node->poll_query_until('postgres', "SELECT u.last_used_at > '$used' FROM walwarden_internal.token_usage AS u JOIN walwarden_internal.token AS t ON t.id = u.token_id AND t.name = 'used'")
 	  or die 'no use was flushed';
-	$used = $node->safe_psql('postgres', "SELECT u.last_used_at FROM walwarden.token_usage AS u JOIN walwarden.token AS t ON t.id = u.token_id AND t.name = 'used'");
+	$used = $node->safe_psql('postgres', "SELECT u.last_used_at FROM walwarden_internal.token_usage AS u JOIN walwarden_internal.token AS t ON t.id = u.token_id AND t.name = 'used'");
 	# what a client keeps in its buffer is not counted: there are more
 	my $seen = sub { my $n = 0; $n += slurp_file($_) =~ tr/\n// foreach @answers; return $n; };
 	usleep(20_000) while $seen->() < $changes && grep { waitpid($_, WNOHANG) == 0 } @pids;
@@ -109,11 +109,11 @@ for my $round (1 .. $rounds)
 		\\copy acknowledged FROM '$acknowledged'
 		SELECT count(*)
 		  FROM acknowledged AS a
-		  LEFT JOIN walwarden.token AS t ON a.what <> 'appended' AND t.id::text = a.id
-		  LEFT JOIN walwarden.org AS o ON a.what = 'appended' AND o.slug = split_part(a.id, '/', 1)
-		  LEFT JOIN walwarden.audit_entry AS e ON e.org_id = o.id AND e.seq::text = split_part(a.id, '/', 2)
+		  LEFT JOIN walwarden_internal.token AS t ON a.what <> 'appended' AND t.id::text = a.id
+		  LEFT JOIN walwarden_internal.org AS o ON a.what = 'appended' AND o.slug = split_part(a.id, '/', 1)
+		  LEFT JOIN walwarden_internal.audit_entry AS e ON e.org_id = o.id AND e.seq::text = split_part(a.id, '/', 2)
 		 WHERE CASE a.what WHEN 'issued' THEN t.id IS NULL WHEN 'revoked' THEN t.revoked_at IS NULL ELSE e.kind IS DISTINCT FROM 'app.load' END});
-	$wrong++ if $node->safe_psql('postgres', "SELECT u.last_used_at >= '$used' FROM walwarden.token_usage AS u JOIN walwarden.token AS t ON t.id = u.token_id AND t.name = 'used'") ne 't';
+	$wrong++ if $node->safe_psql('postgres', "SELECT u.last_used_at >= '$used' FROM walwarden_internal.token_usage AS u JOIN walwarden_internal.token AS t ON t.id = u.token_id AND t.name = 'used'") ne 't';
 }
 note("$rounds crashes, $total acknowledged changes, $wrong lost: " . join '; ', map { "$_: $count{$_}" } sort keys %count);
 is($wrong, 0, "of $total acknowledged changes in $rounds crashes none is lost");

@@ -98,7 +98,7 @@ like(slurp_file('LICENSE'), qr/\AThe PostgreSQL License\n/, 'is LICENSE');
 my $runtime = $meta->{prereqs}{runtime}{requires};
 ok(exists $runtime->{$_}, "prereqs name $_") foreach split /\s*,\s*/, $requires;
 is($runtime->{PostgreSQL}, '15.0.0', 'and the oldest server');
-like(slurp_file('src/compat.h'), qr/PG_VERSION_NUM < 150000 /, 'as the code has it');
+like(slurp_file('src/base/compat.h'), qr/PG_VERSION_NUM < 150000 /, 'as the code has it');
 is(slurp_file('debian/pgversions'), "15+\n", 'and debian/');
 like(slurp_file('CHANGELOG.md'), qr/^## \Q$version\E\b/m, 'the change log has the version');
 like(slurp_file('debian/changelog'), qr/\Awalwarden \(\Q$version\E-\d+\) /, 'so has debian/changelog');

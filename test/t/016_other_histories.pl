@@ -42,7 +42,7 @@ ok(sql($primary, 'postgres', "SELECT walwarden.revoke_token('$id')"), 'revoked')
 append($primary, 'postgres', 'later');
 my $true_head = head($primary, 'postgres');
 my $entries = $primary->basedir . '/entries';
-sql($primary, 'postgres', "COPY (SELECT e.* FROM walwarden.audit_entry AS e, walwarden.org AS o WHERE o.slug = 'acme' AND e.org_id = o.id AND e.seq > " . (split /,/, $common)[0] . ") TO '$entries'");
+sql($primary, 'postgres', "COPY (SELECT e.* FROM walwarden_internal.audit_entry AS e, walwarden_internal.org AS o WHERE o.slug = 'acme' AND e.org_id = o.id AND e.seq > " . (split /,/, $common)[0] . ") TO '$entries'");
 $primary->stop('immediate');
 $standby->start;
 $standby->promote;
@@ -54,7 +54,7 @@ is(verdict($standby, 'postgres', $true_head), 'f|6|tail is lost: the expected en
 
 # the missing entries do not make up for the missing change
 sql($standby, 'postgres', 'CREATE DATABASE filled TEMPLATE postgres');
-sql($standby, 'filled', "COPY walwarden.audit_entry FROM '$entries'");
+sql($standby, 'filled', "COPY walwarden_internal.audit_entry FROM '$entries'");
 is(verdict($standby, 'filled', $true_head), 'f|6|token <id> is older than entry 6', 'the entries brought over: the state is not what they say');
 
 # the stale history goes on
@@ -65,26 +65,26 @@ is(verdict($standby, 'postgres', $common), 't||', 'and where they parted');
 
 # entries of one history in the other: the places are taken; by a superuser who takes
 # the guard away and puts it back, into one that is free
-my ($ret, $out, $err) = $standby->psql('postgres', "COPY walwarden.audit_entry FROM '$entries'");
+my ($ret, $out, $err) = $standby->psql('postgres', "COPY walwarden_internal.audit_entry FROM '$entries'");
 like($err, qr/audit_entry_pkey/, 'two histories do not mix');
 sql($standby, 'postgres', qq{
-	CREATE TABLE taken (LIKE walwarden.audit_entry);
+	CREATE TABLE taken (LIKE walwarden_internal.audit_entry);
 	COPY taken FROM '$entries';
-	ALTER TABLE walwarden.audit_entry DISABLE TRIGGER refuse_change;
-	DELETE FROM walwarden.audit_entry AS e USING taken AS t WHERE e.org_id = t.org_id AND e.seq = t.seq AND e.seq = 7;
-	ALTER TABLE walwarden.audit_entry ENABLE ALWAYS TRIGGER refuse_change;
-	INSERT INTO walwarden.audit_entry SELECT * FROM taken WHERE seq = 7});
-is(verdict($standby, 'postgres'), 'f|7|prev_hash is not the hash of the entry before', 'an entry of the other history');
+	ALTER TABLE walwarden_internal.audit_entry DISABLE TRIGGER refuse_change;
+	DELETE FROM walwarden_internal.audit_entry AS e USING taken AS t WHERE e.org_id = t.org_id AND e.seq = t.seq AND e.seq = 7;
+	ALTER TABLE walwarden_internal.audit_entry ENABLE ALWAYS TRIGGER refuse_change;
+	INSERT INTO walwarden_internal.audit_entry SELECT * FROM taken WHERE seq = 7});
+is(verdict($standby, 'postgres'), 'f|7|prev_hash does not match the hash of the previous entry', 'an entry of the other history');
 
 # entries of another database, of an organisation with the same name
 sql($standby, 'postgres', 'CREATE DATABASE foreign_db');
 sql($standby, 'foreign_db', q{CREATE EXTENSION walwarden CASCADE; SELECT walwarden.create_org('acme')});
 append($standby, 'foreign_db', $_) for 1 .. 8;
-sql($standby, 'foreign_db', "COPY (SELECT e.* FROM walwarden.audit_entry AS e, walwarden.org AS o WHERE o.slug = 'acme' AND e.org_id = o.id) TO '$entries.foreign'");
-sql($standby, 'filled', "COPY walwarden.audit_entry FROM '$entries.foreign'");
+sql($standby, 'foreign_db', "COPY (SELECT e.* FROM walwarden_internal.audit_entry AS e, walwarden_internal.org AS o WHERE o.slug = 'acme' AND e.org_id = o.id) TO '$entries.foreign'");
+sql($standby, 'filled', "COPY walwarden_internal.audit_entry FROM '$entries.foreign'");
 is(sql($standby, 'filled', q{SELECT count(*), min(regexp_replace(v.reason, '[0-9a-f]{8}-[0-9a-f-]{27}', '<id>')) FROM walwarden.verify_audit_chain() AS v WHERE v.org NOT IN ('acme', '_system')}),
 	'1|org <id> of entry 1 is missing', 'its chain beside this one\'s is named');
-($ret, $out, $err) = $standby->psql('filled', "CREATE TABLE taken (LIKE walwarden.audit_entry); COPY taken FROM '$entries.foreign'; INSERT INTO walwarden.audit_entry SELECT (SELECT id FROM walwarden.org), seq, at, kind, job_id, body, prev_hash, hash FROM taken WHERE seq = 9");
-like($err, qr/audit_entry_holds/, 'its entries are not let into this one\'s');
+($ret, $out, $err) = $standby->psql('filled', "CREATE TABLE taken (LIKE walwarden_internal.audit_entry); COPY taken FROM '$entries.foreign'; INSERT INTO walwarden_internal.audit_entry SELECT (SELECT id FROM walwarden_internal.org), seq, at, kind, job_id, body, prev_hash, hash FROM taken WHERE seq = 9");
+like($err, qr/audit_entry_is_valid/, 'its entries are not let into this one\'s');
 $standby->stop;
 done_testing();

@@ -20,26 +20,27 @@ my $times = 30;
 # the end of a timeout is under that timeout itself, and may be cut off by it
 my $no_timeout = "SET statement_timeout = 0;\n" x 5;
 my %changes = (
-	issue => [ q{PERFORM walwarden.issue_token('acme', name)}, q{SELECT count(*) FROM walwarden.token WHERE name = :'name'} ],
+	issue => [ q{PERFORM walwarden.issue_token('acme', name)}, q{SELECT count(*) FROM walwarden_internal.token WHERE name = :'name'} ],
 	renew => [ q{PERFORM walwarden.renew_token(token_id, '1 day') FROM walwarden.issue_token('acme', name)},
-		q{SELECT count(*) / 2.0 FROM walwarden.token AS t JOIN walwarden.credential AS c ON c.token_id = t.id WHERE t.name = :'name'} ],
+		q{SELECT count(*) / 2.0 FROM walwarden_internal.token AS t JOIN walwarden_internal.credential AS c ON c.token_id = t.id WHERE t.name = :'name'} ],
 	revoke => [ q{PERFORM walwarden.revoke_token(token_id) FROM walwarden.issue_token('acme', name)},
-		q{SELECT count(*) FILTER (WHERE revoked_at IS NOT NULL) + count(*) FILTER (WHERE revoked_at IS NULL) / 2.0 FROM walwarden.token WHERE name = :'name'} ],
+		q{SELECT count(*) FILTER (WHERE revoked_at IS NOT NULL) + count(*) FILTER (WHERE revoked_at IS NULL) / 2.0 FROM walwarden_internal.token WHERE name = :'name'} ],
 	append => [ q{PERFORM walwarden.append_audit('app.' || translate(name, ' 0123456789', '_abcdefghij'), '{}', NULL, 'acme')},
-		q{SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'app.' || translate(:'name', ' 0123456789', '_abcdefghij')} ],
+		q{SELECT count(*) FROM walwarden_internal.audit_entry WHERE kind = 'app.' || translate(:'name', ' 0123456789', '_abcdefghij')} ],
 	identity => [ q{PERFORM walwarden.authenticate(token), walwarden.has_scope('databases:read') FROM walwarden.issue_token('acme', name, '{databases:read}')},
-		q{SELECT count(*) FROM walwarden.token WHERE name = :'name'} ]);
+		q{SELECT count(*) FROM walwarden_internal.token WHERE name = :'name'} ]);
 
 sql(qq{
 	CREATE EXTENSION walwarden CASCADE;
 	CREATE ROLE ann; CREATE ROLE gateway;
 	SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'ann', 'owner', 'ann'), walwarden.grant_rest('gateway', 'gateway');
-	CREATE TABLE own AS SELECT * FROM walwarden.issue_token('acme', 'own', (SELECT array_agg(name) FROM walwarden.scope));
+	CREATE TABLE own AS SELECT * FROM walwarden.issue_token('acme', 'own', (SELECT array_agg(name) FROM walwarden_internal.scope));
 	GRANT SELECT ON own TO ann, gateway;
 	-- who one is, to be told the same before and after
-	CREATE FUNCTION me() RETURNS text LANGUAGE sql AS \$\$
+	CREATE FUNCTION me() RETURNS text LANGUAGE sql BEGIN ATOMIC
 		SELECT concat_ws(' ', current_user, session_user, (SELECT name FROM own WHERE token_id = walwarden.current_token_id()), walwarden.has_scope('databases:read'),
-			current_setting('search_path'), current_setting('lock_timeout'), has_table_privilege('walwarden.token', 'SELECT')) \$\$;
+			current_setting('search_path'), current_setting('lock_timeout'), has_table_privilege('walwarden_internal.token'::regclass, 'SELECT'));
+	END;
 	CREATE FUNCTION post(key text) RETURNS text LANGUAGE plpgsql AS \$\$
 	DECLARE
 		answer json;
@@ -131,12 +132,12 @@ foreach my $change (sort keys %changes)
 	note('REST v1: ' . tally($answers));
 	is(join(', ', sort grep { !/^(?:201|503|none)$/ } values %$answers), '', 'REST v1 answers 201 or 503, or the statement fails');
 	cmp_ok(scalar(grep { $_ eq '503' } values %$answers), '>', 0, 'some were cut off, and answered');
-	my %there = map { $_ => 1 } split /\n/, sql('SELECT name FROM walwarden.destination');
+	my %there = map { $_ => 1 } split /\n/, sql('SELECT name FROM walwarden_internal.destination');
 	is(join(', ', grep { !!$there{$_} != ($answers->{$_} eq '201') } sort keys %$answers), '', 'what was answered 201 is there, and nothing else');
 	my $again = answers("SET ROLE gateway;\n" . join '', map { "\\echo ? d$_\nSELECT post('d$_');\n" } 1 .. 120);
 	is(tally($again), '201: 120', 'the same keys again are answered');
-	is(sql('SELECT count(*), count(DISTINCT name) FROM walwarden.destination'), '120|120', 'and done once');
-	is(sql(q{SELECT count(*) FROM walwarden.audit_entry WHERE kind = 'destination.created'}), '120', 'with an entry each');
+	is(sql('SELECT count(*), count(DISTINCT name) FROM walwarden_internal.destination'), '120|120', 'and done once');
+	is(sql(q{SELECT count(*) FROM walwarden_internal.audit_entry WHERE kind = 'destination.created'}), '120', 'with an entry each');
 }
 is(sql(q{SELECT string_agg(DISTINCT coalesce(reason, 'ok'), '; ') FROM walwarden.verify_audit_chain_sql(NULL)}), 'ok', 'the chains verify in SQL too');
 
@@ -153,7 +154,7 @@ foreach my $state (sort keys %ending)
 	my $how = $end // $set;
 	foreach my $change (sort keys %changes)
 	{
-		my $before = sql('SELECT count(*) FROM walwarden.audit_entry');
+		my $before = sql('SELECT count(*) FROM walwarden_internal.audit_entry');
 		$holder->query_safe(q{BEGIN});
 		$holder->query_safe(q{SELECT walwarden.issue_token('acme', 'holder')});
 		my $script = "\\set VERBOSITY sqlstate\nSET ROLE ann;\n$set;\nCALL $change('locked');\nRESET lock_timeout;\n${no_timeout}SELECT me();";
@@ -171,12 +172,12 @@ foreach my $state (sort keys %ending)
 		like($err, qr/(?:ERROR|FATAL):\s+@{[ $state =~ s, ,,r ]}/, "$change, $how: is refused");
 		is($out, "$is_ann\n", "$change, $how: and the session is whose it was") unless ($end // '') eq 'pg_terminate_backend';
 		$holder->query_safe('COMMIT');
-		is(sql('SELECT count(*) FROM walwarden.audit_entry'), $before + 1, "$change, $how: nothing is written but by who held the lock");
+		is(sql('SELECT count(*) FROM walwarden_internal.audit_entry'), $before + 1, "$change, $how: nothing is written but by who held the lock");
 	}
 	is(sql(q{SELECT string_agg(DISTINCT coalesce(reason, 'ok'), '; ') FROM walwarden.verify_audit_chain()}), 'ok', "$how: the chains verify");
 }
 $holder->quit;
-is(sql(qq{SET ROLE ann; CALL issue('at last'); RESET ROLE; SELECT count(*) FROM walwarden.token WHERE name = 'at last'}), $times, 'and all goes on');
+is(sql(qq{SET ROLE ann; CALL issue('at last'); RESET ROLE; SELECT count(*) FROM walwarden_internal.token WHERE name = 'at last'}), $times, 'and all goes on');
 is(sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'no lock is left behind');
 $node->stop;
 done_testing();

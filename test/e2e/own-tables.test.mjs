@@ -1,12 +1,12 @@
-// docs/teams.md as it stands: its SQL, its settings, and what they do to requests.
+// docs/own-tables.md as it stands: its SQL, its settings, and what they do to requests.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { test, before, after } from 'node:test'
-import { createOrg, freePort, issue, send, sql, startProgram } from './lib.mjs'
+import { createOrg, freePort, issue, loggedToken, send, sql, startProgram } from './lib.mjs'
 
 const work = process.env.WORK
-const page = readFileSync(`${work}/src/docs/teams.md`, 'utf8')
+const page = readFileSync(`${work}/src/docs/own-tables.md`, 'utf8')
 const children = []
 const secret = 'a secret of thirty-two characters'
 let url, reader, writer, other
@@ -50,21 +50,39 @@ test('policies go by the scopes and the organisation of the token', async () => 
   assert.deepEqual((await rest('GET', '/invoices?select=title', { token: other })).json, [{ title: 'theirs' }])
   assert.deepEqual((await rest('GET', '/invoices?select=title', { headers: { 'X-WallarmApi-Token': reader } })).json, [{ title: 'one' }])
   assert.deepEqual((await rest('GET', '/invoices', {})).json, [], 'anonymous')
+  // the access log has the id of the token, and the client does not get it
+  const id = sql(`SELECT walwarden.introspect_token('${reader}') ->> 'tokenId'`)
+  const answer = await rest('GET', '/invoices', { token: reader })
+  assert.equal(answer.headers['x-walwarden-token-id'], undefined)
+  assert.equal(await loggedToken(answer), id)
   // nobody inserts for another organisation
-  const foreign = sql("SELECT id FROM walwarden.org WHERE slug = 'teams-other'")
+  const foreign = sql("SELECT id FROM walwarden_internal.org WHERE slug = 'teams-other'")
   assert.equal((await rest('POST', '/invoices', { token: writer, body: { title: 'x', cents: 1, org_id: foreign } })).json.code, '42501')
 })
 
 test('require_scope and append_audit in a function', async () => {
   const sent = await rest('POST', '/rpc/send_invoice', { token: writer, body: { id: 1 } })
   assert.equal(sent.status, 200, sent.text)
-  const entry = JSON.parse(sql(`SELECT body FROM walwarden.audit_entry WHERE org_id = (SELECT id FROM walwarden.org WHERE slug = 'teams') AND seq = ${sent.json}`))
+  const entry = JSON.parse(sql(`SELECT body FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'teams') AND seq = ${sent.json}`))
   assert.equal(entry.kind, 'app.invoice.sent')
   assert.equal(entry.payload.actor.kind, 'token')
   assert.deepEqual(entry.payload.data, { invoice: 1 })
   assert.equal((await rest('POST', '/rpc/send_invoice', { token: reader, body: { id: 1 } })).status, 401)
   assert.equal((await rest('POST', '/rpc/send_invoice', { body: { id: 1 } })).status, 403)
   assert.equal((await rest('POST', '/rpc/send_invoice', { token: writer, body: { id: 2 } })).status, 404, "another organisation's")
+})
+
+test('no function of a request finds its token', async () => {
+  sql(`CREATE FUNCTION api.settings() RETURNS text LANGUAGE sql STABLE AS $$ SELECT string_agg(s, ' ') FROM unnest(ARRAY[current_setting('request.headers', true), current_setting('request.cookies', true), current_query()]) AS s $$;
+    GRANT EXECUTE ON FUNCTION api.settings() TO web_anon; NOTIFY pgrst, 'reload schema'`)
+  for (const options of [{ token: reader }, { headers: { 'X-WallarmApi-Token': reader, 'X-Copy': `token ${reader}` } }]) {
+    let answer
+    do answer = await rest('GET', '/rpc/settings', options); while (answer.status === 404)      // until the schema is loaded
+    assert.equal(answer.status, 200, answer.text)
+    assert.match(answer.text, /user-agent|accept|host/i, 'the other fields are there')
+    assert.ok(!answer.text.includes('wal_'), answer.text)
+  }
+  sql('DROP FUNCTION api.settings()')
 })
 
 test('bad credentials are 401, whatever was asked', async () => {
@@ -80,6 +98,20 @@ test('bad credentials are 401, whatever was asked', async () => {
       } else assert.ok([401, 404].includes(answer.status))
     }
   }
+})
+
+test('the bounds of a token hold', async () => {
+  const near = issue('teams', ['invoices:read'], ", networks => '{127.0.0.0/8}'")
+  const far = issue('teams', ['invoices:read'], ", networks => '{192.0.2.0/24}'")
+  assert.equal((await rest('GET', '/invoices', { token: near })).status, 200)
+  assert.equal((await rest('GET', '/invoices', { token: far })).status, 401)
+  assert.equal((await rest('GET', '/invoices', { token: far, headers: { 'X-Walwarden-Client': '192.0.2.1' } })).status, 401, 'nginx sets it itself')
+  const limited = issue('teams', ['invoices:read'], ', rate_limit => 2')
+  const statuses = []
+  for (let i = 0; i < 3; i++) statuses.push(await rest('GET', '/invoices', { token: limited }))
+  assert.deepEqual(statuses.map((answer) => answer.status), [200, 200, 429])
+  assert.match(statuses[2].headers['retry-after'], /^([1-9]|[1-5][0-9]|60)$/)
+  assert.equal(statuses[2].json.error.code, 'rate_limited')
 })
 
 test('users with JWTs go on as before', async () => {

@@ -1,10 +1,10 @@
 /*
- * pair.c
- *		libFuzzer target for legacy pairs: the UUID before the first line feed of
+ * legacy.c
+ *		libFuzzer target for legacy credentials: the UUID before the first line feed of
  *		the input, the secret after it. What is accepted is a UUID in either case
- *		and nothing else, and the case does not make another pair of it.
+ *		and nothing else, and the case does not make another credential of it.
  */
-#include "shape.h"
+#include "syntax.h"
 
 static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 
@@ -21,7 +21,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (size_t i = 0; expected && i < 36; i++)
 		expected = all_of(uuid + i, 1, form[i] == '-' ? "-" : HEX "ABCDEF");
-	MUST(pair_is_well_formed(uuid, uuid_len, secret_len, lower) == expected);
+	MUST(legacy_is_well_formed(uuid, uuid_len, secret_len, lower) == expected);
 	if (expected)
 	{
 		for (size_t i = 0; i < 36; i++)
@@ -30,7 +30,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 			MUST(lower[i] == (upper == NULL ? uuid[i] : "abcdef"['F' - 'A' + 1 - strlen(upper)]));
 		}
-		MUST(pair_is_well_formed(lower, UUID_TEXT_LEN, secret_len, again));
+		MUST(legacy_is_well_formed(lower, UUID_TEXT_LEN, secret_len, again));
 		MUST(memcmp(lower, again, UUID_TEXT_LEN) == 0);
 	}
 	free(again);

@@ -1,18 +1,19 @@
 /*
- * shape.h
- *		What the targets of src/shape.c share: the shapes said once more, as a
- *		set of characters for each place, with nothing of src/shape.c in it.
+ * syntax.h
+ *		What the targets of src/common/syntax.c share: their syntax said once more, as a
+ *		set of characters for each place, with nothing of src/common/syntax.c in it.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/shape.h"
+#include "common/syntax.h"
 
 #define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define HEX DIGITS "abcdef"
+#define VISIBLE DIGITS UPPER LOWER "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 #define MUST(condition) do { if (!(condition)) abort(); } while (0)
 
