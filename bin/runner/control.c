@@ -303,7 +303,7 @@ status_of_error(Control *control, const PGresult *result)
  * caller's to clear if DONE.
  */
 static ControlStatus
-call_once(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
+call_control(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
 {
 	const char *parameters[PARAMETERS_MAX] = {control->token};
 	int64_t		deadline;
@@ -379,7 +379,7 @@ register_node(Control *control)
 	PGresult   *result;
 	ControlStatus status;
 
-	status = call_once(control, "SELECT walwarden.register_node(CASE WHEN a.ok THEN $2 END, $3, $4)" AS_NODE, 3, values, &result);
+	status = call_control(control, "SELECT walwarden.register_node(CASE WHEN a.ok THEN $2 END, $3, $4)" AS_NODE, 3, values, &result);
 	PQclear(result);
 	if (status == CONTROL_DONE)
 		control->registered = true;
@@ -394,7 +394,7 @@ register_node(Control *control)
 	return status;
 }
 
-/* As call_once(), with the token that the file has now if the server rejects this one. */
+/* As call_control(), with the token that the file has now if the server rejects this one. */
 static ControlStatus
 call(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
 {
@@ -406,7 +406,7 @@ call(Control *control, const char *statement, int count, const char *const *valu
 
 		status = control->registered ? CONTROL_DONE : register_node(control);
 		if (status == CONTROL_DONE)
-			status = call_once(control, statement, count, values, result);
+			status = call_control(control, statement, count, values, result);
 		if (status != CONTROL_NO_IDENTITY || attempt > 1)
 			return status;
 		memcpy(before, control->token, sizeof(before));
