@@ -1,13 +1,6 @@
-# What REST v1 answers, in a few curl lines. Run by test/run demo, with URL and TOKEN
-# in the environment.
-show() {
-    printf '\n$ %s\n' "$1"
-    bash -c "$1"
-    echo
-}
-id() { sed -n 's/^{"id" : "\([^"]*\)".*/\1/p'; }
-post='-H "Content-Type: application/json" -H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)"'
-auth='-H "Authorization: Bearer $TOKEN"'
+# What REST v1 answers, in a few curl lines. Run by test/run demo, with URL, TOKEN and
+# NODE, the directory of the runner's files, in the environment.
+. test/demo_show.sh
 
 echo "== 11. REST API v1: PostgREST behind nginx. To try more, paste these two lines into a second terminal; what is shown below has been done already"
 echo "export URL=$URL"
@@ -16,10 +9,10 @@ echo "export TOKEN=$TOKEN"
 show "curl -s \$URL/profile $auth"
 show "curl -s -w ' (%{http_code})' \$URL/profile"
 
-show "curl -s \$URL/destinations $auth $post -d '{\"name\": \"offsite\", \"provider\": \"s3\", \"uri\": \"s3://acme-backups/prod\"}'"
-destination=$(curl -s "$URL/destinations" -H "Authorization: Bearer $TOKEN" | sed 's/.*"id" : "\([^"]*\)".*/\1/')
-show "curl -s \$URL/databases $auth $post -d '{\"name\": \"orders\", \"connectionRef\": \"orders-primary\", \"destinationId\": \"$destination\"}'"
-database=$(curl -s "$URL/databases" -H "Authorization: Bearer $TOKEN" | sed 's/.*"databases" : \[{"id" : "\([^"]*\)".*/\1/')
+show "curl -s \$URL/destinations $auth $post -d '{\"name\": \"disk\", \"provider\": \"local\", \"uri\": \"file://$NODE/backups\"}'"
+destination=$(field /destinations id)
+show "curl -s \$URL/databases $auth $post -d '{\"name\": \"orders\", \"connectionRef\": \"orders\", \"destinationId\": \"$destination\", \"objectives\": {\"rtoSeconds\": 3600}}'"
+database=$(field /databases id)
 
 echo
 echo "== 12. A backup is queued once, however often it is asked for under one key; it stays queued until a node claims it"
