@@ -325,4 +325,5 @@ def table():
         print('|', ' | '.join([r['what'], r['ours'], r['other'], ratio, spread, target, verdict]), '|')
 
 
-globals()[sys.argv[1]]()
+if __name__ == '__main__':     # else bench/runner.py takes functions from here
+    globals()[sys.argv[1]]()
