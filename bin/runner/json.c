@@ -25,71 +25,29 @@ json_each(Json object, CanonicalVisit visit, void *arg)
 		canonical_check(object.data, object.len, JSON_MAX, 0, visit, arg);
 }
 
-typedef struct Search
-{
-	const char *key;
-	Json		found;
-} Search;
-
-static void
-compare_key(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
-{
-	Search	   *search = arg;
-
-	if (strlen(search->key) == key_len && memcmp(search->key, key, key_len) == 0)
-		search->found = json_part(value, value_len);
-}
-
 Json
 json_member(Json object, const char *key)
 {
-	Search		search = {.key = key};
+	CanonicalMember member = {.key = key,.key_len = strlen(key)};
 
-	return json_each(object, compare_key, &search) ? search.found : json_part(NULL, 0);
+	if (object.data)
+		canonical_find(object.data, object.len, JSON_MAX, 0, &member, 1);
+	return json_part(member.value, member.len);
 }
 
-/* Canonical JSON escapes control characters, quotes and backslashes only. */
 char *
 json_text(Json value)
 {
-	Buffer		text = {0};
-	const char *end;
+	char	   *text;
+	size_t		len;
 
-	if (value.data == NULL || value.len < 2 || value.data[0] != '"')
+	if (value.data == NULL)
 		return NULL;
-	end = value.data + value.len - 1;
-	buffer_add(&text, "", 0);
-	for (const char *c = value.data + 1; c < end; c++)
-	{
-		static const char escapes[] = "b\bf\fn\nr\rt\t";
-		const char *escape;
-		unsigned int code;
-		char		byte;
-
-		if (*c != '\\')
-		{
-			buffer_add(&text, c, 1);
-			continue;
-		}
-		c++;
-		if (*c == 'u')
-		{
-			if (sscanf(c + 1, "%4x", &code) != 1 || code == 0 || code > 0x1f)
-			{
-				buffer_free(&text);
-				return NULL;
-			}
-			byte = (char) code;
-			c += 4;
-		}
-		else
-		{
-			escape = strchr(escapes, *c);
-			byte = escape && *c ? escape[1] : *c;
-		}
-		buffer_add(&text, &byte, 1);
-	}
-	return text.data;
+	text = allocate(value.len + 1);
+	if (canonical_unescape(value.data, value.len, text, &len))
+		return text;
+	free(text);
+	return NULL;
 }
 
 bool

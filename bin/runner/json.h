@@ -42,7 +42,7 @@ extern Json json_member(Json object, const char *key);
 /* Calls visit for each member; value_len bytes at value are JSON. False if it is not an object. */
 extern bool json_each(Json object, CanonicalVisit visit, void *arg);
 
-/* The text of a string, allocated; NULL for anything else, and for one with a NUL character. */
+/* The text of a string, allocated; NULL for anything else. */
 extern char *json_text(Json value);
 
 /* Whether value is an integer from 0 on. */

@@ -12,11 +12,9 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "common/base64_text.h"
+#include "common/signature.h"
 #include "text.h"
-
-#define PUBLIC_LEN 32
-#define SIGNATURE_LEN 64
-#define BASE64_LEN(len) (((len) + 2) / 3 * 4)
 
 int
 key_no_passphrase(char *buffer, int size, int for_writing, void *arg)
@@ -79,7 +77,7 @@ must_succeed(int result)
 char *
 key_public(const SigningKey *key)
 {
-	unsigned char raw[PUBLIC_LEN];
+	unsigned char raw[PUBLIC_KEY_LEN];
 	size_t		len = sizeof(raw);
 
 	must_succeed(EVP_PKEY_get_raw_public_key(key, raw, &len));

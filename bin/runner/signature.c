@@ -12,7 +12,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "common/base64_text.h"
 #include "common/manifest.h"
 #include "common/signature.h"
 #include "job.h"
@@ -52,13 +51,13 @@ SignatureState
 signature_verify(const Config *config, const char *node, const char *public_key, const char *text, size_t len, char **error)
 {
 	uint8_t		key[PUBLIC_KEY_LEN];
-	Manifest	manifest;
+	SignedManifest manifest;
 	char	   *path;
 	SignatureState state = SIGNATURE_GOOD;
 
 	if (config->trusted_keys == NULL)
 		return SIGNATURE_UNCHECKED;
-	if (!base64_decode(public_key, strlen(public_key), key, sizeof(key)) ||
+	if (!public_key_read(public_key, strlen(public_key), key) ||
 		!manifest_read(text, len, JSON_MAX, &json_memory, &manifest))
 	{
 		*error = text_copy("its key or signature is malformed");
@@ -72,7 +71,7 @@ signature_verify(const Config *config, const char *node, const char *public_key,
 	}
 	else if (!file_has_key(path, key, error))
 		state = SIGNATURE_STRANGE_KEY;
-	else if (!manifest.has_signature || !signature_is_valid(key, manifest.signature, manifest.bytes, manifest.len))
+	else if (!manifest_is_signed(&manifest, key))
 	{
 		*error = text_copy("its signature does not belong to its content");
 		state = SIGNATURE_BAD;

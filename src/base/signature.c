@@ -17,7 +17,6 @@
 
 #include "base/export.h"
 #include "base/memory.h"
-#include "common/base64_text.h"
 #include "common/checkpoint.h"
 #include "common/entry.h"
 #include "common/manifest.h"
@@ -32,11 +31,10 @@ walwarden_signatures_supported(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(signature_is_supported());
 }
 
-/* Whether text is the base64 text of a public key, which key receives. */
 static bool
 read_public_key(const text *value, uint8 *key)
 {
-	return base64_decode(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), key, PUBLIC_KEY_LEN);
+	return public_key_read(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), key);
 }
 
 /* walwarden_internal.public_key_is_valid(public_key text) */
@@ -70,14 +68,13 @@ walwarden_signature_problem(PG_FUNCTION_ARGS)
 {
 	const text *input = PG_GETARG_TEXT_PP(0);
 	uint8		key[PUBLIC_KEY_LEN];
-	Manifest	manifest;
+	SignedManifest manifest;
 
 	if (!manifest_read(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input), ENTRY_BODY_MAX, &palloc_memory, &manifest))
 		PG_RETURN_TEXT_P(cstring_to_text(manifest.error));
 	if (!manifest.has_signature)
 		PG_RETURN_TEXT_P(cstring_to_text("signature is missing"));
-	if (!read_public_key(PG_GETARG_TEXT_PP(1), key) ||
-		!signature_is_valid(key, manifest.signature, manifest.bytes, manifest.len))
+	if (!read_public_key(PG_GETARG_TEXT_PP(1), key) || !manifest_is_signed(&manifest, key))
 		PG_RETURN_TEXT_P(cstring_to_text("signature does not verify with the key of the node"));
 	PG_RETURN_NULL();
 }
@@ -114,8 +111,6 @@ walwarden_read_checkpoint(PG_FUNCTION_ARGS)
 	values[1] = PointerGetDatum(cstring_to_text_with_len(checkpoint.name, (int) checkpoint.name_len));
 	values[2] = Int64GetDatum(checkpoint.size);
 	values[3] = PointerGetDatum(root);
-	values[4] = BoolGetDatum(read_public_key(PG_GETARG_TEXT_PP(1), key) &&
-							 key_id_is_valid(checkpoint.name, checkpoint.name_len, key, checkpoint.key_id) &&
-							 signature_is_valid(key, checkpoint.signature, bytes, checkpoint.signed_len));
+	values[4] = BoolGetDatum(read_public_key(PG_GETARG_TEXT_PP(1), key) && checkpoint_is_signed(&checkpoint, bytes, key));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -925,3 +925,62 @@ canonical_check(const char *input, size_t len, size_t limit, int around, Canonic
 		p++;
 	}
 }
+
+typedef struct Search
+{
+	CanonicalMember *members;
+	size_t		count;
+} Search;
+
+/* CanonicalVisit */
+static void
+compare_member(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	const Search *search = arg;
+
+	for (size_t i = 0; i < search->count; i++)
+	{
+		CanonicalMember *member = &search->members[i];
+
+		if (key_len == member->key_len && memcmp(key, member->key, key_len) == 0)
+		{
+			member->value = value;
+			member->len = value_len;
+		}
+	}
+}
+
+bool
+canonical_find(const char *input, size_t len, size_t limit, int around, CanonicalMember *members, size_t count)
+{
+	Search		search = {members, count};
+
+	if (len > 0 && input[0] == '{' && canonical_check(input, len, limit, around, compare_member, &search))
+		return true;
+	for (size_t i = 0; i < count; i++)
+		members[i].value = NULL;
+	return false;
+}
+
+bool
+canonical_unescape(const char *value, size_t len, char *out, size_t *out_len)
+{
+	size_t		at = 1;
+	size_t		n = 0;
+
+	if (len < 2 || value[0] != '"')
+		return false;
+	while (at < len - 1)
+	{
+		char		byte = value[at];
+
+		/* what is escaped is ASCII */
+		if (byte == '\\')
+			byte = (char) next_code_point(value, &at, len - 1);
+		else
+			at++;
+		out[n++] = byte;
+	}
+	*out_len = n;
+	return true;
+}

@@ -36,7 +36,7 @@ typedef struct CanonicalText
  */
 extern bool canonical_render(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result);
 
-/* A member of the outermost object: its key, without the quotes, and its value. */
+/* Called for a member of the outermost object: its key, without the quotes, and its value. */
 typedef void (*CanonicalVisit) (void *arg, const char *key, size_t key_len, const char *value, size_t value_len);
 
 /*
@@ -45,5 +45,29 @@ typedef void (*CanonicalVisit) (void *arg, const char *key, size_t key_len, cons
  * NULL, is called for each member in order; ignore its calls if the result is false.
  */
 extern bool canonical_check(const char *input, size_t len, size_t limit, int around, CanonicalVisit visit, void *arg);
+
+/* A member that is looked for, and its value within the object, or NULL. */
+typedef struct CanonicalMember
+{
+	const char *key;			/* without characters that are escaped */
+	size_t		key_len;
+	const char *value;
+	size_t		len;
+} CanonicalMember;
+
+#define CANONICAL_MEMBER(key) {(key), sizeof(key) - 1, NULL, 0}
+
+/*
+ * Finds members, of which there are count, in an object. False if input is not canonical, as
+ * canonical_check() has it, or not an object; no member is found then.
+ */
+extern bool canonical_find(const char *input, size_t len, size_t limit, int around, CanonicalMember *members, size_t count);
+
+/*
+ * The text of a string within a canonical text; len includes its quotes. out has room for len
+ * bytes and receives *out_len of them, without a terminator; none is NUL. False if value is
+ * no string.
+ */
+extern bool canonical_unescape(const char *value, size_t len, char *out, size_t *out_len);
 
 #endif							/* WALWARDEN_CANONICAL_H */

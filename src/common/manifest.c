@@ -16,33 +16,9 @@
 #include "common/base64_text.h"
 #include "common/canonical.h"
 
-static const char signature_key[] = "signature";
-
-#define KEY_LEN (sizeof(signature_key) - 1)
-
-/* The value of the member "signature" in a canonical text, or NULL. */
-typedef struct Found
-{
-	const char *value;
-	size_t		len;
-} Found;
-
-/* CanonicalVisit */
-static void
-find_signature(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
-{
-	Found	   *found = arg;
-
-	if (key_len == KEY_LEN && memcmp(key, signature_key, KEY_LEN) == 0)
-	{
-		found->value = value;
-		found->len = value_len;
-	}
-}
-
 /* Take the bytes from begin to end out of an object, with one comma beside them. */
 static void
-cut(Manifest *manifest, size_t begin, size_t end)
+cut(SignedManifest *manifest, size_t begin, size_t end)
 {
 	if (manifest->bytes[end] == ',')
 		end++;
@@ -53,7 +29,7 @@ cut(Manifest *manifest, size_t begin, size_t end)
 }
 
 static bool
-fail(Manifest *manifest, const CanonicalMemory *memory, const char *error)
+fail(SignedManifest *manifest, const CanonicalMemory *memory, const char *error)
 {
 	memory->release(manifest->bytes);
 	manifest->bytes = NULL;
@@ -63,13 +39,13 @@ fail(Manifest *manifest, const CanonicalMemory *memory, const char *error)
 }
 
 bool
-manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, Manifest *result)
+manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, SignedManifest *result)
 {
 	CanonicalText text;
-	Found		found = {0};
+	CanonicalMember found = CANONICAL_MEMBER("signature");
 	size_t		at;
 
-	memset(result, 0, sizeof(Manifest));
+	memset(result, 0, sizeof(SignedManifest));
 	if (!canonical_render(input, len, limit, memory, &text))
 	{
 		if (text.twice != NULL)
@@ -81,8 +57,7 @@ manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory
 	result->bytes = text.data;
 	result->len = text.len;
 
-	if (text.len == 0 || text.data[0] != '{' ||
-		!canonical_check(text.data, text.len, limit, 0, find_signature, &found))
+	if (!canonical_find(text.data, text.len, limit, 0, &found, 1))
 		return fail(result, memory, "not an object");
 	if (found.value == NULL)
 		return true;
@@ -92,7 +67,7 @@ manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory
 		return fail(result, memory, "signature is not the base64 text of 64 bytes");
 	result->has_signature = true;
 	at = (size_t) (found.value - result->bytes);
-	cut(result, at - KEY_LEN - 3, at + found.len);	/* with "signature":
-													 * before the value */
+	/* with "signature": before the value */
+	cut(result, at - found.key_len - 3, at + found.len);
 	return true;
 }

@@ -15,7 +15,7 @@
 
 #define SIGNATURE_LEN 64
 
-typedef struct Manifest
+typedef struct SignedManifest
 {
 	char	   *bytes;			/* what is signed, from the allocator; not
 								 * terminated */
@@ -23,13 +23,13 @@ typedef struct Manifest
 	bool		has_signature;
 	uint8_t		signature[SIGNATURE_LEN];
 	const char *error;			/* NULL, or a constant that names the error */
-} Manifest;
+} SignedManifest;
 
 /*
  * Read a manifest, whose canonical text may have limit bytes. Returns false and sets
  * error if input is not JSON within canonical.h's subset, is not an object, or has a
  * signature that is not the base64 text of SIGNATURE_LEN bytes.
  */
-extern bool manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, Manifest *result);
+extern bool manifest_read(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, SignedManifest *result);
 
 #endif							/* WALWARDEN_MANIFEST_H */

@@ -14,6 +14,8 @@
 #include <openssl/evp.h>
 #endif
 
+#include "common/base64_text.h"
+
 /* Whether the bytes between the first and the last are all value. */
 static bool
 is_filled(const uint8_t *key, uint8_t value)
@@ -48,6 +50,12 @@ public_key_is_sound(const uint8_t *public_key)
 	return memcmp(y, order_8[0], PUBLIC_KEY_LEN) != 0 && memcmp(y, order_8[1], PUBLIC_KEY_LEN) != 0;
 }
 
+bool
+public_key_read(const char *text, size_t len, uint8_t *public_key)
+{
+	return base64_decode(text, len, public_key, PUBLIC_KEY_LEN);
+}
+
 #ifdef WALWARDEN_OPENSSL
 
 bool
@@ -56,7 +64,8 @@ signature_is_supported(void)
 	return true;
 }
 
-bool
+/* Whether signature, of SIGNATURE_LEN bytes, is public_key's over message. */
+static bool
 signature_is_valid(const uint8_t *public_key, const uint8_t *signature, const void *message, size_t len)
 {
 	EVP_PKEY   *key;
@@ -77,7 +86,11 @@ signature_is_valid(const uint8_t *public_key, const uint8_t *signature, const vo
 	return valid;
 }
 
-bool
+/*
+ * Whether key_id is that of public_key under a name, as C2SP signed notes define it: the
+ * first bytes of a hash that saves trying keys, and that no security rests on.
+ */
+static bool
 key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id)
 {
 	static const uint8_t ed25519[] = {'\n', 0x01};
@@ -98,6 +111,20 @@ key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, co
 	return computed && memcmp(digest, key_id, KEY_ID_LEN) == 0;
 }
 
+bool
+manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key)
+{
+	return manifest->has_signature &&
+		signature_is_valid(public_key, manifest->signature, manifest->bytes, manifest->len);
+}
+
+bool
+checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8_t *public_key)
+{
+	return key_id_is_valid(checkpoint->name, checkpoint->name_len, public_key, checkpoint->key_id) &&
+		signature_is_valid(public_key, checkpoint->signature, note, checkpoint->signed_len);
+}
+
 #else
 
 bool
@@ -107,22 +134,19 @@ signature_is_supported(void)
 }
 
 bool
-signature_is_valid(const uint8_t *public_key, const uint8_t *signature, const void *message, size_t len)
+manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key)
 {
+	(void) manifest;
 	(void) public_key;
-	(void) signature;
-	(void) message;
-	(void) len;
 	return false;
 }
 
 bool
-key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id)
+checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8_t *public_key)
 {
-	(void) name;
-	(void) name_len;
+	(void) checkpoint;
+	(void) note;
 	(void) public_key;
-	(void) key_id;
 	return false;
 }
 

@@ -22,13 +22,13 @@ extern bool signature_is_supported(void);
 /* False for the few keys under which anybody can sign, because they are points of small order. */
 extern bool public_key_is_sound(const uint8_t *public_key);
 
-/* Whether signature, of SIGNATURE_LEN bytes, is public_key's over message. */
-extern bool signature_is_valid(const uint8_t *public_key, const uint8_t *signature, const void *message, size_t len);
+/* Reads a public key from its base64 text. False if text is something else; soundness is not asked for. */
+extern bool public_key_read(const char *text, size_t len, uint8_t *public_key);
 
-/*
- * Whether key_id is that of public_key under a name, as C2SP signed notes define it: the
- * first bytes of a hash that saves trying keys, and that no security rests on.
- */
-extern bool key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id);
+/* Whether the manifest is signed, and with this key. */
+extern bool manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key);
+
+/* Whether the note that *checkpoint was read from is signed with this key under the note's own name of it. */
+extern bool checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8_t *public_key);
 
 #endif							/* WALWARDEN_SIGNATURE_H */

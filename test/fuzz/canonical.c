@@ -3,9 +3,11 @@
  *		libFuzzer target for src/common/canonical.c: no input may crash it or write too
  *		much, what it renders renders to itself, and canonical_check() is true
  *		for exactly what renders to itself; a limit decides by the length of the
- *		result alone, and decides alike wherever it cuts.
+ *		result alone, and decides alike wherever it cuts; the text of a string is what
+ *		was escaped.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,32 @@ visit(void *arg, const char *key, size_t key_len, const char *value, size_t valu
 		value_len == 0 || value + value_len >= bounds->end)
 		abort();
 	bounds->at = value + value_len;
+}
+
+/* The text of a string, with each of its bytes that may be escaped escaped at full length, renders to the same. */
+static void
+unescape(const char *string, size_t len)
+{
+	char	   *text = malloc(len);
+	char	   *escaped = malloc(6 * len + 2);
+	size_t		text_len;
+	size_t		n = 0;
+	CanonicalText again;
+
+	if (!canonical_unescape(string, len, text, &text_len) || text_len > len - 2)
+		abort();
+	escaped[n++] = '"';
+	for (size_t i = 0; i < text_len; i++)
+		if ((unsigned char) text[i] < 0x80)
+			n += (size_t) sprintf(escaped + n, "\\u%04X", (unsigned int) text[i]);
+		else
+			escaped[n++] = text[i];
+	escaped[n++] = '"';
+	if (!canonical_render(escaped, n, LIMIT, &memory, &again) || again.len != len || memcmp(again.data, string, len) != 0)
+		abort();
+	free(again.data);
+	free(escaped);
+	free(text);
 }
 
 /* Both from an allocation of their own, so that a byte too far is seen. */
@@ -86,6 +114,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		!check(first.data, first.len))
 		abort();
 	free(second.data);
+	if (first.data[0] == '"')
+		unescape(first.data, first.len);
 
 	/* just enough room, and a byte too little */
 	if (!canonical_render(text, size, first.len, &memory, &second) ||

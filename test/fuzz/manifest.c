@@ -68,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char	   *input = exact_copy(data, size);
 	CanonicalText whole;
 	CanonicalText again;
-	Manifest	manifest;
+	SignedManifest manifest;
 	char	   *joined;
 	size_t		len;
 	bool		rendered = canonical_render(input, size, LIMIT, &memory, &whole);
