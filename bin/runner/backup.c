@@ -10,28 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "control.h"
 #include "destination.h"
 #include "environment.h"
 #include "log.h"
 #include "manifest.h"
+#include "names.h"
 #include "process.h"
 #include "server.h"
 #include "stream.h"
 #include "text.h"
 #include "worker.h"
 
+#define VERSION_MAX 200
 #define ISO_NOW "to_char(statement_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 void
 backup_option(Backup *backup, const char *option)
 {
-	Names	   *options = &backup->manifest.options;
-
-	options->name = reallocate(options->name, (options->count + 1) * sizeof(char *));
-	options->name[options->count++] = text_copy(option);
+	names_add(&backup->manifest.options, option);
 }
 
 bool
@@ -63,33 +61,25 @@ backup_tool_version(Backup *backup, const char *program, char **version)
 {
 	char	   *path = text_format("%s/%s", backup->server.bindir, program);
 	Environment environment;
-	Process		process;
-	char		line[200];
-	ssize_t		len = 0;
-	ssize_t		got;
+	Buffer		line = {0};
 	char	   *error = NULL;
 	bool		ran;
 
 	environment_begin(&environment, backup->server.bindir, backup->worker->scratch);
-	ran = process_start(&process, ARGUMENTS(path, "--version"), ENVIRONMENT_ENTRIES(environment), STREAM_NULL, STREAM_PIPE, &error);
-	if (ran)
-	{
-		while (len < (ssize_t) sizeof(line) - 1 && (got = read(process.out, line + len, sizeof(line) - 1 - len)) > 0)
-			len += got;
-		line[len] = '\0';
-		line[strcspn(line, "\n")] = '\0';
-		ran = process_wait(&process, &error);
-	}
+	ran = process_run(ARGUMENTS(path, "--version"), ENVIRONMENT_ENTRIES(environment), NULL, &line, VERSION_MAX, &error);
 	environment_free(&environment);
 	free(path);
 	if (!ran)
 	{
 		fail(backup->worker, "programs_missing", NULL, false, "%s", error);
 		free(error);
+		buffer_free(&line);
 		return false;
 	}
+	line.data[strcspn(line.data, "\n")] = '\0';
 	/* "pg_dump (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)" */
-	*version = text_copy(strstr(line, ") ") ? strstr(line, ") ") + 2 : line);
+	*version = text_copy(strstr(line.data, ") ") ? strstr(line.data, ") ") + 2 : line.data);
+	buffer_free(&line);
 	return true;
 }
 
@@ -144,7 +134,8 @@ report_completed(Backup *backup, const Buffer *manifest)
 	time_t		seconds = time(NULL);
 	struct tm	utc;
 
-	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+	if (strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc)) == 0)
+		*now = '\0';
 	buffer_format(&json, "{\"manifest\":%s,\"integrityVerification\":{\"result\":\"passed\",\"checkedAt\":\"%s\",\"tool\":", manifest->data, now);
 	buffer_json(&json, backup->tool);
 	buffer_format(&json, "},\"recoverableFrom\":\"%s\",\"recoverableTo\":\"%s\"}", backup->manifest.time, backup->manifest.time);
@@ -171,7 +162,7 @@ make_backup(Backup *backup)
 	char	   *error = NULL;
 	bool		done;
 
-	if (!text_is_among(job->connection_ref, worker->config->service_sections.name, worker->config->service_sections.count))
+	if (!names_have(&worker->config->service_sections, job->connection_ref))
 		return fail(worker, "unknown_connection", NULL, false, "this node's services have no section %s", job->connection_ref);
 	if (!check_destination(worker))
 		return false;

@@ -13,9 +13,11 @@
 
 #include <libpq-fe.h>
 
+#include "bindir.h"
 #include "config.h"
 #include "control.h"
 #include "key.h"
+#include "names.h"
 #include "process.h"
 #include "text.h"
 
@@ -42,38 +44,26 @@ say(bool good, const char *what, const char *format,...)
 		failures++;
 }
 
-/* What a program prints, with white space at its end cut off. NULL with a message. */
+/* What a program prints, without white space at its end. NULL with a message. */
 static char *
 output_of(const char *const *argv, char **error)
 {
 	char	   *path = text_format("PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
 	char	   *home = text_format("HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
 	const char *env[] = {path, home, "LC_ALL=C", NULL};
-	char	   *text = allocate(OUTPUT_MAX + 1);
-	size_t		len = 0;
-	ssize_t		got;
-	Process		process;
-	bool		good = process_start(&process, argv, env, STREAM_NULL, STREAM_PIPE, error);
+	Buffer		text = {0};
+	bool		good = process_run(argv, env, NULL, &text, OUTPUT_MAX, error);
 
-	if (good)
-	{
-		char		surplus[512];
-
-		while ((got = len < OUTPUT_MAX ? read(process.out, text + len, OUTPUT_MAX - len) : read(process.out, surplus, sizeof(surplus))) > 0 || (got < 0 && errno == EINTR))
-			if (got > 0 && len < OUTPUT_MAX)
-				len += got;
-		good = process_wait(&process, error);
-	}
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
 	free(path);
 	free(home);
-	if (!good)
+	if (good)
 	{
-		free(text);
-		return NULL;
+		while (text.len > 0 && strchr(" \n", text.data[text.len - 1]))
+			text.data[--text.len] = '\0';
+		return text.data;
 	}
-	return text;
+	buffer_free(&text);
+	return NULL;
 }
 
 static void
@@ -109,7 +99,7 @@ check_server_programs(const Config *config, const char *what, int version)
 {
 	int			major = version / 10000;
 
-	if (config_bindir(config, major) == NULL)
+	if (bindir_of(&config->bindirs, major) == NULL)
 		say(false, what, "the server is PostgreSQL %d, and there is no bindir.%d: install postgresql-client-%d", major, major, major);
 }
 
@@ -161,15 +151,15 @@ check_sections(const Config *config, Control *control, const char *key, const ch
 static void
 check_bindirs(const Config *config)
 {
-	for (size_t i = 0; i < config->bindir.count; i++)
+	for (size_t i = 0; i < config->bindirs.count; i++)
 	{
-		int			major = atoi(config->bindir.name[i]);
-		const char *directory = config_bindir(config, major);
+		int			major = config->bindirs.bindir[i].major;
+		const char *directory = config->bindirs.bindir[i].directory;
 		char	   *what = text_format("bindir.%d", major);
 		char	   *expected = text_format(" (PostgreSQL) %d", major);
 		bool		good = true;
 
-		for (const char *const *program = config_programs; *program; program++)
+		for (const char *const *program = bindir_programs; *program; program++)
 		{
 			char	   *path = text_format("%s/%s", directory, *program);
 			const char *argv[] = {path, "--version", NULL};
@@ -236,7 +226,7 @@ check_all(const Config *config)
 	char	   *public_key = key ? key_public(key) : NULL;
 	Control    *control = control_new(config, public_key);
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	(void) setvbuf(stdout, NULL, _IOLBF, 0);
 	if (config->signing_key)
 		say(key != NULL, "signing_key", "%s", key ? public_key : error);
 	check_control(control);

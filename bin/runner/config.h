@@ -6,14 +6,9 @@
 #define RUNNER_CONFIG_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-typedef struct Names
-{
-	char	  **name;
-	size_t		count;
-} Names;
+#include "bindir.h"
+#include "names.h"
 
 typedef struct Config
 {
@@ -33,7 +28,7 @@ typedef struct Config
 	char	   *trusted_keys;	/* directory of PEM public keys NODE.pem, or
 								 * NULL */
 	char	   *work;			/* scratch and new clusters lie below it */
-	Names		bindir;			/* "15=/usr/lib/postgresql/15/bin" */
+	Bindirs		bindirs;
 	int			lease;			/* seconds */
 	int			poll;			/* seconds */
 	int			max_jobs;		/* at once */
@@ -45,20 +40,11 @@ typedef struct Config
 } Config;
 
 /*
- * Reads and checks the file. Prints "FILE:LINE: what is wrong" for each fault to stderr
- * and returns false if there is one; the caller then exits with 2.
+ * Reads and checks the file. Prints each fault to stderr and returns false if there is one; the
+ * caller then exits with 2.
  */
 extern bool config_load(const char *path, Config *config);
 extern void config_free(Config *config);
-
-/* A file with a secret: ours, readable by us alone. Otherwise *error says what is wrong with it. */
-extern bool config_private_file(const char *path, char **error);
-
-/* The programs that each bindir has; ends with NULL. */
-extern const char *const config_programs[];
-
-/* The directory of the programs of a server's major version, or NULL. */
-extern const char *config_bindir(const Config *config, int major);
 
 /* Whether a restore may overwrite this section of targets. */
 extern bool config_allows_in_place(const Config *config, const char *section);

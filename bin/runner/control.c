@@ -5,19 +5,13 @@
  * Invariants: a statement is one transaction, which authenticates before anything else of it
  * is evaluated: the call depends on what authenticate() returned. No text of this file or of
  * libpq that reaches a log holds the token or the connection string. The server takes JSON
- * apart, so that there is one reader of JSON. No wait is longer than its deadline.
+ * apart, so that there is one reader of JSON.
  */
 #include "control.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
@@ -25,10 +19,11 @@
 
 #include "common/syntax.h"
 #include "config.h"
+#include "job.h"
+#include "permissions.h"
+#include "session.h"
 #include "text.h"
 
-#define CONNECT_SECONDS 10
-#define CALL_SECONDS 30
 #define PARAMETERS_MAX 6
 
 /* authenticate() first: whatever depends on a.ok waits for it. */
@@ -46,27 +41,10 @@ struct Control
 {
 	const Config *config;
 	const char *public_key;
-	PGconn	   *connection;
+	Session		session;
 	char		token[TOKEN_TEXT_LEN + 1];
 	bool		registered;		/* this token has registered the node */
-	bool		(*interrupted) (void);
-	int			patience;		/* seconds for a call, or 0 for the usual */
-	char	   *message;
 };
-
-static void set_message(Control *control, const char *format,...) __attribute__((format(printf, 2, 3)));
-
-static void
-set_message(Control *control, const char *format,...)
-{
-	va_list		arguments;
-
-	free(control->message);
-	va_start(arguments, format);
-	control->message = text_vformat(format, arguments);
-	va_end(arguments);
-	text_make_harmless(control->message);
-}
 
 Control *
 control_new(const Config *config, const char *public_key)
@@ -74,6 +52,7 @@ control_new(const Config *config, const char *public_key)
 	Control    *control = allocate(sizeof(Control));
 
 	control->config = config;
+	control->session.config = config;
 	control->public_key = public_key;
 	return control;
 }
@@ -88,48 +67,38 @@ control_inherit(const Control *control)
 	return heir;
 }
 
-static void
-disconnect(Control *control)
-{
-	PQfinish(control->connection);
-	control->connection = NULL;
-}
-
 void
 control_free(Control *control)
 {
 	if (control == NULL)
 		return;
-	disconnect(control);
+	session_close(&control->session);
 	OPENSSL_cleanse(control->token, sizeof(control->token));
-	free(control->message);
 	free(control);
 }
 
 void
 control_forget(Control *control)
 {
-	if (control->connection && PQsocket(control->connection) >= 0)
-		close(PQsocket(control->connection));
-	control->connection = NULL;
+	session_forget(&control->session);
 }
 
 void
 control_interrupt(Control *control, bool (*interrupted) (void))
 {
-	control->interrupted = interrupted;
+	control->session.interrupted = interrupted;
 }
 
 void
 control_hurry(Control *control, int seconds)
 {
-	control->patience = seconds;
+	control->session.patience = seconds;
 }
 
 const char *
 control_message(const Control *control)
 {
-	return control->message ? control->message : "";
+	return control->session.message ? control->session.message : "";
 }
 
 bool
@@ -141,9 +110,9 @@ control_read_token(Control *control)
 	ssize_t		len;
 	int			fd;
 
-	if (!config_private_file(path, &error))
+	if (!file_is_guarded(path, true, &error))
 	{
-		set_message(control, "token_file: %s", error);
+		session_say(&control->session, "token_file: %s", error);
 		free(error);
 		return false;
 	}
@@ -155,7 +124,7 @@ control_read_token(Control *control)
 		len--;
 	if (len < 0 || !token_is_well_formed(text, len))
 	{
-		set_message(control, "token_file: %s holds no token: wal_ and 64 hex digits", path);
+		session_say(&control->session, "token_file: %s holds no token: wal_ and 64 hex digits", path);
 		OPENSSL_cleanse(text, sizeof(text));
 		return false;
 	}
@@ -169,207 +138,18 @@ control_read_token(Control *control)
 	return true;
 }
 
-static int64_t
-milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int64_t
-deadline_of(const Control *control, int usual)
-{
-	int			seconds = control->patience ? control->patience : usual;
-	int			half = control->config->lease / 2 > 2 ? control->config->lease / 2 : 2;
-
-	/* an answer that comes after the lease is worth nothing */
-	return milliseconds() + (seconds < half ? seconds : half) * 1000;
-}
-
-/* Waits for the socket. DONE if it is ready. */
-static ControlStatus
-wait_for(Control *control, short events, int64_t deadline)
-{
-	sigset_t	none;
-
-	sigemptyset(&none);
-	for (;;)
-	{
-		struct pollfd fd = {.fd = PQsocket(control->connection),.events = events};
-		int64_t		left = deadline - milliseconds();
-		struct timespec timeout = {.tv_sec = left / 1000,.tv_nsec = left % 1000 * 1000000};
-		int			ready;
-
-		if (control->interrupted && control->interrupted())
-		{
-			set_message(control, "interrupted");
-			return CONTROL_INTERRUPTED;
-		}
-		if (left <= 0)
-		{
-			set_message(control, "the control database does not answer");
-			return CONTROL_AWAY;
-		}
-		ready = ppoll(&fd, 1, &timeout, &none);
-		if (ready > 0)
-			return CONTROL_DONE;
-		if (ready < 0 && errno != EINTR)
-		{
-			set_message(control, "poll: %s", strerror(errno));
-			return CONTROL_AWAY;
-		}
-	}
-}
-
-static ControlStatus
-connect_control(Control *control)
-{
-	/* what stands before dbname may be set there, what follows may not */
-	const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "client_encoding", NULL};
-	const char *const values[] = {"walwarden-runner", "10", "5", "3", "15000", control->config->control, "UTF8", NULL};
-	int64_t		deadline = deadline_of(control, CONNECT_SECONDS);
-	ControlStatus status;
-
-	if (control->connection && PQstatus(control->connection) == CONNECTION_OK)
-		return CONTROL_DONE;
-	disconnect(control);
-	if (!*control->token && !control_read_token(control))
-		return CONTROL_REFUSED;
-	control->connection = PQconnectStartParams(names, values, 1);
-	for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;)
-	{
-		if (control->connection == NULL || next == PGRES_POLLING_FAILED || PQstatus(control->connection) == CONNECTION_BAD)
-		{
-			set_message(control, "cannot connect: %s", control->connection ? PQerrorMessage(control->connection) : "out of memory");
-			disconnect(control);
-			return CONTROL_AWAY;
-		}
-		status = wait_for(control, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
-		if (status != CONTROL_DONE)
-		{
-			disconnect(control);
-			return status;
-		}
-		next = PQconnectPoll(control->connection);
-	}
-	PQsetnonblocking(control->connection, 1);
-	return CONTROL_DONE;
-}
-
-static ControlStatus
-lost(Control *control)
-{
-	set_message(control, "connection lost: %s", PQerrorMessage(control->connection));
-	disconnect(control);
-	return CONTROL_AWAY;
-}
-
-static ControlStatus
-status_of_error(Control *control, const PGresult *result)
-{
-	static const struct
-	{
-		const char *state;		/* or its beginning */
-		ControlStatus status;
-	}			states[] = {
-		{"28000", CONTROL_NO_IDENTITY}, {"55000", CONTROL_NOT_OURS}, {"42704", CONTROL_NOT_OURS},
-		{"55P03", CONTROL_BUSY}, {"40", CONTROL_BUSY}, {"53", CONTROL_BUSY}, {"57014", CONTROL_BUSY},
-		{"08", CONTROL_AWAY}, {"57P", CONTROL_AWAY}, {"25006", CONTROL_AWAY}
-	};
-	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-
-	if (state == NULL || PQstatus(control->connection) != CONNECTION_OK)
-		return lost(control);
-	set_message(control, "%s (%s)", text ? text : "failed", state);
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-		if (text_begins(state, states[i].state))
-		{
-			/*
-			 * a standby, or a server that ends: another connection may be
-			 * better
-			 */
-			if (states[i].status == CONTROL_AWAY)
-				disconnect(control);
-			return states[i].status;
-		}
-	return CONTROL_REFUSED;
-}
-
-/*
- * Sends one statement and waits for its result. The token is $1, values follow. *result is the
- * caller's to clear if DONE.
- */
+/* The token is $1, values follow. */
 static ControlStatus
 call_control(Control *control, const char *statement, int count, const char *const *values, PGresult **result)
 {
 	const char *parameters[PARAMETERS_MAX] = {control->token};
-	int64_t		deadline;
-	ControlStatus status = connect_control(control);
-	PGresult   *next;
 
 	*result = NULL;
-	if (status != CONTROL_DONE)
-		return status;
+	if (!*control->token && !control_read_token(control))
+		return CONTROL_REFUSED;
 	for (int i = 0; i < count; i++)
 		parameters[i + 1] = values[i];
-	deadline = deadline_of(control, CALL_SECONDS);
-	if (!PQsendQueryParams(control->connection, statement, count + 1, NULL, parameters, NULL, NULL, 0))
-		return lost(control);
-	for (;;)
-	{
-		int			unsent = PQflush(control->connection);
-
-		if (unsent < 0)
-			return lost(control);
-		if (unsent == 0 && !PQisBusy(control->connection))
-			break;
-		status = wait_for(control, POLLIN | (unsent ? POLLOUT : 0), deadline);
-		if (status != CONTROL_DONE)
-		{
-			disconnect(control);
-			return status;
-		}
-		if (!PQconsumeInput(control->connection))
-			return lost(control);
-	}
-	*result = PQgetResult(control->connection);
-	if (*result == NULL)
-		return lost(control);
-	if (PQresultStatus(*result) != PGRES_TUPLES_OK)
-	{
-		status = status_of_error(control, *result);
-		PQclear(*result);
-		*result = NULL;
-	}
-	/* a statement has one result; wait for the end of its transaction */
-	while (control->connection)
-	{
-		while (PQisBusy(control->connection))
-		{
-			if (wait_for(control, POLLIN, deadline) != CONTROL_DONE || !PQconsumeInput(control->connection))
-			{
-				/* whether it was committed is unknown */
-				PQclear(*result);
-				*result = NULL;
-				return lost(control);
-			}
-		}
-		next = PQgetResult(control->connection);
-		if (next == NULL)
-			break;
-		if (*result && PQresultStatus(next) == PGRES_FATAL_ERROR)
-		{
-			/* the commit failed */
-			status = status_of_error(control, next);
-			PQclear(*result);
-			*result = NULL;
-		}
-		PQclear(next);
-	}
-	return status;
+	return session_call(&control->session, statement, count + 1, parameters, result);
 }
 
 static ControlStatus
@@ -387,7 +167,7 @@ register_node(Control *control)
 	{
 		char	   *said = text_copy(control_message(control));
 
-		set_message(control, "cannot register as node %s: %s", control->config->node, said);
+		session_say(&control->session, "cannot register as node %s: %s", control->config->node, said);
 		free(said);
 		return CONTROL_REFUSED;
 	}
@@ -498,34 +278,10 @@ take_job(const PGresult *result, int row)
 	job->artifact.name = take_text(result, row, &column);
 	job->artifact.size = take_number(result, row, &column);
 	sha256 = take_text(result, row, &column);
-	/* one that is too long is cut, and then is no checksum */
-	snprintf(job->artifact.sha256, sizeof(job->artifact.sha256), "%s", sha256 && strlen(sha256) == 64 ? sha256 : "");
+	if (sha256 && sha256_is_well_formed(sha256))
+		memcpy(job->artifact.sha256, sha256, sizeof(job->artifact.sha256));
 	free(sha256);
 	return job;
-}
-
-void
-job_free(Job *job)
-{
-	if (job == NULL)
-		return;
-	free(job->id);
-	free(job->kind);
-	free(job->org_id);
-	free(job->database_id);
-	free(job->database_name);
-	free(job->connection_ref);
-	free(job->method);
-	free(job->destination.id);
-	free(job->destination.provider);
-	free(job->destination.uri);
-	free(job->destination.region);
-	free(job->destination.credential_ref);
-	free(job->mode);
-	free(job->target);
-	free(job->backup_id);
-	free(job->artifact.name);
-	free(job);
 }
 
 /* A text[] of names, which need no quotes within theirs. */
@@ -576,7 +332,7 @@ control_held(Control *control, Job ***jobs, int *count)
 	if (status == CONTROL_DONE)
 	{
 		*count = PQntuples(result);
-		*jobs = allocate(*count * sizeof(Job *));
+		*jobs = allocate((size_t) *count * sizeof(Job *));
 		for (int i = 0; i < *count; i++)
 			(*jobs)[i] = take_job(result, i);
 		PQclear(result);
@@ -643,19 +399,19 @@ ControlStatus
 control_describe(Control *control, char **description)
 {
 	PGresult   *result;
-	ControlStatus status = call(control, "SELECT format('database %s of PostgreSQL %s, organisation %s', current_database(), current_setting('server_version'), walwarden.current_org())" AS_NODE " WHERE a.ok", 0, NULL, &result);
+	ControlStatus status = call(control, "SELECT pg_catalog.format('database %s of PostgreSQL %s, organisation %s', pg_catalog.current_database(), pg_catalog.current_setting('server_version'), walwarden.current_org())" AS_NODE " WHERE a.ok", 0, NULL, &result);
 
 	*description = NULL;
 	if (status == CONTROL_DONE)
 	{
-		*description = text_copy(PQgetvalue(result, 0, 0));
+		*description = text_copy(PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "");
 		text_make_harmless(*description);
 		PQclear(result);
 	}
 	return status;
 }
 
-#define WHICH_DATABASE "format('%s %s', extract(epoch FROM pg_catalog.pg_postmaster_start_time()), pg_catalog.current_database())"
+#define WHICH_DATABASE "pg_catalog.format('%s %s', extract(epoch FROM pg_catalog.pg_postmaster_start_time()), pg_catalog.current_database())"
 
 bool
 control_is_same_database(Control *control, PGconn *other)
@@ -666,7 +422,7 @@ control_is_same_database(Control *control, PGconn *other)
 
 	if (call(control, "SELECT " WHICH_DATABASE AS_NODE " WHERE a.ok", 0, NULL, &ours) == CONTROL_DONE)
 	{
-		same = PQntuples(theirs) == 1 && strcmp(PQgetvalue(theirs, 0, 0), PQgetvalue(ours, 0, 0)) == 0;
+		same = PQntuples(theirs) == 1 && PQntuples(ours) == 1 && strcmp(PQgetvalue(theirs, 0, 0), PQgetvalue(ours, 0, 0)) == 0;
 		PQclear(ours);
 	}
 	PQclear(theirs);

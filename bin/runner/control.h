@@ -10,27 +10,10 @@
 #define RUNNER_CONTROL_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "config.h"
 #include "job.h"
-
-typedef enum ControlStatus
-{
-	CONTROL_DONE,
-	CONTROL_NOTHING,			/* no job to claim */
-	CONTROL_AWAY,				/* no connection: try again later */
-	CONTROL_BUSY,				/* a lock, a conflict, no resources: try again
-								 * later */
-	CONTROL_INTERRUPTED,		/* by control_interrupt(): whether it was done
-								 * is unknown */
-	CONTROL_NOT_OURS,			/* the job belongs to another claim, or is in
-								 * another state */
-	CONTROL_NO_IDENTITY,		/* the token is not accepted, the one in the
-								 * file neither */
-	CONTROL_REFUSED				/* anything else: the configuration or a
-								 * report is wrong */
-} ControlStatus;
+#include "session.h"
 
 typedef struct Control Control;
 
@@ -79,7 +62,5 @@ extern ControlStatus control_describe(Control *control, char **description);
 /* Whether a connection of another kind leads to the same database. For --check. */
 struct pg_conn;
 extern bool control_is_same_database(Control *control, struct pg_conn *other);
-
-extern void job_free(Job *job);
 
 #endif							/* RUNNER_CONTROL_H */

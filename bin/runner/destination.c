@@ -91,7 +91,7 @@ object_write(ObjectWriter *writer, const void *data, size_t len, char **error)
 		return false;
 	if (EVP_DigestUpdate(writer->hash, data, len) != 1)
 		abort();
-	writer->size += len;
+	writer->size += (int64_t) len;
 	return true;
 }
 
@@ -182,7 +182,7 @@ object_list(const Config *config, const Destination *destination, const char *pr
 bool
 object_put(const Config *config, const Destination *destination, const char *name, const char *data, size_t len, ObjectDigest *digest, char **error)
 {
-	ObjectWriter *writer = object_create(config, destination, name, len, error);
+	ObjectWriter *writer = object_create(config, destination, name, (int64_t) len, error);
 
 	if (writer == NULL)
 		return false;

@@ -323,7 +323,7 @@ list_entry(const Listing *listing, int directory, const char *path, const char *
 	}
 	else if (S_ISREG(info.st_mode) && text_begins(full, listing->prefix))
 	{
-		if (len > strlen(PART) && strcmp(full + len - strlen(PART), PART) == 0)
+		if (text_ends(full, PART))
 		{
 			full[len - strlen(PART)] = '\0';
 			listing->visit(listing->arg, full, -1);

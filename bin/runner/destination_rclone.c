@@ -206,6 +206,7 @@ list_directory(const Config *config, const Destination *destination, const char 
 	size_t		room = 0;
 	ssize_t		len;
 	bool		started;
+	bool		read;
 
 	if (path == NULL)
 		return false;
@@ -214,8 +215,16 @@ list_directory(const Config *config, const Destination *destination, const char 
 	free(path);
 	if (!started)
 		return false;
-	lines = fdopen(dup(process.out), "r");
-	while (lines && (len = getline(&line, &room, lines)) > 0)
+	/* what has not been listed has not been seen to be missing */
+	lines = fdopen(process.out, "r");
+	if (lines == NULL)
+	{
+		*error = text_format("rclone: %s", strerror(errno));
+		process_kill(&process);
+		return false;
+	}
+	process.out = -1;
+	while ((len = getline(&line, &room, lines)) > 0)
 	{
 		char	   *name = strchr(line, ' ');
 		int64_t		size;
@@ -232,9 +241,13 @@ list_directory(const Config *config, const Destination *destination, const char 
 		}
 	}
 	free(line);
-	if (lines)
-		fclose(lines);
-	return process_wait(&process, error);
+	read = !ferror(lines);
+	(void) fclose(lines);
+	if (!process_wait(&process, error))
+		return false;
+	if (!read)
+		*error = text_copy("rclone: its listing could not be read");
+	return read;
 }
 
 typedef struct Filter

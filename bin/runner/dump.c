@@ -89,7 +89,7 @@ store_rows(Backup *backup, const Rows *rows, const char *database)
 	bool		stored;
 
 	rows_render(rows, database, &text);
-	m->tables = rows->tables;
+	m->tables = (int64_t) rows->tables;
 	stored = stream_text(backup->worker, name, &text, &m->rows);
 	buffer_free(&text);
 	free(name);

@@ -4,6 +4,7 @@
  */
 #include "job.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/syntax.h"
@@ -65,8 +66,8 @@ is_one_of(const char *text, const char *const *names)
 	return false;
 }
 
-static bool
-is_sha256(const char *text)
+bool
+sha256_is_well_formed(const char *text)
 {
 	return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
@@ -174,7 +175,31 @@ job_bad_reference(const Job *job)
 		return "backup.artifact.name";
 	if (job->artifact.size < 0)
 		return "backup.artifact.sizeBytes";
-	if (!is_sha256(job->artifact.sha256))
+	if (!sha256_is_well_formed(job->artifact.sha256))
 		return "backup.artifact.checksumSha256";
 	return NULL;
+}
+
+void
+job_free(Job *job)
+{
+	if (job == NULL)
+		return;
+	free(job->id);
+	free(job->kind);
+	free(job->org_id);
+	free(job->database_id);
+	free(job->database_name);
+	free(job->connection_ref);
+	free(job->method);
+	free(job->destination.id);
+	free(job->destination.provider);
+	free(job->destination.uri);
+	free(job->destination.region);
+	free(job->destination.credential_ref);
+	free(job->mode);
+	free(job->target);
+	free(job->backup_id);
+	free(job->artifact.name);
+	free(job);
 }

@@ -26,7 +26,7 @@ typedef struct Artifact
 	char		sha256[65];		/* lower-case hex */
 } Artifact;
 
-/* Texts are NULL if the job has none. All of them were checked: see job_check_references(). */
+/* Texts are NULL if the job has none. All of them were checked: see job_bad_reference(). */
 typedef struct Job
 {
 	char	   *id;
@@ -68,5 +68,10 @@ extern const char *destination_bad_reference(const Destination *destination);
  * letters, digits and . _ / -, at most 128 in all, without an empty, . or .. segment.
  */
 extern bool reference_is_safe(const char *text);
+
+/* 64 lower-case hex digits. */
+extern bool sha256_is_well_formed(const char *text);
+
+extern void job_free(Job *job);
 
 #endif							/* RUNNER_JOB_H */

@@ -4,10 +4,10 @@
  */
 #include "json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "text.h"
 
 const CanonicalMemory json_memory = {allocate, reallocate, free};
@@ -71,7 +71,7 @@ json_make_canonical(Buffer *buffer)
 
 	if (!canonical_render(buffer->data, buffer->len, JSON_MAX, &json_memory, &result))
 	{
-		fprintf(stderr, "JSON of the runner's own is not canonical: %s at %zu\n", result.error, result.error_at);
+		complain("JSON of the runner's own is not canonical: %s at %zu", result.error, result.error_at);
 		abort();
 	}
 	buffer_free(buffer);

@@ -4,48 +4,40 @@
  */
 #include "key.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
 #include "common/base64_text.h"
 #include "common/signature.h"
+#include "io.h"
+#include "log.h"
 #include "text.h"
-
-int
-key_no_passphrase(char *buffer, int size, int for_writing, void *arg)
-{
-	(void) buffer;
-	(void) size;
-	(void) for_writing;
-	(void) arg;
-	return -1;
-}
 
 SigningKey *
 key_load(const char *path, char **error)
 {
-	FILE	   *file = fopen(path, "re");
-	EVP_PKEY   *key;
+	static char no_passphrase[] = "";
+	Buffer		pem = {0};
+	BIO		   *bio;
+	EVP_PKEY   *key = NULL;
 
-	if (file == NULL)
-	{
-		*error = text_format("%s: %s", path, strerror(errno));
+	if (!read_file(path, KEY_FILE_MAX, &pem, error))
 		return NULL;
-	}
-	key = PEM_read_PrivateKey(file, NULL, key_no_passphrase, NULL);
-	fclose(file);
-	if (key == NULL || EVP_PKEY_id(key) != EVP_PKEY_ED25519)
-	{
-		*error = text_format("%s holds no Ed25519 private key in PEM without a passphrase", path);
-		EVP_PKEY_free(key);
-		return NULL;
-	}
-	return key;
+	bio = BIO_new_mem_buf(pem.data, (int) pem.len);
+	/* a passphrase is not asked for, because nobody is there to answer */
+	if (bio)
+		key = PEM_read_bio_PrivateKey(bio, NULL, NULL, no_passphrase);
+	BIO_free(bio);
+	OPENSSL_cleanse(pem.data, pem.len);
+	buffer_free(&pem);
+	if (key && EVP_PKEY_id(key) == EVP_PKEY_ED25519)
+		return key;
+	*error = text_format("%s holds no Ed25519 private key in PEM without a passphrase", path);
+	EVP_PKEY_free(key);
+	return NULL;
 }
 
 void
@@ -69,7 +61,7 @@ must_succeed(int result)
 {
 	if (result != 1)
 	{
-		fputs("OpenSSL failed\n", stderr);
+		complain("OpenSSL failed");
 		abort();
 	}
 }

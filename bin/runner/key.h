@@ -7,14 +7,14 @@
 
 #include <stddef.h>
 
+/* No file of keys is longer: bytes. */
+#define KEY_FILE_MAX ((size_t) 65536)
+
 typedef struct evp_pkey_st SigningKey;
 
 /* Reads a private key from a PEM file. NULL with a message in *error. */
 extern SigningKey *key_load(const char *path, char **error);
 extern void key_free(SigningKey *key);
-
-/* For PEM_read_...(): a passphrase is not asked for, because nobody is there to answer. */
-extern int	key_no_passphrase(char *buffer, int size, int for_writing, void *arg);
 
 /* Its public key: 32 bytes as base64. Allocated. */
 extern char *key_public(const SigningKey *key);

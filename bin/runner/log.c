@@ -5,7 +5,6 @@
 #include "log.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,33 +12,49 @@
 #include "io.h"
 #include "text.h"
 
-static char current_job[64];
+static char *current_job;
 
 void
 log_job(const char *job_id)
 {
-	snprintf(current_job, sizeof(current_job), "%s", job_id ? job_id : "");
-	text_make_harmless(current_job);
+	free(current_job);
+	current_job = text_copy(job_id);
+	if (current_job)
+		text_make_harmless(current_job);
+}
+
+/* With one write(), so that lines of several processes do not mix. */
+static void
+write_line(const char *before, const char *format, va_list arguments)
+{
+	char	   *text = text_vformat(format, arguments);
+	char	   *line;
+
+	text_make_harmless(text);
+	line = text_format("%s%s\n", before, text);
+	(void) write_all(STDERR_FILENO, line, strlen(line));
+	free(line);
+	free(text);
 }
 
 void
 log_line(const char *format,...)
 {
 	va_list		arguments;
-	char	   *text;
-	char	   *line;
+	char	   *before = current_job ? text_format("walwarden-runner: job %s: ", current_job) : text_copy("walwarden-runner: ");
 
 	va_start(arguments, format);
-	text = text_vformat(format, arguments);
+	write_line(before, format, arguments);
 	va_end(arguments);
-	text_make_harmless(text);
-	if (*current_job)
-		line = text_format("walwarden-runner: job %s: %s\n", current_job, text);
-	else
-		line = text_format("walwarden-runner: %s\n", text);
+	free(before);
+}
 
-	/* with one write(), so that lines of several processes do not mix */
-	(void) write_all(STDERR_FILENO, line, strlen(line));
-	free(line);
-	free(text);
+void
+complain(const char *format,...)
+{
+	va_list		arguments;
+
+	va_start(arguments, format);
+	write_line("", format, arguments);
+	va_end(arguments);
 }

@@ -14,4 +14,7 @@ extern void log_job(const char *job_id);
  */
 extern void log_line(const char *format,...) __attribute__((format(printf, 1, 2)));
 
+/* The same without the program's name, for whoever has just called it. */
+extern void complain(const char *format,...) __attribute__((format(printf, 1, 2)));
+
 #endif							/* RUNNER_LOG_H */

@@ -12,9 +12,10 @@
 #include "check.h"
 #include "config.h"
 #include "job.h"
+#include "log.h"
+#include "recovery.h"
 #include "supervisor.h"
 #include "text.h"
-#include "worker.h"
 
 #define DEFAULT_CONFIG "/etc/walwarden/runner.conf"
 #define EXIT_USAGE 2
@@ -68,6 +69,13 @@ clean_environment(void)
 	}
 }
 
+static int
+usage_error(void)
+{
+	(void) fputs(usage, stderr);
+	return EXIT_USAGE;
+}
+
 /* list DESTINATION [CREDENTIAL], or fetch NAME DIRECTORY DESTINATION [CREDENTIAL] */
 static int
 visit_destination(const Config *config, int argc, char **argv)
@@ -79,16 +87,13 @@ visit_destination(const Config *config, int argc, char **argv)
 	const char *bad;
 
 	if (argc < at + 1 || argc > at + 2)
-	{
-		fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
+		return usage_error();
 	destination.uri = argv[at];
 	destination.provider = text_copy(text_begins(argv[at], "file://") ? "local" : "s3");
 	destination.credential_ref = argc > at + 1 ? argv[at + 1] : NULL;
 	if ((bad = destination_bad_reference(&destination)) != NULL)
 	{
-		fprintf(stderr, "%s is not acceptable\n", bad);
+		complain("%s is not acceptable", bad);
 		return EXIT_USAGE;
 	}
 	return fetches ? fetch_backup(config, &destination, argv[1], argv[2]) : list_destination(config, &destination);
@@ -124,23 +129,17 @@ main(int argc, char **argv)
 				once = true;
 				break;
 			case 'v':
-				puts("walwarden-runner " RUNNER_VERSION);
-				return 0;
+				return puts("walwarden-runner " RUNNER_VERSION) < 0;
 			case 'h':
-				fputs(usage, stdout);
-				return 0;
+				return fputs(usage, stdout) < 0;
 			default:
-				fputs(usage, stderr);
-				return EXIT_USAGE;
+				return usage_error();
 		}
 	if ((optind < argc && strcmp(argv[optind], "list") != 0 && strcmp(argv[optind], "fetch") != 0) || (check && (once || optind < argc)))
-	{
-		fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
+		return usage_error();
 	if (geteuid() == 0)
 	{
-		fputs("walwarden-runner does not run as root: give it a user of its own\n", stderr);
+		complain("walwarden-runner does not run as root: give it a user of its own");
 		return EXIT_USAGE;
 	}
 	umask(077);

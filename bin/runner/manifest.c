@@ -12,8 +12,9 @@
 #include "job.h"
 #include "json.h"
 #include "key.h"
-#include "signature.h"
+#include "names.h"
 #include "text.h"
+#include "trust.h"
 
 #define FORMAT "walwarden/manifest/v1"
 
@@ -115,28 +116,6 @@ manifest_write(const Config *config, const Manifest *manifest, Buffer *out, char
 	return false;
 }
 
-static ManifestState
-check_signature(const Config *config, Json text, const Manifest *manifest, char **error)
-{
-	char	   *public_key = json_text(json_member(text, "publicKey"));
-	char	   *signature = json_text(json_member(text, "signature"));
-	bool		is_signed = public_key && signature;
-	SignatureState state;
-
-	free(signature);
-	if (config->trusted_keys == NULL || !is_signed)
-	{
-		free(public_key);
-		if (config->trusted_keys == NULL)
-			return MANIFEST_UNCHECKED;
-		*error = text_copy("it is not signed, and this node has trusted_keys");
-		return MANIFEST_UNSIGNED;
-	}
-	state = signature_verify(config, manifest->node, public_key, text.data, text.len, error);
-	free(public_key);
-	return state == SIGNATURE_GOOD ? MANIFEST_SIGNED : state == SIGNATURE_BAD ? MANIFEST_BAD_SIGNATURE : MANIFEST_STRANGE_KEY;
-}
-
 static bool
 read_object(Json text, const char *key, const char *stem, const char *suffix, ManifestObject *object)
 {
@@ -148,8 +127,8 @@ read_object(Json text, const char *key, const char *stem, const char *suffix, Ma
 	object->name = json_text(json_member(member, "name"));
 	sha256 = json_text(json_member(member, "checksumSha256"));
 	name = text_format("%s%s", stem, suffix);
-	valid = object->name && strcmp(object->name, name) == 0 && sha256 && strlen(sha256) == 64 &&
-		strspn(sha256, "0123456789abcdef") == 64 && json_count(json_member(member, "sizeBytes"), &object->digest.size);
+	valid = object->name && strcmp(object->name, name) == 0 && sha256 && sha256_is_well_formed(sha256) &&
+		json_count(json_member(member, "sizeBytes"), &object->digest.size);
 	if (valid)
 		memcpy(object->digest.sha256, sha256, sizeof(object->digest.sha256));
 	free(sha256);
@@ -157,7 +136,7 @@ read_object(Json text, const char *key, const char *stem, const char *suffix, Ma
 	return valid;
 }
 
-ManifestState
+Trust
 manifest_parse(const Config *config, const char *data, size_t len, Manifest *m, char **error)
 {
 	Json		text = {data, len};
@@ -165,6 +144,8 @@ manifest_parse(const Config *config, const char *data, size_t len, Manifest *m, 
 	Json		snapshot;
 	char	   *format = NULL;
 	char	   *stem = NULL;
+	char	   *public_key;
+	Trust		trust;
 	bool		valid;
 
 	memset(m, 0, sizeof(*m));
@@ -210,9 +191,20 @@ manifest_parse(const Config *config, const char *data, size_t len, Manifest *m, 
 	{
 		manifest_free(m);
 		*error = text_copy("it is not a manifest in canonical JSON");
-		return MANIFEST_MALFORMED;
+		return TRUST_MALFORMED;
 	}
-	return check_signature(config, text, m, error);
+	public_key = json_text(json_member(text, "publicKey"));
+	trust = trust_in(config, m->node, public_key, data, len, error);
+	free(public_key);
+	return trust;
+}
+
+int
+manifest_major(const Manifest *m)
+{
+	long		major = strtol(m->server_version, NULL, 10);
+
+	return major > 0 && major < 1000 ? (int) major : 0;
 }
 
 void
@@ -223,8 +215,6 @@ manifest_free(Manifest *m)
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		free(texts[i]);
-	for (size_t i = 0; i < m->options.count; i++)
-		free(m->options.name[i]);
-	free(m->options.name);
+	names_free(&m->options);
 	memset(m, 0, sizeof(*m));
 }

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "destination.h"
 #include "text.h"
+#include "trust.h"
 
 #define MANIFEST_MAX 16384		/* bytes; with the rest of the evidence */
 
@@ -59,21 +60,14 @@ extern char *manifest_stem(const char *database_id, const char *job_id, int64_t 
 /* Appends the manifest, signed if the node has a key. */
 extern bool manifest_write(const Config *config, const Manifest *manifest, Buffer *out, char **error);
 
-typedef enum ManifestState
-{
-	MANIFEST_SIGNED,			/* by a trusted key */
-	MANIFEST_UNCHECKED,			/* the node has no trusted_keys */
-	MANIFEST_UNSIGNED,			/* it has, and the manifest has no signature */
-	MANIFEST_STRANGE_KEY,
-	MANIFEST_BAD_SIGNATURE,
-	MANIFEST_MALFORMED
-} ManifestState;
-
 /*
- * Reads a manifest. The first two results alone say that it may be believed; the others come
- * with a message. manifest is filled in unless it is malformed.
+ * Reads a manifest. A result that is_believed() refuses comes with a message. manifest is filled
+ * in unless it is malformed.
  */
-extern ManifestState manifest_parse(const Config *config, const char *data, size_t len, Manifest *manifest, char **error);
+extern Trust manifest_parse(const Config *config, const char *data, size_t len, Manifest *manifest, char **error);
+
+/* The major version of the server that it is of; 0 if it is none. */
+extern int	manifest_major(const Manifest *manifest);
 
 extern void manifest_free(Manifest *manifest);
 

@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -21,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "text.h"
 
 #define MESSAGE_MAX 900
@@ -240,9 +240,7 @@ process_start(Process *process, const char *const *argv, const char *const *env,
 	theirs[0] = open_stream(in, true, &process->in);
 	theirs[1] = open_stream(out, false, &process->out);
 	theirs[2] = open_stream(STREAM_PIPE, false, &errors);
-	if (theirs[0] < 0 || theirs[1] < 0 || theirs[2] < 0 || pipe2(report, O_CLOEXEC) < 0)
-		failure = errno;
-	else if ((process->pid = fork()) < 0)
+	if (theirs[0] < 0 || theirs[1] < 0 || theirs[2] < 0 || pipe2(report, O_CLOEXEC) < 0 || (process->pid = fork()) < 0)
 		failure = errno;
 	else if (process->pid == 0)
 		become(argv, env, theirs, parent, report[1]);
@@ -339,7 +337,7 @@ process_kill(Process *process)
 	close_fd(&process->in);
 	close_fd(&process->out);
 	kill(process->pid, SIGTERM);
-	pidfd = syscall(SYS_pidfd_open, process->pid, 0);
+	pidfd = (int) syscall(SYS_pidfd_open, process->pid, 0);
 	if (pidfd >= 0)
 	{
 		struct pollfd fd = {.fd = pidfd,.events = POLLIN};
@@ -353,6 +351,24 @@ process_kill(Process *process)
 	free(tail_end(process->errors));
 	free(process->program);
 	*process = no_process;
+}
+
+bool
+process_run(const char *const *argv, const char *const *env, const char *input, Buffer *output, size_t limit, char **error)
+{
+	Process		process;
+
+	if (!process_start(&process, argv, env, input ? STREAM_PIPE : STREAM_NULL, output ? STREAM_PIPE : STREAM_NULL, error))
+		return false;
+	/* whether all of either has passed, its exit code tells */
+	if (input)
+	{
+		(void) write_all(process.in, input, strlen(input));
+		close_fd(&process.in);
+	}
+	if (output)
+		(void) read_all(process.out, limit, output);
+	return process_wait(&process, error);
 }
 
 char *

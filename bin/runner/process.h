@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "text.h"
+
 /* What a child's standard input, output or error is connected to. */
 #define STREAM_NULL (-1)		/* /dev/null */
 #define STREAM_PIPE (-2)		/* a pipe whose other end the parent gets */
@@ -47,6 +49,13 @@ extern bool process_start(Process *process, const char *const *argv, const char 
  * writes to first: both of the parent's ends are closed before the wait.
  */
 extern bool process_wait(Process *process, char **error);
+
+/*
+ * Runs a program to its end. input is its standard input, unless it is NULL. *output, unless
+ * output is NULL, receives what it prints, whether it ends well or not, and at most limit
+ * bytes. All input is written first: a program that is given much must print little.
+ */
+extern bool process_run(const char *const *argv, const char *const *env, const char *input, Buffer *output, size_t limit, char **error);
 
 /*
  * Ends it with TERM, after two seconds with KILL, and waits for it. rclone takes TERM for the

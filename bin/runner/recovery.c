@@ -4,6 +4,8 @@
  *
  * What is listed and fetched is what signed manifests say, and nothing else.
  */
+#include "recovery.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,42 +17,39 @@
 #include "destination.h"
 #include "io.h"
 #include "job.h"
+#include "log.h"
 #include "manifest.h"
+#include "names.h"
 #include "text.h"
-#include "worker.h"
+#include "trust.h"
 
 #define CHUNK 262144
 
 static void
 find_manifest(void *arg, const char *name, int64_t size)
 {
-	Names	   *names = arg;
-	size_t		len = strlen(name);
-
-	if (size < 0 || len <= strlen(SUFFIX_MANIFEST) || strcmp(name + len - strlen(SUFFIX_MANIFEST), SUFFIX_MANIFEST) != 0)
-		return;
-	names->name = reallocate(names->name, (names->count + 1) * sizeof(char *));
-	names->name[names->count++] = text_copy(name);
+	if (size >= 0 && text_ends(name, SUFFIX_MANIFEST))
+		names_add(arg, name);
 }
 
 /* Reads a manifest. *data is its text. */
-static ManifestState
+static Trust
 load_manifest(const Config *config, const Destination *destination, const char *name, Manifest *manifest, char **data, char **error)
 {
 	ObjectDigest digest;
-	ManifestState state;
+	Trust		trust;
 
 	*data = NULL;
 	memset(manifest, 0, sizeof(*manifest));
 	if (!object_get(config, destination, name, MANIFEST_MAX, data, &digest, error))
-		return MANIFEST_MALFORMED;
+		return TRUST_MALFORMED;
 	if (digest.size == 0)
 	{
 		*error = text_copy("it does not exist");
-		return MANIFEST_MALFORMED;
+		return TRUST_MALFORMED;
 	}
-	state = manifest_parse(config, *data, digest.size, manifest, error);
-	if (state != MANIFEST_MALFORMED)
+	trust = manifest_parse(config, *data, digest.size, manifest, error);
+	if (trust != TRUST_MALFORMED)
 	{
 		char	   *stem = manifest_stem(manifest->database_id, manifest->job_id, manifest->fence);
 		bool		in_place = text_begins(name, stem) && strcmp(name + strlen(stem), SUFFIX_MANIFEST) == 0;
@@ -60,37 +59,31 @@ load_manifest(const Config *config, const Destination *destination, const char *
 		{
 			manifest_free(manifest);
 			*error = text_copy("it is the manifest of another backup");
-			state = MANIFEST_MALFORMED;
+			trust = TRUST_MALFORMED;
 		}
 	}
-	return state;
+	return trust;
 }
 
 static const char *
-state_text(ManifestState state)
+trust_text(Trust trust)
 {
-	switch (state)
+	switch (trust)
 	{
-		case MANIFEST_SIGNED:
+		case TRUST_SIGNED:
 			return "signed";
-		case MANIFEST_UNCHECKED:
+		case TRUST_UNCHECKED:
 			return "unchecked";
-		case MANIFEST_UNSIGNED:
+		case TRUST_UNSIGNED:
 			return "unsigned";
-		case MANIFEST_STRANGE_KEY:
+		case TRUST_STRANGE_KEY:
 			return "strange-key";
-		case MANIFEST_BAD_SIGNATURE:
+		case TRUST_BAD_SIGNATURE:
 			return "bad-signature";
-		case MANIFEST_MALFORMED:
+		case TRUST_MALFORMED:
 			break;
 	}
 	return "malformed";
-}
-
-static bool
-is_believed(ManifestState state)
-{
-	return state == MANIFEST_SIGNED || state == MANIFEST_UNCHECKED;
 }
 
 typedef struct Line
@@ -116,34 +109,34 @@ list_destination(const Config *config, const Destination *destination)
 	bool		good = object_list(config, destination, "", find_manifest, &names, &error);
 
 	if (!good)
-		fprintf(stderr, "%s\n", error);
+		complain("%s", error);
 	free(error);
 	lines = allocate(names.count * sizeof(Line));
 	for (size_t i = 0; i < names.count; i++)
 	{
 		Manifest	m;
 		char	   *data;
-		ManifestState state = load_manifest(config, destination, names.name[i], &m, &data, &error);
+		char	   *reason = NULL;
+		Trust		trust = load_manifest(config, destination, names.name[i], &m, &data, &reason);
 
-		error = NULL;
-		if (!is_believed(state))
+		free(reason);
+		if (!is_believed(trust))
 			good = false;
-		if (state == MANIFEST_MALFORMED)
+		if (trust == TRUST_MALFORMED)
 			lines[count].time = text_copy("");
 		else
 			lines[count].time = text_copy(m.time);
-		lines[count].text = state == MANIFEST_MALFORMED ?
-			text_format("%-27s  %-13s  %-13s  %14s  %s", "-", "-", state_text(state), "-", names.name[i]) :
-			text_format("%-27s  %-13s  %-13s  %14lld  %.*s  %s", m.time, m.method, state_text(state), (long long) m.artifact.digest.size,
+		lines[count].text = trust == TRUST_MALFORMED ?
+			text_format("%-27s  %-13s  %-13s  %14s  %s", "-", "-", trust_text(trust), "-", names.name[i]) :
+			text_format("%-27s  %-13s  %-13s  %14lld  %.*s  %s", m.time, m.method, trust_text(trust), (long long) m.artifact.digest.size,
 						(int) (strlen(names.name[i]) - strlen(SUFFIX_MANIFEST)), names.name[i], m.database);
 		/* names come from the destination, titles from whoever chose them */
 		text_make_harmless(lines[count].text);
 		count++;
 		manifest_free(&m);
 		free(data);
-		free(names.name[i]);
 	}
-	free(names.name);
+	names_free(&names);
 	qsort(lines, count, sizeof(Line), compare_lines);
 	printf("%-27s  %-13s  %-13s  %14s  %s\n", "TIME", "METHOD", "SIGNATURE", "BYTES", "NAME AND DATABASE");
 	for (size_t i = 0; i < count; i++)
@@ -266,19 +259,19 @@ fetch_backup(const Config *config, const Destination *destination, const char *n
 	Manifest	m = {0};
 	char	   *data = NULL;
 	char	   *error = NULL;
-	ManifestState state = MANIFEST_MALFORMED;
+	Trust		trust = TRUST_MALFORMED;
 	bool		fetched = false;
 
 	if (!reference_is_safe(name))
 		error = text_copy("this is not a name that list prints");
 	else
-		state = load_manifest(config, destination, object, &m, &data, &error);
-	if (is_believed(state))
+		trust = load_manifest(config, destination, object, &m, &data, &error);
+	if (data && is_believed(trust))
 		fetched = fetch_objects(config, destination, &m, data, directory, &error);
 	if (fetched)
-		printf("%s: %s of %s, %s, %s%s\n", directory, m.method, m.database, m.time, state_text(state), state == MANIFEST_SIGNED ? " by a trusted key" : ": trusted_keys is not set");
+		printf("%s: %s of %s, %s, %s%s\n", directory, m.method, m.database, m.time, trust_text(trust), trust == TRUST_SIGNED ? " by a trusted key" : ": trusted_keys is not set");
 	else
-		fprintf(stderr, "%s: %s\n", name, error);
+		complain("%s: %s", name, error);
 	manifest_free(&m);
 	free(data);
 	free(error);

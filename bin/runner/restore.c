@@ -23,10 +23,12 @@
 #include "json.h"
 #include "log.h"
 #include "manifest.h"
+#include "names.h"
 #include "process.h"
 #include "server.h"
 #include "stream.h"
 #include "text.h"
+#include "trust.h"
 #include "worker.h"
 
 #define ROLES_MAX ((size_t) 64 << 20)
@@ -71,30 +73,44 @@ restore_database_property(const Restore *restore, const char *name)
 	return json_text(json_member(json_member(rows, "database"), name));
 }
 
-/* SECTION/NAME, or SECTION where no name is needed. */
+/* A section may have a slash in it; a drill needs no name and ignores one. */
+char *
+restore_section(Worker *worker, char **name)
+{
+	const Job  *job = worker->job;
+	const Names *sections = &worker->config->target_sections;
+	const char *slash = strrchr(job->target, '/');
+	bool		drill = strcmp(job->kind, "drill") == 0;
+	char	   *section = NULL;
+
+	if (strcmp(job->mode, "in_place") == 0 || (drill && names_have(sections, job->target)))
+		section = text_copy(job->target);
+	else if (slash)
+	{
+		section = text_slice(job->target, slash - job->target);
+		if (name && !drill)
+			*name = text_copy(slash + 1);
+	}
+	if (section && names_have(sections, section))
+		return section;
+	if (section)
+		fail(worker, "unknown_target", "target", false, "this node's targets have no section %s", section);
+	else
+		fail(worker, "bad_reference", "target", false, "the target %s names no %s: give SECTION/NAME",
+			 job->target, strcmp(job->mode, "new_cluster") == 0 ? "directory" : "database");
+	free(section);
+	return NULL;
+}
+
 static bool
 take_target(Restore *restore)
 {
 	Worker	   *worker = restore->worker;
-	const Job  *job = worker->job;
-	const Names *sections = &worker->config->target_sections;
-	const char *slash = strrchr(job->target, '/');
-	bool		in_place = strcmp(job->mode, "in_place") == 0;
 
-	/* a section may have a slash in it; a drill needs no name and ignores one */
-	if (in_place || (restore->drill && text_is_among(job->target, sections->name, sections->count)))
-		restore->section = text_copy(job->target);
-	else if (slash)
-	{
-		restore->section = text_slice(job->target, slash - job->target);
-		restore->name = restore->drill ? NULL : text_copy(slash + 1);
-	}
-	else
-		return fail(worker, "bad_reference", "target", false, "the target %s names no %s: give SECTION/NAME",
-					job->target, strcmp(job->mode, "new_cluster") == 0 ? "directory" : "database");
-	if (!text_is_among(restore->section, sections->name, sections->count))
-		return fail(worker, "unknown_target", "target", false, "this node's targets have no section %s", restore->section);
-	if (in_place && !restore->drill && !config_allows_in_place(worker->config, restore->section))
+	restore->section = restore_section(worker, &restore->name);
+	if (restore->section == NULL)
+		return false;
+	if (strcmp(worker->job->mode, "in_place") == 0 && !restore->drill && !config_allows_in_place(worker->config, restore->section))
 		return fail(worker, "target_not_allowed", "target", false, "allow_in_place of this node does not list %s", restore->section);
 	return true;
 }
@@ -105,15 +121,10 @@ manifest_name(const Job *job)
 {
 	static const char *const suffixes[] = {SUFFIX_DUMP, SUFFIX_BASE};
 	const char *artifact = job->artifact.name;
-	size_t		len = strlen(artifact);
 
 	for (size_t i = 0; i < 2; i++)
-	{
-		size_t		suffix = strlen(suffixes[i]);
-
-		if (len > suffix && strcmp(artifact + len - suffix, suffixes[i]) == 0)
-			return text_format("%.*s%s", (int) (len - suffix), artifact, SUFFIX_MANIFEST);
-	}
+		if (text_ends(artifact, suffixes[i]))
+			return text_format("%.*s%s", (int) (strlen(artifact) - strlen(suffixes[i])), artifact, SUFFIX_MANIFEST);
 	return NULL;
 }
 
@@ -127,25 +138,25 @@ is_manifest_of(const Manifest *m, const Job *job)
 }
 
 static bool
-judge_manifest(Restore *restore, ManifestState state, const char *name, const char *error)
+judge_manifest(Restore *restore, Trust trust, const char *name, const char *error)
 {
 	Worker	   *worker = restore->worker;
 
-	switch (state)
+	switch (trust)
 	{
-		case MANIFEST_MALFORMED:
+		case TRUST_MALFORMED:
 			return fail(worker, "manifest_damaged", "backup", false, "%s: %s", name, error);
-		case MANIFEST_BAD_SIGNATURE:
+		case TRUST_BAD_SIGNATURE:
 			return fail(worker, "signature_invalid", "backup", false, "%s: %s", name, error);
-		case MANIFEST_STRANGE_KEY:
+		case TRUST_STRANGE_KEY:
 			return fail(worker, "key_untrusted", "node", false, "%s: %s", name, error);
-		case MANIFEST_UNSIGNED:
+		case TRUST_UNSIGNED:
 			return fail(worker, "manifest_unsigned", "node", false, "%s: %s", name, error);
-		case MANIFEST_SIGNED:
-		case MANIFEST_UNCHECKED:
+		case TRUST_SIGNED:
+		case TRUST_UNCHECKED:
 			break;
 	}
-	restore->is_signed = state == MANIFEST_SIGNED;
+	restore->is_signed = trust == TRUST_SIGNED;
 	if (!is_manifest_of(&restore->manifest, worker->job))
 		return fail(worker, "manifest_damaged", "backup", false, "%s is not the manifest of this backup", name);
 	return true;
@@ -170,9 +181,9 @@ fetch_manifest(Restore *restore)
 		good = fail(worker, "manifest_missing", "node", true, "%s is not at the destination", name);
 	else
 	{
-		ManifestState state = manifest_parse(worker->config, data, digest.size, &restore->manifest, &error);
+		Trust		trust = manifest_parse(worker->config, data, digest.size, &restore->manifest, &error);
 
-		good = judge_manifest(restore, state, name, error);
+		good = judge_manifest(restore, trust, name, error);
 	}
 	free(data);
 	free(error);
@@ -271,7 +282,6 @@ restore_run(Restore *restore, Server *server, const char *const *arguments, char
 	const char *argv[16] = {program, "--exit-on-error", "--no-password", "--no-subscriptions"};
 	size_t		argc = 4;
 	Environment environment;
-	Process		process;
 	bool		restored;
 
 	while (*arguments)
@@ -282,8 +292,7 @@ restore_run(Restore *restore, Server *server, const char *const *arguments, char
 	/* so that the server notices within a second if pg_restore is killed */
 	if (server->version >= 140000)
 		environment_add(&environment, "PGOPTIONS", "-c client_connection_check_interval=1s");
-	restored = process_start(&process, argv, ENVIRONMENT_ENTRIES(environment), STREAM_NULL, STREAM_NULL, error) &&
-		process_wait(&process, error);
+	restored = process_run(argv, ENVIRONMENT_ENTRIES(environment), NULL, NULL, 0, error);
 	environment_free(&environment);
 	free(program);
 	return restored;

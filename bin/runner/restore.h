@@ -48,6 +48,13 @@ extern const RestoreMode restore_database;	/* new_database and in_place, of a
 											 * dump */
 extern const RestoreMode restore_cluster;	/* new_cluster, of either method */
 
+/*
+ * The section of the targets file that a job's target names: SECTION/NAME, or SECTION where no
+ * name is needed; allocated. *name, unless name is NULL, receives the name if there is one.
+ * NULL with the worker's failure.
+ */
+extern char *restore_section(Worker *worker, char **name);
+
 /* WALWARDEN_JOB_FENCE: a database that exists while a job works on it. Allocated. */
 extern char *restore_scratch_database(const char *job_id, int64_t fence);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "manifest.h"
 #include "process.h"
 #include "restore.h"
 #include "server.h"
@@ -84,7 +85,7 @@ database_accept(Restore *restore)
 {
 	Worker	   *worker = restore->worker;
 	const Manifest *m = &restore->manifest;
-	int			major = atoi(m->server_version);
+	int			major = manifest_major(m);
 
 	if (strcmp(m->method, METHOD_DUMP) != 0)
 		return fail(worker, "mode_unsupported", "target", false, "a base backup is restored as new_cluster, not as %s", worker->job->mode);

@@ -39,12 +39,12 @@ find_tables(Server *server, Rows *rows, char **error)
 
 	if (result == NULL)
 		return false;
-	rows->tables = PQntuples(result);
+	rows->tables = (size_t) PQntuples(result);
 	rows->table = allocate(rows->tables * sizeof(char *));
 	rows->count = allocate(rows->tables * sizeof(int64_t));
 	for (size_t i = 0; i < rows->tables; i++)
 	{
-		rows->table[i] = text_copy(PQgetvalue(result, i, 0));
+		rows->table[i] = text_copy(PQgetvalue(result, (int) i, 0));
 		rows->count[i] = -1;
 	}
 	PQclear(result);

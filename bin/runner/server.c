@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
+#include "bindir.h"
 #include "environment.h"
 #include "text.h"
 #include "worker.h"
@@ -104,7 +104,7 @@ server_open(Worker *worker, Server *server, const char *blames)
 	else
 	{
 		server->version = PQserverVersion(server->conn);
-		server->bindir = config_bindir(worker->config, server->version / 10000);
+		server->bindir = bindir_of(&worker->config->bindirs, server->version / 10000);
 		if (server->database == NULL)
 			server->database = text_copy(PQdb(server->conn));
 		if (server->bindir)

@@ -6,7 +6,6 @@
 #define RUNNER_SERVER_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include <libpq-fe.h>
 

@@ -12,16 +12,13 @@
  */
 #include "supervisor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -33,7 +30,11 @@
 #include "job.h"
 #include "key.h"
 #include "log.h"
+#include "names.h"
+#include "orphan.h"
+#include "progress.h"
 #include "scratch.h"
+#include "slot.h"
 #include "text.h"
 #include "worker.h"
 
@@ -46,29 +47,6 @@
 #define LAST_WORDS_SECONDS 5
 #define LOCK_TRIES 50
 #define MAX_WAIT_MS 3600000
-
-/* What the control database is to be told about a job that did not end by itself. */
-typedef enum Debt
-{
-	DEBT_NONE,
-	DEBT_RELEASE,				/* it is given back; if that is refused, it
-								 * has failed */
-	DEBT_FAILED					/* its process died */
-} Debt;
-
-typedef struct Slot
-{
-	Job		   *job;			/* NULL: the slot is empty */
-	Progress   *progress;		/* shared with the process */
-	pid_t		pid;			/* or 0 */
-	bool		cleaning;		/* the process cleans up; the job is not run */
-	int64_t		started;
-	int64_t		next_beat;
-	bool		beats;
-	int64_t		killed;			/* when it was, or 0 */
-	bool		lost;			/* the job is no longer ours */
-	Debt		debt;
-} Slot;
 
 typedef struct Supervisor
 {
@@ -109,12 +87,6 @@ is_stopping(void)
 	return stopping;
 }
 
-static int64_t
-now_ms(void)
-{
-	return boottime_ms();
-}
-
 /* Delivers signals for at most so long. */
 static void
 wait_ms(int64_t ms)
@@ -124,24 +96,6 @@ wait_ms(int64_t ms)
 
 	sigemptyset(&none);
 	ppoll(NULL, 0, &timeout, &none);
-}
-
-static void slot_line(const Slot *slot, const char *format,...) __attribute__((format(printf, 2, 3)));
-
-/* One line about the job of a slot. */
-static void
-slot_line(const Slot *slot, const char *format,...)
-{
-	va_list		arguments;
-	char	   *text;
-
-	va_start(arguments, format);
-	text = text_vformat(format, arguments);
-	va_end(arguments);
-	log_job(slot->job->id);
-	log_line("%s", text);
-	log_job(NULL);
-	free(text);
 }
 
 static void
@@ -247,7 +201,7 @@ answered(Supervisor *s, ControlStatus status)
 				s->pause = PAUSE_MAX_MS;
 			if (s->pause > s->config->lease * 1000 / 6)
 				s->pause = s->config->lease * 1000 / 6;
-			s->pause_until = now_ms() + s->pause;
+			s->pause_until = boottime_ms() + s->pause;
 			return false;
 	}
 }
@@ -270,122 +224,16 @@ is_known(const Supervisor *s, const Job *job)
 	return false;
 }
 
-static void
-release_slot(Slot *slot)
-{
-	job_free(slot->job);
-	if (slot->progress)
-		munmap(slot->progress, sizeof(Progress));
-	memset(slot, 0, sizeof(*slot));
-}
-
-/* Takes over job. False if there is no memory to share. */
-static bool
-fill_slot(Supervisor *s, Slot *slot, Job *job, int64_t asked)
-{
-	Progress   *progress = mmap(NULL, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (progress == MAP_FAILED)
-		return false;
-	lease_renewed(&progress->lease_until, asked + s->config->lease * 1000);
-	memset(slot, 0, sizeof(*slot));
-	slot->job = job;
-	slot->progress = progress;
-	slot->next_beat = asked + s->config->lease * 1000 / 3;
-	return true;
-}
-
-/* Starts the process of a slot: the job, or the cleaning up after it. */
-static bool
-start(Supervisor *s, Slot *slot, bool cleaning)
-{
-	pid_t		supervisor = getpid();
-	bool		may_be_completed = slot->progress->ending;
-	pid_t		pid = fork();
-
-	if (pid == 0)
-	{
-		control_forget(s->control);
-		if (cleaning)
-			worker_clean_up(supervisor, s->config, slot->job, may_be_completed);
-		worker_run(supervisor, s->config, s->control, slot->job, slot->progress);
-	}
-	if (pid < 0)
-	{
-		slot_line(slot, "cannot fork: %s", strerror(errno));
-		return false;
-	}
-	setpgid(pid, pid);
-	slot->pid = pid;
-	slot->cleaning = cleaning;
-	slot->started = now_ms();
-	slot->killed = 0;
-	return true;
-}
-
-static void
-signal_group(const Slot *slot, int sig)
-{
-	/* its group exists only after setpgid(), which both of us call */
-	if (kill(-slot->pid, sig) < 0)
-		kill(slot->pid, sig);
-}
-
-static void
-kill_slot(Slot *slot)
-{
-	if (slot->pid == 0)
-		return;
-	signal_group(slot, SIGKILL);
-	if (slot->killed == 0)
-		slot->killed = now_ms();
-}
-
 /* Whether a process is, or is in the group of, one of a slot. */
 static bool
-is_of_slot(const Supervisor *s, pid_t pid, pid_t group)
+is_of_slot(const void *arg, pid_t pid, pid_t group)
 {
+	const Supervisor *s = arg;
+
 	for (int i = 0; i < MAX_SLOTS; i++)
 		if (s->slots[i].pid && (s->slots[i].pid == pid || s->slots[i].pid == group))
 			return true;
 	return false;
-}
-
-/*
- * Ends our children that belong to no slot: we are the reaper of what their parents left. A
- * server's processes have groups of their own.
- */
-static void
-kill_orphans(const Supervisor *s)
-{
-	DIR		   *proc = opendir("/proc");
-	struct dirent *entry;
-
-	if (proc == NULL)
-		return;
-	while ((entry = readdir(proc)) != NULL)
-	{
-		int64_t		pid;
-		char		path[64];
-		char		line[512];
-		char	   *end;
-		int			parent,
-					group;
-		FILE	   *file;
-
-		if (!text_to_int(entry->d_name, 1, INT32_MAX, &pid))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-		if ((file = fopen(path, "re")) == NULL)
-			continue;
-		/* pid (name) state parent group */
-		if (fgets(line, sizeof(line), file) && (end = strrchr(line, ')')) != NULL &&
-			sscanf(end + 1, " %*c %d %d", &parent, &group) == 2 &&
-			parent == getpid() && !is_of_slot(s, (pid_t) pid, (pid_t) group))
-			kill((pid_t) pid, SIGKILL);
-		fclose(file);
-	}
-	closedir(proc);
 }
 
 /* The process of a slot has ended. */
@@ -396,18 +244,18 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 
 	slot->pid = 0;
 	slot->cleaning = false;
-	kill_orphans(s);
+	orphans_kill(is_of_slot, s);
 	if (cleaning)
 	{
 		if (slot->debt == DEBT_NONE)
-			release_slot(slot);
+			slot_release(slot);
 		return;
 	}
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == WORKER_COMPLETED || WEXITSTATUS(status) == WORKER_FAILED))
 	{
 		if (WEXITSTATUS(status) != WORKER_COMPLETED)
 			s->exit_code = 1;
-		release_slot(slot);
+		slot_release(slot);
 		s->next_claim = 0;
 		return;
 	}
@@ -419,10 +267,10 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 	if (slot->debt == DEBT_NONE && !slot->lost)
 		slot->debt = DEBT_FAILED;
 	/* names of a job that has none are not for paths */
-	if (!stopping && job_bad_reference(slot->job) == NULL && start(s, slot, true))
+	if (!stopping && job_bad_reference(slot->job) == NULL && slot_start(slot, s->config, s->control, true))
 		return;
 	if (slot->debt == DEBT_NONE)
-		release_slot(slot);
+		slot_release(slot);
 }
 
 static Slot *
@@ -456,27 +304,6 @@ reap(Supervisor *s)
 	}
 }
 
-static char *
-progress_json(const Progress *progress)
-{
-	Buffer		json = {0};
-	int64_t		done = progress->bytes_done;
-	int64_t		total = progress->bytes_total;
-	int			phase = progress->phase;
-
-	buffer_format(&json, "{\"phase\": \"%s\"", progress_phases[phase >= 0 && phase < PHASE_COUNT ? phase : PHASE_STARTING]);
-	if (done > 0)
-		buffer_format(&json, ", \"bytesDone\": %lld", (long long) done);
-	if (total > 0)
-	{
-		buffer_format(&json, ", \"bytesTotal\": %lld", (long long) total);
-		if (done >= 0)
-			buffer_format(&json, ", \"percent\": %d", done >= total ? 100 : (int) (done / (total / 100.0)));
-	}
-	buffer_text(&json, "}");
-	return json.data;
-}
-
 /* The job is no longer ours: its process ends, and then what it left goes. */
 static void
 lose(Slot *slot, const char *why)
@@ -484,13 +311,13 @@ lose(Slot *slot, const char *why)
 	slot_line(slot, "stopped: %s", why);
 	slot->lost = true;
 	slot->debt = DEBT_NONE;
-	kill_slot(slot);
+	slot_kill(slot);
 }
 
 static void
 beat(Supervisor *s, Slot *slot)
 {
-	int64_t		asked = now_ms();
+	int64_t		asked = boottime_ms();
 	char	   *json = progress_json(slot->progress);
 	ControlStatus status = control_heartbeat(s->control, slot->job, json);
 
@@ -534,14 +361,14 @@ pay(Supervisor *s, Slot *slot)
 		return;
 	slot->debt = DEBT_NONE;
 	if (slot->pid == 0)
-		release_slot(slot);
+		slot_release(slot);
 }
 
 /* Jobs that the control database says are ours, and we know nothing of: given back. */
 static void
 find_held(Supervisor *s)
 {
-	int64_t		asked = now_ms();
+	int64_t		asked = boottime_ms();
 	Job		  **jobs;
 	int			count;
 	ControlStatus status = control_held(s->control, &jobs, &count);
@@ -552,12 +379,12 @@ find_held(Supervisor *s)
 	{
 		Slot	   *slot = is_known(s, jobs[i]) ? NULL : empty_slot(s);
 
-		if (slot && fill_slot(s, slot, jobs[i], asked))
+		if (slot && slot_fill(slot, s->config, jobs[i], asked))
 		{
 			slot_line(slot, "held by this node from before");
 			slot->debt = DEBT_RELEASE;
 			if (job_bad_reference(slot->job) == NULL)
-				start(s, slot, true);
+				slot_start(slot, s->config, s->control, true);
 			continue;
 		}
 		/* no room: looked at again when there is */
@@ -578,7 +405,7 @@ claim(Supervisor *s, Slot *slot)
 	for (int i = 0; i < 2; i++)
 	{
 		int			which = (s->next_kinds + i) % 2;
-		int64_t		asked = now_ms();
+		int64_t		asked = boottime_ms();
 		ControlStatus status;
 		Job		   *job;
 
@@ -595,7 +422,7 @@ claim(Supervisor *s, Slot *slot)
 		 * ever
 		 */
 		s->next_kinds = (which + 1) % 2;
-		if (!fill_slot(s, slot, job, asked))
+		if (!slot_fill(slot, s->config, job, asked))
 		{
 			log_line("out of memory");
 			job_free(job);
@@ -604,7 +431,7 @@ claim(Supervisor *s, Slot *slot)
 		}
 		slot_line(slot, "claimed %s, attempt %d, fence %lld", job->kind, job->attempt, (long long) job->fence);
 		s->claimed_one = true;
-		if (!start(s, slot, false))
+		if (!slot_start(slot, s->config, s->control, false))
 			slot->debt = DEBT_RELEASE;
 		return true;
 	}
@@ -624,9 +451,9 @@ claim_jobs(Supervisor *s)
 {
 	Slot	   *slot;
 
-	while (wants_job(s) && now_ms() >= s->pause_until && now_ms() >= s->next_claim && (slot = empty_slot(s)) != NULL)
-		if (!claim(s, slot) && now_ms() >= s->pause_until)
-			s->next_claim = now_ms() + s->config->poll * 1000;
+	while (wants_job(s) && boottime_ms() >= s->pause_until && boottime_ms() >= s->next_claim && (slot = empty_slot(s)) != NULL)
+		if (!claim(s, slot) && boottime_ms() >= s->pause_until)
+			s->next_claim = boottime_ms() + s->config->poll * 1000;
 }
 
 static bool
@@ -646,7 +473,7 @@ end_once(Supervisor *s)
 		return;
 	if (!s->claimed_one && s->away)
 		s->exit_code = 1;
-	else if (!s->claimed_one && (s->check_held || s->next_claim <= now_ms()))
+	else if (!s->claimed_one && (s->check_held || s->next_claim <= boottime_ms()))
 		return;
 	else if (!s->claimed_one)
 		log_line("there is no job for this node");
@@ -661,15 +488,15 @@ attend(Supervisor *s)
 	{
 		Slot	   *slot = &s->slots[i];
 
-		if (slot->cleaning && now_ms() - slot->started > CLEAN_UP_MS)
-			kill_slot(slot);
-		if (now_ms() >= s->pause_until && slot->pid && !slot->lost && now_ms() >= slot->next_beat)
+		if (slot->cleaning && boottime_ms() - slot->started > CLEAN_UP_MS)
+			slot_kill(slot);
+		if (boottime_ms() >= s->pause_until && slot->pid && !slot->lost && boottime_ms() >= slot->next_beat)
 			beat(s, slot);
 		/* what is owed is paid when the cleaning is over */
-		if (now_ms() >= s->pause_until && slot->debt != DEBT_NONE && slot->pid == 0)
+		if (boottime_ms() >= s->pause_until && slot->debt != DEBT_NONE && slot->pid == 0)
 			pay(s, slot);
 	}
-	if (!stopping && s->check_held && now_ms() >= s->pause_until && empty_slot(s))
+	if (!stopping && s->check_held && boottime_ms() >= s->pause_until && empty_slot(s))
 		find_held(s);
 	claim_jobs(s);
 	end_once(s);
@@ -679,7 +506,7 @@ attend(Supervisor *s)
 static int64_t
 next_round(Supervisor *s)
 {
-	int64_t		next = now_ms() + MAX_WAIT_MS;
+	int64_t		next = boottime_ms() + MAX_WAIT_MS;
 	int64_t		due;
 
 	for (int i = 0; i < MAX_SLOTS; i++)
@@ -733,12 +560,12 @@ reload_config(Supervisor *s)
 static void
 end_processes(Supervisor *s)
 {
-	int64_t		begun = now_ms();
+	int64_t		begun = boottime_ms();
 	int			sent = 0;
 
 	for (;;)
 	{
-		int64_t		passed = now_ms() - begun;
+		int64_t		passed = boottime_ms() - begun;
 		bool		any = false;
 
 		reap(s);
@@ -751,7 +578,7 @@ end_processes(Supervisor *s)
 			any = true;
 			if (slot->killed == 0)
 			{
-				slot->killed = now_ms();
+				slot->killed = boottime_ms();
 				if (!slot->cleaning && !slot->lost && slot->debt == DEBT_NONE)
 					slot->debt = DEBT_RELEASE;
 			}
@@ -763,7 +590,7 @@ end_processes(Supervisor *s)
 			if (sent == 0 || (sent == 1 && passed >= TERM_AGAIN_MS))
 				kill(slot->pid, SIGTERM);
 			else if (passed >= KILL_MS)
-				signal_group(slot, SIGKILL);
+				slot_signal(slot, SIGKILL);
 		}
 		if (sent == 0 || (sent == 1 && passed >= TERM_AGAIN_MS))
 			sent++;
@@ -771,7 +598,7 @@ end_processes(Supervisor *s)
 			break;
 		wait_ms(20);
 	}
-	kill_orphans(s);
+	orphans_kill(is_of_slot, s);
 	reap(s);
 }
 
@@ -837,7 +664,7 @@ supervise(Config *config, bool once)
 		}
 		attend(s);
 		/* a signal that came during a call does not end this wait */
-		left = child_ended || reload || stopping ? 0 : next_round(s) - now_ms();
+		left = child_ended || reload || stopping ? 0 : next_round(s) - boottime_ms();
 		wait_ms(left > 0 ? left : 0);
 	}
 	log_line("stopping");

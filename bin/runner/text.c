@@ -17,7 +17,7 @@
 static void
 out_of_memory(void)
 {
-	fputs("out of memory\n", stderr);
+	(void) fputs("out of memory\n", stderr);
 	abort();
 }
 
@@ -85,12 +85,24 @@ text_begins(const char *text, const char *prefix)
 }
 
 bool
-text_is_among(const char *text, char *const *names, size_t count)
+text_ends(const char *text, const char *suffix)
 {
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(text, names[i]) == 0)
-			return true;
-	return false;
+	size_t		len = strlen(text);
+	size_t		suffix_len = strlen(suffix);
+
+	return len > suffix_len && strcmp(text + len - suffix_len, suffix) == 0;
+}
+
+char *
+text_trim(char *text)
+{
+	size_t		len;
+
+	text += strspn(text, " \t\r\n");
+	len = strlen(text);
+	while (len > 0 && isspace((unsigned char) text[len - 1]))
+		text[--len] = '\0';
+	return text;
 }
 
 bool

@@ -20,8 +20,11 @@ extern char *text_vformat(const char *format, va_list arguments) __attribute__((
 
 extern bool text_begins(const char *text, const char *prefix);
 
-/* Whether text is one of count names. */
-extern bool text_is_among(const char *text, char *const *names, size_t count);
+/* With something before it. */
+extern bool text_ends(const char *text, const char *suffix);
+
+/* Cuts white space off both ends. */
+extern char *text_trim(char *text);
 
 /* A decimal number without sign, within bounds and without anything after it. */
 extern bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *value);

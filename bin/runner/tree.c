@@ -45,12 +45,10 @@ tree_verify(Worker *worker, const char *bindir, const char *directory, char **er
 {
 	char	   *program = text_format("%s/pg_verifybackup", bindir);
 	Environment environment;
-	Process		process;
 	bool		verified;
 
 	environment_begin(&environment, bindir, worker->scratch);
-	verified = process_start(&process, ARGUMENTS(program, "--quiet", directory), ENVIRONMENT_ENTRIES(environment), STREAM_NULL, STREAM_NULL, error) &&
-		process_wait(&process, error);
+	verified = process_run(ARGUMENTS(program, "--quiet", directory), ENVIRONMENT_ENTRIES(environment), NULL, NULL, 0, error);
 	environment_free(&environment);
 	free(program);
 	return verified;

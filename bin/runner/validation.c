@@ -2,12 +2,11 @@
  * validation.c
  *		Checks of what was restored.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "environment.h"
+#include "io.h"
 #include "log.h"
 #include "process.h"
 #include "restore.h"
@@ -17,12 +16,12 @@
 #include "worker.h"
 
 #define CHECK_SCHEMA "walwarden_check"
-#define OUTPUT_MAX 800
+#define OUTPUT_MAX ((size_t) 800)
 
 bool
 restore_check_rows(Restore *restore, Server *server, const char *blames)
 {
-	Rows		rows;
+	Rows		rows = {0};
 	char	   *error = NULL;
 	char	   *difference = NULL;
 	char	   *detail;
@@ -59,10 +58,7 @@ run_amcheck(Restore *restore, Server *server, const char *blames)
 	char	   *dbname = server_dbname(server->database);
 	Environment environment;
 	Process		process;
-	char		found[OUTPUT_MAX + 1];
-	size_t		len = 0;
-	char		surplus[4096];
-	ssize_t		got;
+	Buffer		found = {0};
 	char	   *error = NULL;
 	bool		passed;
 
@@ -81,17 +77,14 @@ run_amcheck(Restore *restore, Server *server, const char *blames)
 		fail(worker, "programs_missing", "node", false, "%s", error);
 	else
 	{
-		while ((got = len < OUTPUT_MAX ? read(process.out, found + len, OUTPUT_MAX - len) : read(process.out, surplus, sizeof(surplus))) > 0 ||
-			   (got < 0 && errno == EINTR))
-			if (got > 0 && len < OUTPUT_MAX)
-				len += got;
-		found[len] = '\0';
+		(void) read_all(process.out, OUTPUT_MAX, &found);
 		passed = process_wait(&process, &error);
-		if (!passed && len > 0)
-			fail(worker, "index_corrupt", blames, false, "pg_amcheck found in %s: %s", server->database, found);
+		if (!passed && found.len > 0)
+			fail(worker, "index_corrupt", blames, false, "pg_amcheck found in %s: %s", server->database, found.data);
 		else if (!passed)
 			fail(worker, "check_failed", "target", false, "%s", error);
 	}
+	buffer_free(&found);
 	free(error);
 	return passed;
 }

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,8 +27,6 @@
 
 #define MESSAGE_MAX 900
 #define RETRY_SECONDS_MAX 10
-
-const char *const progress_phases[PHASE_COUNT] = {"starting", "copying", "verifying", "downloading", "restoring", "checking", "finishing"};
 
 bool
 fail(Worker *worker, const char *error_class, const char *blames, bool retryable, const char *format,...)

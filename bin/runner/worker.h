@@ -6,38 +6,11 @@
 #define RUNNER_WORKER_H
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "config.h"
 #include "job.h"
-
-/* What a job is doing, as progress shows it. progress_phases[] has the names. */
-typedef enum Phase
-{
-	PHASE_STARTING,
-	PHASE_COPYING,
-	PHASE_VERIFYING,
-	PHASE_DOWNLOADING,
-	PHASE_RESTORING,
-	PHASE_CHECKING,
-	PHASE_FINISHING,
-	PHASE_COUNT
-} Phase;
-
-extern const char *const progress_phases[PHASE_COUNT];
-
-/* In memory shared with the supervisor, which sends it with its heartbeats. */
-typedef struct Progress
-{
-	volatile int64_t bytes_done;
-	volatile int64_t bytes_total;	/* 0 if unknown */
-	volatile int phase;			/* a Phase */
-	volatile int64_t lease_until;	/* CLOCK_BOOTTIME, ms: by when an in_place
-									 * restore must have stopped */
-	volatile int ending;		/* the last report was begun: the job may be
-								 * done already */
-} Progress;
+#include "progress.h"
 
 /* Why a job failed, as report_job() takes it. */
 typedef struct Failure
@@ -105,14 +78,5 @@ extern void worker_run(pid_t supervisor, const Config *config, const struct Cont
  * scratch; and what clean_up_attempts() removes, unless the job may have been completed.
  */
 extern void worker_clean_up(pid_t supervisor, const Config *config, const Job *job, bool may_be_completed) __attribute__((noreturn));
-
-/* walwarden-runner list DESTINATION: backups found by their manifests, without a control database. */
-extern int	list_destination(const Config *config, const Destination *destination);
-
-/*
- * walwarden-runner fetch NAME DIRECTORY DESTINATION: the objects of one of them as files of a
- * new directory, after signature, sizes and SHA-256 were verified. Both return an exit code.
- */
-extern int	fetch_backup(const Config *config, const Destination *destination, const char *name, const char *directory);
 
 #endif							/* RUNNER_WORKER_H */

@@ -7,11 +7,13 @@
  */
 #include "common/signature.h"
 
+#include <limits.h>
 #include <string.h>
 
 #ifdef WALWARDEN_OPENSSL
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #endif
 
 #include "common/base64_text.h"
@@ -112,6 +114,33 @@ key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, co
 }
 
 bool
+public_key_next(const char *pem, size_t len, size_t *at, uint8_t *public_key)
+{
+	static char no_passphrase[] = "";
+	BIO		   *bio;
+	EVP_PKEY   *key;
+	bool		found = false;
+
+	if (len > INT_MAX || *at >= len)
+		return false;
+	ERR_set_mark();
+	bio = BIO_new_mem_buf(pem + *at, (int) (len - *at));
+	/* a passphrase is not asked for, because nobody is there to answer */
+	while (bio != NULL && !found && (key = PEM_read_bio_PUBKEY(bio, NULL, NULL, no_passphrase)) != NULL)
+	{
+		size_t		key_len = PUBLIC_KEY_LEN;
+
+		found = EVP_PKEY_base_id(key) == EVP_PKEY_ED25519 &&
+			EVP_PKEY_get_raw_public_key(key, public_key, &key_len) == 1 && key_len == PUBLIC_KEY_LEN;
+		EVP_PKEY_free(key);
+	}
+	*at = found ? len - BIO_ctrl_pending(bio) : len;
+	BIO_free(bio);
+	ERR_pop_to_mark();
+	return found;
+}
+
+bool
 manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key)
 {
 	return manifest->has_signature &&
@@ -130,6 +159,16 @@ checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8
 bool
 signature_is_supported(void)
 {
+	return false;
+}
+
+bool
+public_key_next(const char *pem, size_t len, size_t *at, uint8_t *public_key)
+{
+	(void) pem;
+	(void) len;
+	(void) at;
+	(void) public_key;
 	return false;
 }
 

@@ -25,6 +25,12 @@ extern bool public_key_is_sound(const uint8_t *public_key);
 /* Reads a public key from its base64 text. False if text is something else; soundness is not asked for. */
 extern bool public_key_read(const char *text, size_t len, uint8_t *public_key);
 
+/*
+ * Reads the next Ed25519 public key of a PEM text from *at on, and moves *at past it. False if
+ * there is none, or something that cannot be read comes before it.
+ */
+extern bool public_key_next(const char *pem, size_t len, size_t *at, uint8_t *public_key);
+
 /* Whether the manifest is signed, and with this key. */
 extern bool manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key);
 

@@ -1,0 +1,65 @@
+/*
+ * leftover.c
+ *		What attempts of a job left behind that did not end by themselves.
+ *
+ * Everything that an attempt leaves has a name with job and fence.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "expire.h"
+#include "log.h"
+#include "restore.h"
+#include "scratch.h"
+#include "server.h"
+#include "text.h"
+#include "worker.h"
+
+/* Databases of this job's earlier attempts in the server that it restores into. */
+static bool
+drop_databases(Worker *worker, char **error)
+{
+	const Job  *job = worker->job;
+	Server		server = {.services = worker->config->targets,.section = restore_section(worker, NULL)};
+	bool		dropped = server.section && server_open(worker, &server, "target");
+
+	if (!dropped)
+		*error = text_copy(worker->failure.message);
+	for (int64_t fence = 1; dropped && fence < job->fence; fence++)
+	{
+		char	   *name = restore_scratch_database(job->id, fence);
+		char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
+
+		dropped = server_command(&server, sql, error);
+		free(sql);
+		free(name);
+	}
+	server_close(&server);
+	return dropped;
+}
+
+void
+clean_up_attempts(Worker *worker)
+{
+	const Job  *job = worker->job;
+	char	   *error = NULL;
+	bool		clean = true;
+
+	for (int64_t fence = 1; fence < job->fence; fence++)
+	{
+		char	   *path = scratch_path(worker->config, job->id, fence);
+
+		if (!remove_tree(path))
+			log_line("%s was not removed", path);
+		free(path);
+	}
+	if (strcmp(job->kind, "backup") == 0)
+		clean = expire_objects(worker->config, &job->destination, job->database_id, job->id, job->fence, &error);
+	else if (job->mode && strcmp(job->mode, "new_cluster") != 0 && (strcmp(job->mode, "in_place") != 0 || strcmp(job->kind, "drill") == 0))
+		clean = drop_databases(worker, &error);
+	if (!clean)
+		log_line("what earlier attempts left was not removed: %s", error);
+	free(error);
+	free(worker->failure.message);
+	memset(&worker->failure, 0, sizeof(worker->failure));
+}

@@ -1,0 +1,18 @@
+/*
+ * permissions.h
+ *		Who may read and change what the configuration names.
+ */
+#ifndef RUNNER_PERMISSIONS_H
+#define RUNNER_PERMISSIONS_H
+
+#include <stdbool.h>
+
+/* Each returns false with a message that names the path. */
+
+/* A file that nobody else may write to; private: nor read. */
+extern bool file_is_guarded(const char *path, bool private, char **error);
+
+/* A directory; ours: that we may write to. */
+extern bool directory_is_usable(const char *path, bool ours, char **error);
+
+#endif							/* RUNNER_PERMISSIONS_H */
