@@ -2,8 +2,9 @@
  * session.c
  *		The connection to the control database.
  *
- * Invariants: no wait is longer than its deadline. Signals are delivered while
- * it waits. No text of libpq that reaches a log holds a parameter or the connection string.
+ * Invariants: no wait is longer than its deadline, also while the name of a host is resolved.
+ * Signals are delivered while it waits. No text of libpq that reaches a log holds a parameter
+ * or the connection string.
  */
 #include "session.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "boottime.h"
+#include "resolver.h"
 #include "text.h"
 
 #define CONNECT_SECONDS 10
@@ -101,18 +103,45 @@ wait_for(Session *session, int fd, short events, int64_t deadline)
 	}
 }
 
+/* Gives up with the wait, which libpq would not. */
 static ControlStatus
-connect_session(Session *session)
+find_addresses(Session *session, int64_t deadline, Addresses *addresses)
+{
+	Resolver	resolver;
+	ControlStatus status = CONTROL_DONE;
+	char	   *error = NULL;
+
+	if (!resolver_start(&resolver, session->config->control, &error))
+	{
+		session_say(session, "cannot connect: %s", error);
+		free(error);
+		return CONTROL_AWAY;
+	}
+	while (status == CONTROL_DONE && resolver.from >= 0)
+	{
+		status = wait_for(session, resolver.from, POLLIN, deadline);
+		if (status == CONTROL_DONE)
+			resolver_read(&resolver);
+	}
+	if (!resolver_end(&resolver, addresses, &error) && status == CONTROL_DONE)
+	{
+		session_say(session, "cannot connect: %s", error);
+		status = CONTROL_AWAY;
+	}
+	free(error);
+	return status;
+}
+
+static ControlStatus
+connect_at(Session *session, int64_t deadline, const Addresses *addresses)
 {
 	/* what stands before dbname may be set there, what follows may not */
-	const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "client_encoding", NULL};
-	const char *const values[] = {"walwarden-runner", "10", "5", "3", "15000", session->config->control, "UTF8", NULL};
-	int64_t		deadline = deadline_of(session, CONNECT_SECONDS);
+	const char *const names[] = {"application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+	"dbname", "client_encoding", "host", "hostaddr", "port", NULL};
+	const char *const values[] = {"walwarden-runner", "10", "5", "3", "15000",
+	session->config->control, "UTF8", addresses->host, addresses->hostaddr, addresses->port, NULL};
 	ControlStatus status;
 
-	if (session->connection && PQstatus(session->connection) == CONNECTION_OK)
-		return CONTROL_DONE;
-	disconnect(session);
 	session->connection = PQconnectStartParams(names, values, 1);
 	for (PostgresPollingStatusType next = PGRES_POLLING_WRITING; next != PGRES_POLLING_OK;)
 	{
@@ -132,6 +161,23 @@ connect_session(Session *session)
 	}
 	PQsetnonblocking(session->connection, 1);
 	return CONTROL_DONE;
+}
+
+static ControlStatus
+connect_session(Session *session)
+{
+	int64_t		deadline = deadline_of(session, CONNECT_SECONDS);
+	Addresses	addresses = {0};
+	ControlStatus status;
+
+	if (session->connection && PQstatus(session->connection) == CONNECTION_OK)
+		return CONTROL_DONE;
+	disconnect(session);
+	status = find_addresses(session, deadline, &addresses);
+	if (status == CONTROL_DONE)
+		status = connect_at(session, deadline, &addresses);
+	addresses_free(&addresses);
+	return status;
 }
 
 static ControlStatus

@@ -623,12 +623,14 @@ release_unknown(Supervisor *s)
 static void
 settle(Supervisor *s)
 {
+	int64_t		end = boottime_ms() + LAST_WORDS_SECONDS * 1000;
+
 	control_interrupt(s->control, NULL);
 	control_hurry(s->control, LAST_WORDS_SECONDS);
 	for (int i = 0; i < MAX_SLOTS; i++)
-		if (s->slots[i].job && s->slots[i].debt != DEBT_NONE && !s->away)
+		if (s->slots[i].job && s->slots[i].debt != DEBT_NONE && !s->away && boottime_ms() < end)
 			pay(s, &s->slots[i]);
-	if (s->check_held && !s->away)
+	if (s->check_held && !s->away && boottime_ms() < end)
 		release_unknown(s);
 	scratch_sweep(s->config);
 }
