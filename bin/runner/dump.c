@@ -22,10 +22,13 @@
 #include "text.h"
 #include "worker.h"
 
+/* A right that is missing today is missing in a minute, too. */
 static bool
 server_failed(Backup *backup, char *error)
 {
-	fail(backup->worker, "engine_failed", NULL, true, "%s", error);
+	bool		denied = backup->server.denied;
+
+	fail(backup->worker, denied ? "role_insufficient" : "engine_failed", NULL, !denied, "%s", error);
 	free(error);
 	return false;
 }
@@ -48,6 +51,17 @@ check_policies(Backup *backup)
 			 "row-level security of %s applies to the role %s, which would leave rows out: give it BYPASSRLS", PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
 	PQclear(result);
 	return passed;
+}
+
+/* The same: pg_dump comes to large objects last. Nothing of them is read, but the right to is asked for. */
+static bool
+check_large_objects(Backup *backup)
+{
+	char	   *error = NULL;
+	char	   *count = server_value(&backup->server, "SELECT count(lo_get(oid, 0, 0)) FROM pg_largeobject_metadata", &error);
+
+	free(count);
+	return count || server_failed(backup, error);
 }
 
 /* Starts a program of the server's major whose output becomes the object stem + suffix. */
@@ -141,7 +155,7 @@ dump_store(Backup *backup)
 	Rows		rows = {0};
 	bool		stored;
 
-	if (!check_policies(backup) || !backup_tool_version(backup, "pg_dump", &backup->manifest.engine_version))
+	if (!check_policies(backup) || !check_large_objects(backup) || !backup_tool_version(backup, "pg_dump", &backup->manifest.engine_version))
 		return false;
 
 	/* the time and LSN are taken before the snapshot: what is older is in it */

@@ -17,6 +17,7 @@
 
 #define CONNECT_TIMEOUT "15"
 #define KEEPALIVES_IDLE "60"
+#define INSUFFICIENT_PRIVILEGE "42501"
 
 /* Databases set these for their users; a snapshot that is held, and a dump, outlast any of them. */
 #define SETTINGS \
@@ -155,9 +156,12 @@ PGresult *
 server_query(Server *server, const char *sql, int count, const char *const *values, char **error)
 {
 	PGresult   *result = PQexecParams(server->conn, sql, count, NULL, values, NULL, NULL, 0);
+	const char *state;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
 		return result;
+	state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	server->denied = state && strcmp(state, INSUFFICIENT_PRIVILEGE) == 0;
 	*error = message_of(PQresultErrorMessage(result));
 	PQclear(result);
 	return NULL;

@@ -26,6 +26,8 @@ typedef struct Server
 								 * server_open() */
 	PGconn	   *conn;
 	int			version;		/* 150014 */
+	bool		denied;			/* the last statement failed because the role
+								 * lacks a right */
 	const char *bindir;			/* of the programs of its major version */
 } Server;
 

@@ -61,9 +61,17 @@ $cluster->safe_psql('orders', 'ALTER TABLE guarded DISABLE ROW LEVEL SECURITY; S
 SKIP:
 {
 	skip 'pg_read_all_data reads large objects', 1 if $major >= 19;
-	nothing_stored(backup(connectionRef => 'reader'), 'engine_failed', 1, qr/large object/, 'large objects cannot be read');
+	nothing_stored(backup(connectionRef => 'reader'), 'role_insufficient', 0, qr/permission denied for large object 1/, 'large objects cannot be read');
 }
 $cluster->safe_psql('orders', 'SELECT lo_unlink(1)');
+
+# rights that are missing are not there in a minute either
+$cluster->safe_psql('orders', 'CREATE ROLE partial LOGIN; CREATE SEQUENCE numbers; GRANT SELECT ON item, filler, guarded TO partial');
+append_to_file("$base/services", sprintf "[partial]\nhost=%s\nport=%d\ndbname=orders\nuser=partial\n", $cluster->host, $cluster->port);
+nothing_stored(backup(connectionRef => 'partial'), 'role_insufficient', 0, qr/pg_dump failed .*permission denied for sequence numbers/, 'a sequence cannot be read');
+$cluster->safe_psql('orders', 'REVOKE SELECT ON guarded FROM partial');
+nothing_stored(backup(connectionRef => 'partial'), 'role_insufficient', 0, qr/^ERROR:  permission denied for table guarded/, 'a table cannot be read');
+$cluster->safe_psql('orders', 'DROP SEQUENCE numbers');
 
 # An ALTER TABLE that waits for us, and pg_dump for it: pg_dump gives up, and so both go on.
 # Its own timeout is shortened: the last one given counts.
