@@ -19,6 +19,8 @@
 #include "key.h"
 #include "names.h"
 #include "process.h"
+#include "scratch_database.h"
+#include "server.h"
 #include "text.h"
 
 #define OUTPUT_MAX 4096
@@ -113,6 +115,22 @@ answer_is_true(PGconn *connection, const char *query)
 	return is_true;
 }
 
+/* What stopped restores have left in a target. */
+static void
+check_abandoned(PGconn *connection, const char *what)
+{
+	Server		server = {.conn = connection};
+	Names		names = {0};
+	char	   *error = NULL;
+
+	if (!scratch_databases_abandoned(&server, &names, &error))
+		say(false, what, "%s", error);
+	for (size_t i = 0; i < names.count; i++)
+		say(true, what, "a stopped restore left the database %s, which the next one drops", names.name[i]);
+	names_free(&names);
+	free(error);
+}
+
 /* Connects to each section of a service file, as its jobs would. */
 static void
 check_sections(const Config *config, Control *control, const char *key, const char *file, const Names *sections)
@@ -141,6 +159,8 @@ check_sections(const Config *config, Control *control, const char *key, const ch
 			else
 				say(true, what, "PostgreSQL %d, database %s, role %s", version / 10000, PQdb(connection), PQuser(connection));
 			check_server_programs(config, what, version);
+			if (restores)
+				check_abandoned(connection, what);
 		}
 		PQfinish(connection);
 		free(what);

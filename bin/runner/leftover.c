@@ -11,6 +11,7 @@
 #include "log.h"
 #include "restore.h"
 #include "scratch.h"
+#include "scratch_database.h"
 #include "server.h"
 #include "text.h"
 #include "worker.h"
@@ -27,7 +28,7 @@ drop_databases(Worker *worker, char **error)
 		*error = text_copy(worker->failure.message);
 	for (int64_t fence = 1; dropped && fence < job->fence; fence++)
 	{
-		char	   *name = restore_scratch_database(job->id, fence);
+		char	   *name = scratch_database_name(job->id, fence);
 		char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
 
 		dropped = server_command(&server, sql, error);

@@ -34,19 +34,6 @@
 #define ROLES_MAX ((size_t) 64 << 20)
 #define ROWS_MAX ((size_t) 256 << 20)
 
-char *
-restore_scratch_database(const char *job_id, int64_t fence)
-{
-	Buffer		name = {0};
-
-	buffer_text(&name, "walwarden_");
-	for (const char *c = job_id; *c; c++)
-		if (*c != '-')
-			buffer_add(&name, c, 1);
-	buffer_format(&name, "_%lld", (long long) fence);
-	return name.data;
-}
-
 void
 restore_add_check(Restore *restore, const char *name, const char *result, const char *detail)
 {

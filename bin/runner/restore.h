@@ -55,9 +55,6 @@ extern const RestoreMode restore_cluster;	/* new_cluster, of either method */
  */
 extern char *restore_section(Worker *worker, char **name);
 
-/* WALWARDEN_JOB_FENCE: a database that exists while a job works on it. Allocated. */
-extern char *restore_scratch_database(const char *job_id, int64_t fence);
-
 /* Adds a check to the report. detail may be NULL. */
 extern void restore_add_check(Restore *restore, const char *name, const char *result, const char *detail);
 

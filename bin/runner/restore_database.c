@@ -4,8 +4,8 @@
  *		target.
  *
  * A new database is restored under a name of the job's own and gets the one that was asked for
- * when all checks have passed. So it appears whole or not at all, and what a killed job leaves
- * is found by its name. A restore in place is one transaction.
+ * when all checks have passed. So it appears whole or not at all; for what a killed job leaves,
+ * see scratch_database.c. A restore in place is one transaction.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 #include "manifest.h"
 #include "process.h"
 #include "restore.h"
+#include "scratch_database.h"
 #include "server.h"
 #include "text.h"
 #include "worker.h"
@@ -77,7 +78,10 @@ database_begin(Restore *restore)
 	restore->target.section = text_copy(restore->section);
 	if (!server_open(worker, &restore->target, "target"))
 		return false;
-	return is_in_place(restore) || check_new_name(restore);
+	if (is_in_place(restore))
+		return true;
+	scratch_databases_sweep(&restore->target);
+	return check_new_name(restore);
 }
 
 static bool
@@ -135,7 +139,7 @@ create_database(Restore *restore, const char *name, char **error)
 	}
 	else if (restore->target.version >= 150000)
 		buffer_text(&sql, " LOCALE_PROVIDER libc");
-	created = server_command(&restore->target, sql.data, error);
+	created = scratch_database_own(&restore->target, name, error) && server_command(&restore->target, sql.data, error);
 	buffer_free(&sql);
 
 	/* until it has its name it is nobody else's */
@@ -164,7 +168,7 @@ database_restore(Restore *restore)
 		free(dbname);
 		return restored || restore_failed(restore, error);
 	}
-	scratch = restore_scratch_database(job->id, job->fence);
+	scratch = scratch_database_name(job->id, job->fence);
 	restored = create_database(restore, scratch, &error);
 	if (!restored)
 		target_failed(restore, error);
@@ -180,7 +184,7 @@ database_check(Restore *restore)
 	Worker	   *worker = restore->worker;
 	bool		in_place = is_in_place(restore);
 	Server		server = {.services = worker->config->targets,.section = text_copy(restore->section)};
-	char	   *name = in_place ? text_copy(restore->target.database) : restore_scratch_database(worker->job->id, worker->job->fence);
+	char	   *name = in_place ? text_copy(restore->target.database) : scratch_database_name(worker->job->id, worker->job->fence);
 	bool		passed;
 
 	server.database = text_copy(name);
@@ -196,7 +200,7 @@ database_check(Restore *restore)
 static bool
 drop_scratch(Restore *restore, char **error)
 {
-	char	   *name = restore_scratch_database(restore->worker->job->id, restore->worker->job->fence);
+	char	   *name = scratch_database_name(restore->worker->job->id, restore->worker->job->fence);
 	char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
 	bool		dropped = server_command(&restore->target, sql, error);
 
@@ -217,7 +221,7 @@ database_finish(Restore *restore)
 		finished = drop_scratch(restore, &error);
 	else
 	{
-		char	   *scratch = restore_scratch_database(restore->worker->job->id, restore->worker->job->fence);
+		char	   *scratch = scratch_database_name(restore->worker->job->id, restore->worker->job->fence);
 		char	   *name = server_identifier(&restore->target, restore->name);
 		char	   *grant = text_format("GRANT CONNECT, TEMPORARY ON DATABASE %s TO PUBLIC", scratch);
 		char	   *rename = text_format("ALTER DATABASE %s RENAME TO %s", scratch, name);

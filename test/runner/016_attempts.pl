@@ -52,6 +52,8 @@ unlink "$base/destination/$dump.part";
 my $drill = '6e0b9a52-0000-4000-8000-000000000002';
 (my $name = "walwarden_${drill}") =~ tr/-//d;
 $cluster->safe_psql('postgres', "CREATE DATABASE ${name}_$_") for 1, 2, 9;
+my $later = $cluster->background_psql('orders');
+$later->query_safe("SELECT pg_advisory_lock(hashtextextended('${name}_9', 0))");
 my $run = sub {
 	my $made = EngineTest::job_of_backup('drill', $first, mode => 'new_database', target => 'scratch');
 	is($made, $drill, 'the drill has the id that was expected');
@@ -60,6 +62,7 @@ my $run = sub {
 };
 completed_ok($run->(), 'a drill, claimed again');
 is($cluster->safe_psql('postgres', q{SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'walwarden%'}), "${name}_9", 'has dropped the databases of its earlier attempts');
+$later->quit;
 $cluster->safe_psql('postgres', "DROP DATABASE ${name}_9");
 
 # a restore in place that is killed: the target is as it was, and nobody works on it any more
@@ -90,5 +93,41 @@ completed_ok(run_job($restore), 'it is stopped, and claimed again');
 is($cluster->safe_psql('fresh', 'SELECT count(*) FROM item'), 100, 'now the database has its name');
 is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}), 0, 'and what the first attempt had made is dropped');
 is_deeply([ scratch() ], [], 'no scratch is left');
+
+# what a job left that is never claimed again: whichever restore comes next into that server
+# drops it, and nothing else: not what a job works on, nor what only looks similar
+write_config(replaceable());
+unlink "$base/restored";
+$restore = EngineTest::job_of_backup('restore', $first, mode => 'new_database', target => 'scratch/other');
+$pid = start_runner('--once');
+wait_for(sub { -e "$base/restored" }, 'a restore into a new database is under way');
+my $scratch_databases = q{SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname LIKE 'walwarden%'};
+my $active = $cluster->safe_psql('postgres', $scratch_databases);
+like($active, qr/^walwarden_[0-9a-f]{32}_1$/, 'its database has the name of the job and its fence');
+my @similar = ('walwarden_' . 'a' x 31 . '_1', 'walwarden_' . 'a' x 32, 'walwarden_' . 'a' x 32 . '_1x');
+my $abandoned = 'walwarden_' . 'a' x 32 . '_1';
+$cluster->safe_psql('postgres', "CREATE DATABASE $_") for @similar, $abandoned;
+
+# another node, with the same target
+write_config(node => 'node-2', map { my $key = $_; mkdir "$base/$key-2"; ($key => "$base/$key-2") } qw(work state));
+my ($checked, $said) = run_runner('--config', "$base/runner.conf", '--check');
+is_deeply([ $said =~ /^ok   targets \[scratch\]: (.* database walwarden.*)$/gm ], ["a stopped restore left the database $abandoned, which the next one drops"], '--check names it');
+is($checked, 0, 'which is no failure');
+control("UPDATE walwarden.job SET kind = 'none' WHERE id = '$restore'");
+$drill = EngineTest::job_of_backup('drill', $first, mode => 'new_database', target => 'scratch');
+my ($ended, undef, $told) = run_runner('--config', "$base/runner.conf", '--once');
+is(control("SELECT state FROM walwarden.job WHERE id = '$drill'"), 'completed', 'a drill of another node') or diag($told);
+is($cluster->safe_psql('postgres', $scratch_databases), join(' ', sort $active, @similar), 'drops what nobody works on');
+like($told, qr/dropped \Q$abandoned\E, which a restore left behind/, 'and says so');
+
+# the runner is stopped, and its job never claimed again
+stop_runner($pid);
+is($cluster->safe_psql('postgres', $scratch_databases), join(' ', sort $active, @similar), 'a restore that is stopped leaves its database');
+control("DELETE FROM walwarden.job WHERE id = '$restore'");
+wait_for(sub { $cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}) eq '0' }, 'its session ends');
+$drill = EngineTest::job_of_backup('drill', $first, mode => 'new_database', target => 'scratch');
+run_runner('--config', "$base/runner.conf", '--once');
+is(control("SELECT state FROM walwarden.job WHERE id = '$drill'"), 'completed', 'the next drill');
+is($cluster->safe_psql('postgres', $scratch_databases), join(' ', sort @similar), 'drops that as well');
 
 done_testing();
