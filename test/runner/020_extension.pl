@@ -3,9 +3,8 @@
 use strict;
 use warnings;
 use EngineTest;
+use ExtensionTest;
 use JSON::PP;
-use MIME::Base64;
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use RunnerTest;
 use Test::More;
@@ -13,38 +12,13 @@ use Test::More;
 my $cluster = cluster();
 my $base = $RunnerTest::base;
 my $json = JSON::PP->new->canonical->utf8;
-
-# the control database has the extension here, and the stand-in is not asked
-$cluster->safe_psql('postgres', 'CREATE DATABASE authority');
-sub authority { my ($query) = @_; return $cluster->safe_psql('authority', $query); }
-authority(q{CREATE EXTENSION walwarden CASCADE; CREATE ROLE runner LOGIN; SELECT walwarden.grant_runner('runner'); SELECT walwarden.create_org('acme')});
-my $api = authority(q{SELECT token FROM walwarden.issue_token('acme', 'api', ARRAY(SELECT name FROM walwarden.list_scopes()))});
-my $node = authority(q{SELECT token FROM walwarden.issue_token('acme', 'node-1', kind => 'node')});
-unlink "$base/token";
-append_to_file("$base/token", "$node\n");
-chmod 0600, "$base/token";
+my $control = extension();
+node_token('node-1', "$base/token");
 make_key('node-1');
 mkdir "$base/keys";
 system_or_bail('cp', "$base/node-1.pem", "$base/keys/node-1.pem");
-my %conf = (control => sprintf('host=%s port=%d dbname=authority user=runner', $cluster->host, $cluster->port),
-	signing_key => "$base/node-1.key", trusted_keys => "$base/keys", allow_in_place => 'scratch', lease => 60);
-write_config(%conf);
+write_config(control => $control, signing_key => "$base/node-1.key", trusted_keys => "$base/keys", allow_in_place => 'scratch', lease => 60);
 
-# A request of REST v1 in the database; dies unless it succeeds.
-my $key = 0;
-sub request
-{
-	my ($method, $path, $body) = @_;
-	my $headers = $json->encode({ 'x-walwarden-token' => $api, 'x-walwarden-method' => $method, 'x-walwarden-path' => "/api/v1$path",
-		'x-walwarden-content-type' => 'application/json', 'idempotency-key' => 'k' . ++$key });
-	my $call = $method eq 'GET' ? 'walwarden_rest.v1_get()' : sprintf q{walwarden_rest.v1_post(convert_to('%s', 'UTF8'))}, $json->encode($body // {});
-	my ($status, $answer) = split /\n/, authority(qq{
-		BEGIN; SELECT set_config('request.headers', '$headers', true) \\g /dev/null
-		SELECT $call AS answer \\gset
-		SELECT current_setting('response.status'); SELECT regexp_replace(:'answer', '\\n', ' ', 'g'); COMMIT}), 2;
-	die "$method $path: $status $answer" if $status >= 400;
-	return $json->decode($answer);
-}
 sub once
 {
 	my ($status, $out, $err) = run_runner('--config', "$base/runner.conf", '--once');

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(cluster control write_config start_runner run_runner stop_runner processes wait_for wait_until backup_job token scratch random_token slurp);
+our @EXPORT = qw(cluster control write_config config_file start_runner run_runner stop_runner processes wait_for wait_until backup_job token token_file scratch random_token slurp);
 
 my $here = dirname(__FILE__);
 our ($cluster, $base, $log, $token);
@@ -58,19 +58,28 @@ sub token
 {
 	($token) = @_;
 	control("INSERT INTO walwarden.token (token) VALUES ('$token') ON CONFLICT DO NOTHING");
-	unlink "$base/token.new";
-	append_to_file("$base/token.new", "$token\n");
-	chmod 0600, "$base/token.new";
-	rename "$base/token.new", "$base/token" or die;
+	token_file("$base/token", $token);
 	return $token;
 }
 
-# Writes the configuration, with these keys changed; undef leaves one out. Returns its path.
-sub write_config
+# Puts a token into a file, which a runner may be reading.
+sub token_file
 {
-	my (%changed) = @_;
+	my ($path, $text) = @_;
+	unlink "$path.new";
+	append_to_file("$path.new", "$text\n");
+	chmod 0600, "$path.new";
+	rename "$path.new", $path or die;
+	return;
+}
+
+# Writes the configuration, with these keys changed; undef leaves one out. Returns its path.
+sub write_config { return config_file("$base/runner.conf", @_); }
+
+sub config_file
+{
+	my ($path, %changed) = @_;
 	my %all = (%config, %changed);
-	my $path = "$base/runner.conf";
 	unlink $path;
 	append_to_file($path, join '', map { "$_ = $all{$_}\n" } grep { defined $all{$_} } sort keys %all);
 	chmod 0644, $path;
@@ -118,11 +127,13 @@ sub stop_runner
 	return $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
 }
 
-# All processes of a session, or that name our directory: [pid, command line].
+# All processes of a session, or that name a directory, which is that of scratch unless another
+# is given: [pid, command line, environment].
 sub processes
 {
-	my ($session) = @_;
+	my ($session, $directory) = @_;
 	my @found;
+	$directory //= "$base/work";
 	for my $dir (glob '/proc/[0-9]*')
 	{
 		my ($pid) = $dir =~ /(\d+)/;
@@ -133,7 +144,7 @@ sub processes
 		my $environment = slurp_proc("$dir/environ");
 		next if $state eq 'Z';
 		push @found, [ $pid, $command =~ tr/\0/ /r, $environment ]
-		  if $sid == $session || index($command, "$base/work") >= 0 || index($environment, "$base/work") >= 0;
+		  if $sid == $session || index($command, $directory) >= 0 || index($environment, $directory) >= 0;
 	}
 	return @found;
 }
