@@ -93,18 +93,24 @@ backup_reread(Backup *backup, const ManifestObject *object, const ObjectDigest *
 				object->name, (long long) object->digest.size, (long long) digest->size);
 }
 
-/* Which destinations work is known to the control database. */
+/*
+ * Which destinations work is known to the control database. The object has a name of the job's,
+ * so that it is found if it is left behind.
+ */
 static bool
-check_destination(Worker *worker)
+check_destination(Backup *backup)
 {
+	Worker	   *worker = backup->worker;
+	char	   *name = text_format("%s%s", backup->stem, SUFFIX_PREFLIGHT);
 	char	   *error = NULL;
-	bool		works = destination_preflight(worker->config, &worker->job->destination, &error);
+	bool		works = destination_preflight(worker->config, &worker->job->destination, name, &error);
 
 	if (worker->control)
 		control_report_destination(worker->control, worker->job->destination.id, works ? NULL : error);
 	if (!works)
 		fail(worker, "destination_failed", NULL, true, "%s", error);
 	free(error);
+	free(name);
 	return works;
 }
 
@@ -164,7 +170,7 @@ make_backup(Backup *backup)
 
 	if (!names_have(&worker->config->service_sections, job->connection_ref))
 		return fail(worker, "unknown_connection", NULL, false, "this node's services have no section %s", job->connection_ref);
-	if (!check_destination(worker))
+	if (!check_destination(backup))
 		return false;
 	backup->server.services = worker->config->services;
 	backup->server.section = text_copy(job->connection_ref);

@@ -9,14 +9,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "common/hex.h"
 #include "destination_kind.h"
 #include "text.h"
 
-#define PREFLIGHT_PREFIX "walwarden-preflight."
 #define PREFLIGHT_TEXT "walwarden-runner writes, reads and deletes this object to find out whether it can.\n"
 
 static const DestinationKind *
@@ -226,20 +223,9 @@ object_get(const Config *config, const Destination *destination, const char *nam
 	return true;
 }
 
-/* That of another process, or one that an earlier process left behind, is not in the way. */
-static char *
-preflight_name(const Config *config)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return text_format("%s%s.%d.%lld%09ld", PREFLIGHT_PREFIX, config->node, (int) getpid(), (long long) now.tv_sec, now.tv_nsec);
-}
-
 bool
-destination_preflight(const Config *config, const Destination *destination, char **error)
+destination_preflight(const Config *config, const Destination *destination, const char *name, char **error)
 {
-	char	   *name = preflight_name(config);
 	ObjectDigest written;
 	ObjectDigest found;
 	char	   *text = NULL;
@@ -264,7 +250,6 @@ destination_preflight(const Config *config, const Destination *destination, char
 		}
 	}
 	free(text);
-	free(name);
 	return works;
 }
 

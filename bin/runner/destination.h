@@ -68,7 +68,7 @@ extern bool object_delete(const Config *config, const Destination *destination, 
 extern bool object_list(const Config *config, const Destination *destination, const char *prefix,
 						void (*visit) (void *arg, const char *name, int64_t size), void *arg, char **error);
 
-/* Write, read, compare, delete. */
-extern bool destination_preflight(const Config *config, const Destination *destination, char **error);
+/* Write an object of this name, read, compare, delete. */
+extern bool destination_preflight(const Config *config, const Destination *destination, const char *name, char **error);
 
 #endif							/* RUNNER_DESTINATION_H */

@@ -26,6 +26,7 @@
 #define SUFFIX_ROWS ".rows.json"
 #define SUFFIX_ROLES ".roles.sql"
 #define SUFFIX_MANIFEST ".manifest.json"
+#define SUFFIX_PREFLIGHT ".preflight"	/* before the others, and not for long */
 
 typedef struct ManifestObject
 {
