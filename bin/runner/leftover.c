@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "expire.h"
 #include "log.h"
@@ -15,6 +16,36 @@
 #include "server.h"
 #include "text.h"
 #include "worker.h"
+
+#define END_TRIES 100
+
+/*
+ * Ends the sessions of an attempt in a target: a statement goes on when its client was killed,
+ * and CREATE DATABASE would be done after the database was dropped.
+ */
+static bool
+end_sessions(Server *server, const char *job_id, int64_t fence, char **error)
+{
+	const struct timespec pause = {.tv_nsec = 100000000};
+	char	   *application = server_application_name(job_id, fence);
+	const char *values[] = {application};
+	int			sessions = 1;
+
+	for (int tries = 0; tries < END_TRIES && sessions > 0; tries++)
+	{
+		PGresult   *result;
+
+		if (tries > 0)
+			nanosleep(&pause, NULL);
+		result = server_query(server, "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE application_name = $1", 1, values, error);
+		sessions = result ? PQntuples(result) : -1;
+		PQclear(result);
+	}
+	free(application);
+	if (sessions > 0)
+		*error = text_copy("the sessions of an earlier attempt do not end");
+	return sessions == 0;
+}
 
 /* Databases of this job's earlier attempts in the server that it restores into. */
 static bool
@@ -31,7 +62,7 @@ drop_databases(Worker *worker, char **error)
 		char	   *name = scratch_database_name(job->id, fence);
 		char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
 
-		dropped = server_command(&server, sql, error);
+		dropped = end_sessions(&server, job->id, fence, error) && server_command(&server, sql, error);
 		free(sql);
 		free(name);
 	}

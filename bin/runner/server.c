@@ -27,10 +27,10 @@
 	"('default_transaction_read_only', 'off')) AS s(name, value) " \
 	"WHERE EXISTS (SELECT FROM pg_catalog.pg_settings AS p WHERE p.name = s.name)"
 
-static char *
-application_name(const Worker *worker)
+char *
+server_application_name(const char *job_id, int64_t fence)
 {
-	return text_format("walwarden-runner %s.%lld", worker->job->id, (long long) worker->job->fence);
+	return text_format("walwarden-runner %s.%lld", job_id, (long long) fence);
 }
 
 /* A server's message on one line, without its last line break. */
@@ -52,7 +52,7 @@ server_open(Worker *worker, Server *server, const char *blames)
 	const char *keywords[10];
 	const char *values[10];
 	int			n = 0;
-	char	   *application = application_name(worker);
+	char	   *application = server_application_name(worker->job->id, worker->job->fence);
 	char	   *error = NULL;
 
 	if (server->services)
@@ -139,7 +139,7 @@ server_close(Server *server)
 void
 server_environment(const Worker *worker, const Server *server, Environment *environment)
 {
-	char	   *application = application_name(worker);
+	char	   *application = server_application_name(worker->job->id, worker->job->fence);
 
 	environment_begin(environment, server->bindir, worker->scratch);
 	environment_add(environment, "PGAPPNAME", application);

@@ -31,6 +31,9 @@ typedef struct Server
 	const char *bindir;			/* of the programs of its major version */
 } Server;
 
+/* By which the sessions of an attempt are known; allocated. */
+extern char *server_application_name(const char *job_id, int64_t fence);
+
 /*
  * Connects, with search_path pinned and no timeouts. Returns false with the worker's failure,
  * which blames "target", "node", or NULL in a backup.
