@@ -71,7 +71,7 @@ backup_tool_version(Backup *backup, const char *program, char **version)
 	free(path);
 	if (!ran)
 	{
-		fail(backup->worker, "programs_missing", NULL, false, "%s", error);
+		fail(backup->worker, "programs_missing", NULL, process_was_killed(error), "%s", error);
 		free(error);
 		buffer_free(&line);
 		return false;

@@ -24,6 +24,7 @@
 #include "text.h"
 
 #define MESSAGE_MAX 900
+#define KILLED " was ended by signal "
 #define TERM_SECONDS 2
 
 static const Process no_process = {.pid = -1,.in = -1,.out = -1};
@@ -307,7 +308,7 @@ process_wait(Process *process, char **error)
 		char	   *how;
 
 		if (WIFSIGNALED(status))
-			how = text_format("%s was ended by signal %d", process->program, WTERMSIG(status));
+			how = text_format("%s" KILLED "%d", process->program, WTERMSIG(status));
 		else
 			how = text_format("%s failed with exit code %d", process->program, WEXITSTATUS(status));
 		if (*said)
@@ -325,6 +326,12 @@ process_wait(Process *process, char **error)
 	free(process->program);
 	*process = no_process;
 	return good;
+}
+
+bool
+process_was_killed(const char *error)
+{
+	return strstr(error, KILLED) != NULL;
 }
 
 void

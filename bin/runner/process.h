@@ -50,6 +50,9 @@ extern bool process_start(Process *process, const char *const *argv, const char 
  */
 extern bool process_wait(Process *process, char **error);
 
+/* Whether a signal ended the program that this message is about: somebody killed it, or it crashed. */
+extern bool process_was_killed(const char *error);
+
 /*
  * Runs a program to its end. input is its standard input, unless it is NULL. *output, unless
  * output is NULL, receives what it prints, whether it ends well or not, and at most limit

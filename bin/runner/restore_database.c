@@ -30,10 +30,11 @@ is_in_place(const Restore *restore)
 static bool
 restore_failed(Restore *restore, char *error)
 {
-	bool		passing = strstr(error, "No space left on device") || strstr(error, "server closed the connection") ||
+	bool		killed = process_was_killed(error);
+	bool		passing = killed || strstr(error, "No space left on device") || strstr(error, "server closed the connection") ||
 		strstr(error, "terminating connection") || strstr(error, "could not connect") || strstr(error, "connection to server");
 
-	fail(restore->worker, "restore_failed", "target", passing, "%s", error);
+	fail(restore->worker, "restore_failed", killed ? "node" : "target", passing, "%s", error);
 	free(error);
 	return false;
 }

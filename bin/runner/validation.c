@@ -79,7 +79,9 @@ run_amcheck(Restore *restore, Server *server, const char *blames)
 	{
 		(void) read_all(process.out, OUTPUT_MAX, &found);
 		passed = process_wait(&process, &error);
-		if (!passed && found.len > 0)
+		if (!passed && process_was_killed(error))
+			fail(worker, "check_failed", "node", true, "%s", error);
+		else if (!passed && found.len > 0)
 			fail(worker, "index_corrupt", blames, false, "pg_amcheck found in %s: %s", server->database, found.data);
 		else if (!passed)
 			fail(worker, "check_failed", "target", false, "%s", error);

@@ -136,6 +136,14 @@ failed_as(restore($b, mode => 'new_database', target => 'scratch/restored'), 'ro
 is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'restored' OR datname LIKE 'walwarden%'}), 0, 'is not kept');
 put_back('pg_restore');
 
+# programs that are killed: that is the node's, and may be tried again
+replace('pg_restore', '[ "$1" = --exit-on-error ] && kill -9 $$; exec $REAL "$@"');
+ok(failed_as(restore($b, kind => 'drill', mode => 'new_database', target => 'scratch'), 'restore_failed', 'node', qr/pg_restore was ended by signal 9/, 'a restore that is killed')->{error}{retryable}, 'is tried again');
+put_back('pg_restore');
+replace('pg_amcheck', 'echo "btree index \"orders.public.item_pkey\":"; kill -9 $$');
+ok(failed_as(restore($b, kind => 'drill', mode => 'new_database', target => 'scratch'), 'check_failed', 'node', qr/pg_amcheck was ended by signal 9/, 'a check that is killed')->{error}{retryable}, 'is tried again');
+put_back('pg_amcheck');
+
 # an index that is not what its table says
 replace('pg_amcheck', 'echo "btree index \"orders.public.item_pkey\": ERROR: something"; exit 2');
 failed_as(restore($b, mode => 'new_database', target => 'scratch/restored'), 'index_corrupt', 'target', qr/item_pkey/, 'an index that is corrupt');
