@@ -70,7 +70,7 @@ drop_databases(Worker *worker, char **error)
 	return dropped;
 }
 
-void
+bool
 clean_up_attempts(Worker *worker)
 {
 	const Job  *job = worker->job;
@@ -94,4 +94,5 @@ clean_up_attempts(Worker *worker)
 	free(error);
 	free(worker->failure.message);
 	memset(&worker->failure, 0, sizeof(worker->failure));
+	return clean;
 }

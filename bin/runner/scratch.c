@@ -16,6 +16,18 @@
 #include "log.h"
 #include "text.h"
 
+bool
+scratch_name(const char *name, char **job_id, int64_t *fence)
+{
+	char		lower[UUID_TEXT_LEN];
+
+	if (strlen(name) <= UUID_TEXT_LEN + 1 || !uuid_is_well_formed(name, UUID_TEXT_LEN, lower) ||
+		name[UUID_TEXT_LEN] != '.' || !text_to_int(name + UUID_TEXT_LEN + 1, 1, INT64_MAX, fence))
+		return false;
+	*job_id = text_slice(name, UUID_TEXT_LEN);
+	return true;
+}
+
 char *
 scratch_path(const Config *config, const char *job_id, int64_t fence)
 {
@@ -41,31 +53,24 @@ remove_tree(const char *path)
 	return access(path, F_OK) < 0 && errno == ENOENT;
 }
 
-static bool
-is_scratch(const char *name)
-{
-	char		lower[UUID_TEXT_LEN];
-	int64_t		fence;
-
-	return strlen(name) > UUID_TEXT_LEN + 1 && uuid_is_well_formed(name, UUID_TEXT_LEN, lower) &&
-		name[UUID_TEXT_LEN] == '.' && text_to_int(name + UUID_TEXT_LEN + 1, 1, INT64_MAX, &fence);
-}
-
 void
 scratch_sweep(const Config *config)
 {
 	DIR		   *directory = opendir(config->work);
 	struct dirent *entry;
+	char	   *job_id;
+	int64_t		fence;
 
 	if (directory == NULL)
 		return;
 	while ((entry = readdir(directory)) != NULL)
-		if (is_scratch(entry->d_name))
+		if (scratch_name(entry->d_name, &job_id, &fence))
 		{
-			char	   *path = text_format("%s/%s", config->work, entry->d_name);
+			char	   *path = scratch_path(config, job_id, fence);
 
 			remove_tree(path);
 			free(path);
+			free(job_id);
 		}
 	closedir(directory);
 }

@@ -10,6 +10,9 @@
 
 #include "config.h"
 
+/* Whether name is JOB.FENCE. If so, *job_id is allocated. */
+extern bool scratch_name(const char *name, char **job_id, int64_t *fence);
+
 /* Allocated. */
 extern char *scratch_path(const Config *config, const char *job_id, int64_t fence);
 

@@ -33,6 +33,7 @@
 #include "names.h"
 #include "orphan.h"
 #include "progress.h"
+#include "remember.h"
 #include "scratch.h"
 #include "slot.h"
 #include "text.h"
@@ -58,6 +59,7 @@ typedef struct Supervisor
 	int			next_kinds;		/* which claim comes first */
 	bool		check_held;		/* the control database may know of a job that
 								 * we do not */
+	bool		check_remembered;	/* something may be left of earlier jobs */
 	int64_t		pause_until;	/* no call to the control database before */
 	int64_t		pause;
 	bool		away;			/* as was logged */
@@ -395,6 +397,35 @@ find_held(Supervisor *s)
 	free(jobs);
 }
 
+/* What an earlier supervisor could not clean up, and the control database does not say. */
+static void
+find_remembered(Supervisor *s)
+{
+	Job		  **jobs;
+	int			count;
+
+	remembered_jobs(s->config, &jobs, &count);
+	s->check_remembered = false;
+	for (int i = 0; i < count; i++)
+	{
+		Slot	   *slot = is_known(s, jobs[i]) ? NULL : empty_slot(s);
+
+		if (slot && slot_fill(slot, s->config, jobs[i], boottime_ms()))
+		{
+			slot_line(slot, "cleaning up after fence %lld, which did not end well", (long long) slot->job->fence);
+			/* whoever has it now, it is not ours */
+			slot->lost = true;
+			if (!slot_start(slot, s->config, s->control, true))
+				slot_release(slot);
+			continue;
+		}
+		if (!is_known(s, jobs[i]))
+			s->check_remembered = true;
+		job_free(jobs[i]);
+	}
+	free(jobs);
+}
+
 /* Claims one job of the kinds that this node can do. False if nothing was claimed. */
 static bool
 claim(Supervisor *s, Slot *slot)
@@ -442,7 +473,7 @@ claim(Supervisor *s, Slot *slot)
 static bool
 wants_job(const Supervisor *s)
 {
-	return !stopping && !s->check_held && !(s->once && s->claimed_one);
+	return !stopping && !s->check_held && !s->check_remembered && !(s->once && s->claimed_one);
 }
 
 /* Claims until there is no slot, no job, or no answer. */
@@ -498,6 +529,8 @@ attend(Supervisor *s)
 	}
 	if (!stopping && s->check_held && boottime_ms() >= s->pause_until && empty_slot(s))
 		find_held(s);
+	if (!stopping && s->check_remembered && !s->check_held && empty_slot(s))
+		find_remembered(s);
 	claim_jobs(s);
 	end_once(s);
 }
@@ -638,7 +671,7 @@ settle(Supervisor *s)
 int
 supervise(Config *config, bool once)
 {
-	Supervisor	supervisor = {.config = config,.once = once,.check_held = true};
+	Supervisor	supervisor = {.config = config,.once = once,.check_held = true,.check_remembered = true};
 	Supervisor *s = &supervisor;
 
 	set_signals();

@@ -22,6 +22,7 @@
 #include "control.h"
 #include "job.h"
 #include "log.h"
+#include "remember.h"
 #include "scratch.h"
 #include "text.h"
 
@@ -125,7 +126,19 @@ remove_scratch(Worker *worker)
 		log_line("%s was not removed", worker->scratch);
 }
 
-/* Reports worker->failure, and ends the process. */
+/* Removes what this attempt made, by its name. */
+static void
+remove_attempt(Worker *worker)
+{
+	Job			next = *worker->job;
+	Worker		cleaner = {.config = worker->config,.job = &next,.progress = worker->progress,.scratch = worker->scratch};
+
+	next.fence++;
+	if (clean_up_attempts(&cleaner))
+		forget_job(worker->config, worker->job);
+}
+
+/* Reports worker->failure, and ends the process. What the engine made is gone. */
 static void
 __attribute__((noreturn))
 end_failed(Worker *worker)
@@ -134,6 +147,9 @@ end_failed(Worker *worker)
 
 	log_line("failed: %s: %s", worker->failure.error_class, worker->failure.message);
 	remove_scratch(worker);
+	/* one that is not acceptable has no scratch, and was not remembered */
+	if (worker->scratch)
+		forget_job(worker->config, worker->job);
 	worker->progress->ending = 1;
 	if (persist(worker, control_report, "failed", json) != CONTROL_DONE)
 	{
@@ -143,24 +159,33 @@ end_failed(Worker *worker)
 	_exit(WORKER_FAILED);
 }
 
+static void
+__attribute__((noreturn))
+end_refused(Worker *worker, const char *what)
+{
+	fail(worker, "report_refused", NULL, false, "the control database refused the %s: %s", what, control_message(worker->control));
+	remove_attempt(worker);
+	end_failed(worker);
+}
+
 void
 report(Worker *worker, const char *state, const char *detail_json)
 {
 	if (is_last(state))
+	{
+		/* from here on, what there is may be the result */
 		worker->progress->ending = 1;
-	if (persist(worker, control_report, state, detail_json) == CONTROL_DONE)
-		return;
-	fail(worker, "report_refused", NULL, false, "the control database refused the state %s: %s", state, control_message(worker->control));
-	end_failed(worker);
+		forget_job(worker->config, worker->job);
+	}
+	if (persist(worker, control_report, state, detail_json) != CONTROL_DONE)
+		end_refused(worker, text_format("state %s", state));
 }
 
 void
 report_evidence(Worker *worker, const char *evidence_json)
 {
-	if (persist(worker, call_evidence, NULL, evidence_json) == CONTROL_DONE)
-		return;
-	fail(worker, "report_refused", NULL, false, "the control database refused the evidence: %s", control_message(worker->control));
-	end_failed(worker);
+	if (persist(worker, call_evidence, NULL, evidence_json) != CONTROL_DONE)
+		end_refused(worker, "evidence");
 }
 
 /*
@@ -213,6 +238,8 @@ run_engine(Worker *worker)
 {
 	const char *kind = worker->job->kind;
 
+	if (!remember_job(worker->config, worker->job))
+		return fail(worker, "node_failed", "node", true, "cannot write to the state directory: %s", strerror(errno));
 	if (worker->job->fence > 1)
 		clean_up_attempts(worker);
 	if (mkdir(worker->scratch, 0700) < 0)
@@ -282,15 +309,13 @@ worker_run(pid_t supervisor, const Config *config, const Control *control, const
 void
 worker_clean_up(pid_t supervisor, const Config *config, const Job *job, bool may_be_completed)
 {
-	Job			next = *job;
 	Progress	progress = {0};
-	Worker		worker = {.config = config,.job = &next,.progress = &progress};
+	Worker		worker = {.config = config,.job = job,.progress = &progress};
 
 	begin(supervisor, job);
 	worker.scratch = scratch_path(config, job->id, job->fence);
 	remove_scratch(&worker);
-	next.fence++;
 	if (!may_be_completed)
-		clean_up_attempts(&worker);
+		remove_attempt(&worker);
 	_exit(WORKER_COMPLETED);
 }

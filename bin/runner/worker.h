@@ -53,10 +53,10 @@ extern bool run_expire(Worker *worker); /* expire.c */
 
 /*
  * Removes what an earlier attempt (a lower fence) of this job left in work, in targets and at
- * the destination. Called before an engine if there was one; and after a job was ended by
- * force, then with the next fence and without control.
+ * the destination. Called before an engine if there was one; and after an attempt that did not
+ * end by itself, then with the next fence. False if something may be left, which is logged.
  */
-extern void clean_up_attempts(Worker *worker);
+extern bool clean_up_attempts(Worker *worker);
 
 /* How the process of a job ends. */
 typedef enum WorkerExit

@@ -106,6 +106,7 @@ control(q{INSERT INTO walwarden.refusal VALUES ('record_evidence', '22023')});
 $id = backup_job();
 wait_until(state_is($id, 'failed'), 'evidence that is refused fails the job');
 is(control("SELECT error ->> 'class', error ->> 'message' FROM walwarden.job WHERE id = '$id'"), 'report_refused|the control database refused the evidence: refused by the test (22023)', 'and says why');
+is_deeply([ glob("$base/destination/*/$id.*"), scratch() ], [], 'nothing of it is left');
 control('DELETE FROM walwarden.refusal');
 
 # jobs that the answer of claim_job() was lost for

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use EngineTest;
+use File::Basename;
 use File::Copy;
 use PostgreSQL::Test::Utils;
 use RunnerTest;
@@ -20,7 +21,7 @@ my $directory = "$base/destination/7c1f0b62-0000-4000-8000-000000000001";
 my $id = backup_job();
 for my $fence (1, 2)
 {
-	append_to_file("$directory/$id.$fence.$_", 'left') for qw(dump dump.part rows.json roles.sql manifest.json manifest.json.part);
+	append_to_file("$directory/$id.$fence.$_", 'left') for qw(preflight dump dump.part rows.json roles.sql manifest.json manifest.json.part);
 	mkdir "$base/work/$id.$fence";
 	append_to_file("$base/work/$id.$fence/file", 'left');
 }
@@ -88,15 +89,55 @@ $pid = start_runner('--once');
 wait_for(sub { -e "$base/restored" }, 'a restore into a new database has all its rows');
 is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'fresh'}), 0, 'but not its name');
 stop_runner($pid);
-write_config();
+put_back('pg_restore');
 completed_ok(run_job($restore), 'it is stopped, and claimed again');
 is($cluster->safe_psql('fresh', 'SELECT count(*) FROM item'), 100, 'now the database has its name');
 is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}), 0, 'and what the first attempt had made is dropped');
 is_deeply([ scratch() ], [], 'no scratch is left');
 
+# Attempts that no other follows: the node that made them cleans up when it is back.
+sub remembered { return map { basename($_) } glob "$base/state/*-*"; }
+is_deeply([ remembered() ], [], 'nothing is to be remembered of all these');
+for my $case ([ 'pg_restore', sub { EngineTest::job_of_backup('restore', $first, mode => 'new_database', target => 'scratch/other') } ], [ 'pg_dump', \&backup_job ])
+{
+	my ($program, $make) = @$case;
+	unlink "$base/reached";
+	replace($program, "\$REAL \"\$@\" | cat || exit\ntouch $base/reached\nsleep 1000");
+	my $last = $make->();
+	$pid = start_runner('--once');
+	wait_for(sub { -e "$base/reached" }, "$program is done");
+	stop_runner($pid, 'KILL');
+	is_deeply([ remembered() ], ["$last.1"], 'the node is killed, and remembers the job');
+	is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}) + grep({ /\Q$last\E/ } objects()), 1, 'of which something is there');
+	control("UPDATE walwarden.job SET state = 'failed' WHERE id = '$last'");
+	put_back($program);
+	$pid = start_runner('--once');
+	waitpid $pid, 0;
+	is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}) + grep({ /\Q$last\E/ } objects()), 0, 'after the next start it is not');
+	is_deeply([ remembered(), scratch() ], [], 'nor anything of the job on the node');
+}
+
+# CREATE DATABASE goes on when its client is killed: it is ended before the database is dropped.
+{
+	my $lock = $cluster->background_psql('postgres');
+	$lock->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
+	my $last = EngineTest::job_of_backup('drill', $first, mode => 'new_database', target => 'scratch');
+	my $sessions = sub { my ($fence) = @_; return $cluster->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walwarden-runner $last.$fence' AND wait_event_type = 'Lock'"); };
+	$pid = start_runner('--once');
+	wait_for(sub { $sessions->(1) == 1 }, 'CREATE DATABASE waits');
+	my ($worker) = grep { $_->[0] != $pid && $_->[1] =~ /walwarden-runner/ } processes($pid);
+	kill 'KILL', $worker->[0];
+	wait_for(sub { $sessions->(1) == 0 }, 'the process of the job is killed, and the statement is ended as well');
+	wait_for(sub { $sessions->(2) == 1 }, 'DROP DATABASE waits');
+	$lock->quit;
+	waitpid $pid, 0;
+	is(control("SELECT error ->> 'class' FROM walwarden.job WHERE id = '$last'"), 'process_died', 'the job has failed');
+	is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}), 0, 'and no database is left');
+}
+
 # what a job left that is never claimed again: whichever restore comes next into that server
 # drops it, and nothing else: not what a job works on, nor what only looks similar
-write_config(replaceable());
+replace('pg_restore', "\$REAL \"\$@\" || exit\ntouch $base/restored\nsleep 1000");
 unlink "$base/restored";
 $restore = EngineTest::job_of_backup('restore', $first, mode => 'new_database', target => 'scratch/other');
 $pid = start_runner('--once');
