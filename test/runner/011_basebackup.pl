@@ -63,6 +63,12 @@ is($psql->(q{SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'}), 0, '
 system_or_bail('pg_ctl', '--silent', '--wait', '-D', "$base/work/copy", 'stop');
 is($lines->(), $archived, 'no copy has archived anything');
 
+# A server that takes its time to start is waited for.
+write_config(replaceable());
+replace('postgres', '[ "$1" = --single ] || sleep 2; exec $REAL "$@"');
+completed_ok(restore($b, kind => 'drill', mode => 'new_cluster', target => 'scratch'), 'a drill whose server starts slowly');
+write_config();
+
 failed_as_but(restore($b, mode => 'new_database', target => 'scratch/x'), 'mode_unsupported target', 'a base backup is not restored into a database');
 sub failed_as_but { my ($job, $how, $what) = @_; is("$job->{error}{class} $job->{error}{blames}", $how, $what); return; }
 

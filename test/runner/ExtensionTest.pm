@@ -65,7 +65,7 @@ sub pauses
 {
 	my ($seconds) = @_;
 	$report_job //= authority(q{SELECT pg_get_functiondef('walwarden_internal.report_job(uuid, bigint, text, jsonb)'::regprocedure)});
-	authority(defined $seconds ? $report_job =~ s/pauses CONSTANT integer\[\] := '\K[^']*/$seconds/r : $report_job);
+	authority(defined $seconds ? $report_job =~ s/pauses CONSTANT integer\[\] := '\K[^']*/{$seconds}/r : $report_job);
 	return;
 }
 
