@@ -161,7 +161,7 @@ set_value(Loader *loader, int line, const Key *key, char *value)
 			check_conninfo(loader, line, key->name, value);
 			break;
 		case VALUE_NAME:
-			if (!reference_is_safe(value) || strchr(value, '/') || strlen(value) > NODE_MAX)
+			if (!name_is_safe(value) || strlen(value) > NODE_MAX)
 				fault(&loader->faults, line, "%s: \"%s\" is not a name: use at most %d letters, digits and . _ -", key->name, value, NODE_MAX);
 			break;
 		case VALUE_PRIVATE_FILE:

@@ -11,6 +11,7 @@
 #include "text.h"
 
 #define REFERENCE_MAX 128
+#define TARGET_NAME_MAX 63		/* a longer name of a database would be cut */
 #define URI_MAX 500
 #define ARTIFACT_MAX 500
 
@@ -20,33 +21,50 @@ is_alphanumeric(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* Letters, digits and . _ / -, without an empty, . or .. segment; a trailing slash is one. */
+/* Letters, digits and the other characters, beginning with a letter, a digit or an underscore. */
 static bool
-is_path(const char *text, size_t max)
+is_segment(const char *text, size_t len, const char *others)
 {
-	size_t		len = strlen(text);
-
-	if (len == 0 || len > max || !is_alphanumeric(text[0]))
+	if (len == 0 || (!is_alphanumeric(text[0]) && text[0] != '_'))
 		return false;
-	for (const char *segment = text;;)
-	{
-		size_t		segment_len = strcspn(segment, "/");
-
-		if (segment_len == 0 || (segment[0] == '.' && (segment_len == 1 || (segment_len == 2 && segment[1] == '.'))))
+	for (size_t i = 0; i < len; i++)
+		if (!is_alphanumeric(text[i]) && strchr(others, text[i]) == NULL)
 			return false;
-		for (size_t i = 0; i < segment_len; i++)
-			if (!is_alphanumeric(segment[i]) && (segment[i] == '\0' || strchr("._-", segment[i]) == NULL))
-				return false;
-		if (segment[segment_len] == '\0')
-			return true;
-		segment += segment_len + 1;
+	return true;
+}
+
+/* Segments with a slash between them, and none at an end. */
+static bool
+is_path(const char *text, size_t len, const char *others)
+{
+	const char *end = text + len;
+	const char *slash;
+
+	while ((slash = memchr(text, '/', end - text)) != NULL)
+	{
+		if (!is_segment(text, slash - text, others))
+			return false;
+		text = slash + 1;
 	}
+	return is_segment(text, end - text, others);
+}
+
+static bool
+is_reference(const char *text, size_t max)
+{
+	return strlen(text) <= max && is_alphanumeric(text[0]) && is_path(text, strlen(text), "._-");
 }
 
 bool
 reference_is_safe(const char *text)
 {
-	return is_path(text, REFERENCE_MAX);
+	return is_reference(text, REFERENCE_MAX);
+}
+
+bool
+name_is_safe(const char *text)
+{
+	return reference_is_safe(text) && strchr(text, '/') == NULL;
 }
 
 static bool
@@ -72,66 +90,105 @@ sha256_is_well_formed(const char *text)
 	return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
 
-/* SCHEME://AUTHORITY/PATH, of the characters that the API allows */
-static bool
-is_uri(const char *uri)
+/* Where each provider stores: the schemes of its URIs. */
+static const struct
 {
-	const char *rest;
-	size_t		scheme;
-	size_t		authority;
+	const char *provider;
+	const char *schemes[3];
+}			providers[] = {
+	{"local", {"file"}},
+	{"s3", {"s3"}},
+	{"gcs", {"gs", "gcs"}},
+	{"minio", {"s3", "minio"}},
+	{"wasabi", {"s3", "wasabi"}},
+	{"b2", {"s3", "b2"}},
+};
 
-	if (uri == NULL || strlen(uri) > URI_MAX)
-		return false;
-	scheme = strspn(uri, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
-	if (scheme == 0 || uri[0] < 'a' || uri[0] > 'z' || !text_begins(uri + scheme, "://"))
-		return false;
-	rest = uri + scheme + 3;
-	authority = strcspn(rest, "/");
-	for (size_t i = 0; i < authority; i++)
-		if (!is_alphanumeric(rest[i]) && strchr("._~-:", rest[i]) == NULL)
-			return false;
-	if (authority > 0 && !is_alphanumeric(rest[0]))
-		return false;
+#define PROVIDERS (sizeof(providers) / sizeof(providers[0]))
 
-	/* segments: none is . or .., none begins with a dash */
-	for (rest += authority; *rest;)
-	{
-		size_t		len = strcspn(++rest, "/");
-
-		if (rest[0] == '-' || (rest[0] == '.' && (len == 1 || (len == 2 && rest[1] == '.'))))
-			return false;
-		for (size_t i = 0; i < len; i++)
-			if (!is_alphanumeric(rest[i]) && strchr("._~-", rest[i]) == NULL)
-				return false;
-		rest += len;
-	}
-	return true;
+static const char *const *
+schemes_of(const char *provider)
+{
+	for (size_t i = 0; provider && i < PROVIDERS; i++)
+		if (strcmp(provider, providers[i].provider) == 0)
+			return providers[i].schemes;
+	return NULL;
 }
 
-/* A directory is for the provider local and for no other. */
+/* file:///DIRECTORY or SCHEME://BUCKET/PREFIX; a slash may follow */
 static bool
-is_provider_of(const char *provider, const char *uri)
+is_uri(const char *uri, const char *const *schemes)
 {
-	return text_begins(uri, "file://") == (strcmp(provider, "local") == 0);
+	const char *rest = uri ? strstr(uri, "://") : NULL;
+	char	   *scheme;
+	size_t		len;
+	size_t		bucket;
+	bool		known;
+
+	if (rest == NULL || strlen(uri) > URI_MAX)
+		return false;
+	scheme = text_slice(uri, rest - uri);
+	known = is_one_of(scheme, schemes);
+	free(scheme);
+	rest += strlen("://");
+	len = strlen(rest);
+	if (len > 0 && rest[len - 1] == '/')
+		len--;
+	if (!known || len == 0)
+		return false;
+	if (text_begins(uri, "file:"))
+		return rest[0] == '/' && is_path(rest + 1, len - 1, "._~-");
+	bucket = strcspn(rest, "/");
+	return is_alphanumeric(rest[0]) && is_segment(rest, bucket, "._-") &&
+		(bucket == len || is_path(rest + bucket + 1, len - bucket - 1, "._~-"));
 }
 
 const char *
 destination_bad_reference(const Destination *destination)
 {
-	static const char *const providers[] = {"local", "s3", "minio", "gcs", "wasabi", "b2", NULL};
+	const char *const *schemes = schemes_of(destination->provider);
 
 	if (!is_uuid(destination->id))
 		return "destination.id";
-	if (!is_one_of(destination->provider, providers))
+	if (schemes == NULL)
 		return "destination.provider";
-	if (!is_uri(destination->uri) || !is_provider_of(destination->provider, destination->uri))
+	if (!is_uri(destination->uri, schemes))
 		return "destination.uri";
 	if (destination->region && (!*destination->region || strlen(destination->region) > 50 || destination->region[0] == '-' ||
 								strspn(destination->region, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(destination->region)))
 		return "destination.region";
-	if (destination->credential_ref && !reference_is_safe(destination->credential_ref))
+	if (destination->credential_ref && !name_is_safe(destination->credential_ref))
 		return "destination.credentialRef";
 	return NULL;
+}
+
+char *
+job_target_section(const Job *job)
+{
+	return text_slice(job->target, strcspn(job->target, "/"));
+}
+
+const char *
+job_target_name(const Job *job)
+{
+	const char *slash = strchr(job->target, '/');
+
+	return slash ? slash + 1 : NULL;
+}
+
+/* SECTION/NAME for a restore into something new, SECTION for one in place; a drill needs no NAME. */
+static bool
+is_target(const Job *job)
+{
+	bool		in_place = strcmp(job->mode, "in_place") == 0;
+	const char *name;
+
+	if (job->target == NULL || !reference_is_safe(job->target))
+		return false;
+	name = job_target_name(job);
+	if (name == NULL)
+		return in_place || strcmp(job->kind, "drill") == 0;
+	return !in_place && strlen(name) <= TARGET_NAME_MAX && strchr(name, '/') == NULL;
 }
 
 const char *
@@ -165,13 +222,13 @@ job_bad_reference(const Job *job)
 	restores = strcmp(job->kind, "expire") != 0;
 	if (restores && !is_one_of(job->mode, modes))
 		return "mode";
-	if (restores && (job->target == NULL || !reference_is_safe(job->target)))
+	if (restores && !is_target(job))
 		return "target";
 	if (!is_uuid(job->backup_id))
 		return "backup.id";
 	if (job->backup_fence < 1)
 		return "backup.fence";
-	if (job->artifact.name == NULL || !is_path(job->artifact.name, ARTIFACT_MAX))
+	if (job->artifact.name == NULL || !is_reference(job->artifact.name, ARTIFACT_MAX))
 		return "backup.artifact.name";
 	if (job->artifact.size < 0)
 		return "backup.artifact.sizeBytes";

@@ -43,7 +43,7 @@ typedef struct Job
 
 	/* of a restore or drill */
 	char	   *mode;			/* new_database, in_place, new_cluster */
-	char	   *target;			/* SECTION or SECTION/NAME */
+	char	   *target;			/* SECTION or SECTION/NAME, as the mode needs it */
 
 	/* of a restore, drill or expiry: the backup */
 	char	   *backup_id;
@@ -53,10 +53,9 @@ typedef struct Job
 
 /*
  * Whether every name that came from the API may reach a file name, a connection or the
- * arguments of a program: letters, digits and . _ / - only, no leading dash, no . or ..
- * segment, uuids where uuids belong. The API checks the same, but a stand-in control
- * database does not. Returns NULL, or the name of the first reference that may not.
- * database_name is exempt.
+ * arguments of a program. Accepts what the API accepts, and nothing else: a stand-in
+ * control database checks nothing. Returns NULL, or the name of the first reference that
+ * may not. database_name is exempt.
  */
 extern const char *job_bad_reference(const Job *job);
 
@@ -64,10 +63,18 @@ extern const char *job_bad_reference(const Job *job);
 extern const char *destination_bad_reference(const Destination *destination);
 
 /*
- * Whether text is a reference as the API defines it: begins with a letter or a digit, then
- * letters, digits and . _ / -, at most 128 in all, without an empty, . or .. segment.
+ * Whether text is a reference as the API defines it: at most 128 letters, digits and
+ * . _ / -. It begins with a letter or a digit, and each part between slashes with one of
+ * these or an underscore, so that no part is empty, . or .., and none looks like an option.
  */
 extern bool reference_is_safe(const char *text);
+
+/* The same without slashes. */
+extern bool name_is_safe(const char *text);
+
+/* The two parts of the target of a job that was checked: allocated, and NULL if there is none. */
+extern char *job_target_section(const Job *job);
+extern const char *job_target_name(const Job *job);
 
 /* 64 lower-case hex digits. */
 extern bool sha256_is_well_formed(const char *text);

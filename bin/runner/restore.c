@@ -20,6 +20,7 @@
 #include "config.h"
 #include "destination.h"
 #include "environment.h"
+#include "job.h"
 #include "json.h"
 #include "log.h"
 #include "manifest.h"
@@ -60,33 +61,22 @@ restore_database_property(const Restore *restore, const char *name)
 	return json_text(json_member(json_member(rows, "database"), name));
 }
 
-/* A section may have a slash in it; a drill needs no name and ignores one. */
 char *
 restore_section(Worker *worker, char **name)
 {
 	const Job  *job = worker->job;
-	const Names *sections = &worker->config->target_sections;
-	const char *slash = strrchr(job->target, '/');
-	bool		drill = strcmp(job->kind, "drill") == 0;
-	char	   *section = NULL;
+	char	   *section = job_target_section(job);
 
-	if (strcmp(job->mode, "in_place") == 0 || (drill && names_have(sections, job->target)))
-		section = text_copy(job->target);
-	else if (slash)
+	if (!names_have(&worker->config->target_sections, section))
 	{
-		section = text_slice(job->target, slash - job->target);
-		if (name && !drill)
-			*name = text_copy(slash + 1);
-	}
-	if (section && names_have(sections, section))
-		return section;
-	if (section)
 		fail(worker, "unknown_target", "target", false, "this node's targets have no section %s", section);
-	else
-		fail(worker, "bad_reference", "target", false, "the target %s names no %s: give SECTION/NAME",
-			 job->target, strcmp(job->mode, "new_cluster") == 0 ? "directory" : "database");
-	free(section);
-	return NULL;
+		free(section);
+		return NULL;
+	}
+	/* a drill needs no name and ignores one */
+	if (name && strcmp(job->kind, "drill") != 0 && job_target_name(job))
+		*name = text_copy(job_target_name(job));
+	return section;
 }
 
 static bool

@@ -24,7 +24,7 @@
 	"SELECT set_config(name, value, false) FROM (VALUES " \
 	"('search_path', 'pg_catalog, pg_temp'), ('row_security', 'off'), ('statement_timeout', '0'), " \
 	"('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'), " \
-	"('default_transaction_read_only', 'off')) AS s(name, value) " \
+	"('default_transaction_read_only', 'off'), ('client_min_messages', 'error')) AS s(name, value) " \
 	"WHERE EXISTS (SELECT FROM pg_catalog.pg_settings AS p WHERE p.name = s.name)"
 
 char *

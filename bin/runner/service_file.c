@@ -99,6 +99,8 @@ service_file_read(Faults *faults, int config_line, const char *key, const char *
 			end_service(faults, config_line, key, path, control, &service);
 			if (end == NULL || (*end = '\0', !reference_is_safe(entry + 1)))
 				fault(faults, config_line, "%s: line %d of %s: a section is a name in brackets: letters, digits and . _ / -", key, line, path);
+			else if (strcmp(key, "targets") == 0 && strchr(entry + 1, '/'))
+				fault(faults, config_line, "%s: line %d of %s: [%s] has a slash, at which the name of a target would end", key, line, path, entry + 1);
 			else if (names_have(sections, entry + 1))
 				fault(faults, config_line, "%s: line %d of %s: [%s] is there twice", key, line, path, entry + 1);
 			else

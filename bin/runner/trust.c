@@ -44,7 +44,7 @@ is_trusted(const Config *config, const char *node, const uint8_t *key, char **er
 	char	   *path;
 	bool		trusted;
 
-	if (!reference_is_safe(node) || strchr(node, '/'))
+	if (!name_is_safe(node))
 	{
 		*error = text_copy("its node has a name that no key file can have");
 		return false;

@@ -1,8 +1,11 @@
 # What a control database says is checked before it names a file, a connection or an argument
-# of a program. Programs are started with a listed environment. No secret is in a log, an
+# of a program, exactly as REST v1 checks it: both are tried with test/references.json (the other
+# by test/pgtap/references.sql). Programs are started with a listed environment. No secret is in a log, an
 # argument or an environment.
 use strict;
 use warnings;
+use File::Basename;
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use RunnerTest;
 use Test::More;
@@ -74,6 +77,42 @@ is_deeply([ glob "$base/destination/*" ], [], 'nor at the destination');
 control(q{INSERT INTO walwarden.job (id, kind) VALUES ('../../EVIL', 'backup')});
 wait_until(q{EXISTS (SELECT FROM walwarden.job WHERE id = '../../EVIL' AND state = 'claimed')}, 'a job whose id is no uuid is claimed');
 wait_for(sub { slurp($RunnerTest::log) =~ /\.\.\/\.\.\/EVIL: could not be given back/ }, 'and is neither run nor reported');
+control('DELETE FROM walwarden.job');
+
+# what REST v1 accepts is accepted, and nothing else; {N} stands for N letters
+my $json = JSON::PP->new->utf8;
+my $references = $json->decode(slurp(dirname(__FILE__) . '/../references.json'));
+my %place = (id => $destination{id}, provider => 's3', uri => 's3://bucket');
+my (%field, @rows);
+for my $field (sort keys %$references)
+{
+	for my $goodness (qw(good bad))
+	{
+		for my $reference (@{ $references->{$field}{$goodness} })
+		{
+			my @with = ref $reference ? @$reference : $reference;
+			my $text = pop(@with) =~ s/\{(\d+)\}/'a' x $1/egr;
+			my ($kind, %job) = ('backup', databaseId => '7c1f0b62-0000-4000-8000-000000000001', orgId => '0b6e1f9c-2f0c-4a57-9a52-7d1c3c6e0001',
+				database => { id => '7c1f0b62-0000-4000-8000-000000000001', name => 'x', connectionRef => 'elsewhere', method => 'pg_dump' }, destination => \%place);
+			$job{database}{connectionRef} = $text if $field eq 'connectionRef';
+			$job{destination} = { %place, $field => $text } if $field eq 'credentialRef' || $field eq 'region';
+			$job{destination} = { %place, provider => $with[0], uri => $text } if $field eq 'uri';
+			if ($field eq 'target' || $field eq 'artifactName')
+			{
+				$kind = $with[0] // 'restore';
+				%job = (%job, mode => $with[1] // 'new_database', target => $field eq 'target' ? $text : 'elsewhere/x', backupJobId => '7c1f0b62-0000-4000-8000-000000000003',
+					backup => { id => '7c1f0b62-0000-4000-8000-000000000003', fence => 1, artifact => { name => $field eq 'target' ? 'a' : $text, sizeBytes => 1, checksumSha256 => $hash } });
+			}
+			my $id = sprintf '7c1f0b62-0000-4000-8001-%012x', scalar @rows;
+			$field{$id} = [ $goodness, $field, $json->encode([ $reference ]) ];
+			push @rows, "('$id', '$kind', \$job\$" . $json->encode({ id => $id, kind => $kind, %job }) . '$job$)';
+		}
+	}
+}
+control('INSERT INTO walwarden.job (id, kind, job) VALUES ' . join ', ', @rows);
+wait_until(q{NOT EXISTS (SELECT FROM walwarden.job WHERE state <> 'failed')}, 'every job has failed');
+my %bad = map { $_ => 1 } split /\n/, control(q{SELECT id FROM walwarden.job WHERE error ->> 'class' = 'bad_reference'});
+is_deeply([ map { $field{$_} } grep { ($field{$_}[0] eq 'bad') != !!$bad{$_} } sort keys %field ], [], scalar(@rows) . ' references, as REST v1 judges them');
 control('DELETE FROM walwarden.job');
 
 # a good job

@@ -122,7 +122,7 @@ completed_ok(restore($b, %new, kind => 'drill'), 'with all in its place it can b
 
 # the target
 refused('a target that the node does not have', 'unknown_target', 'target', qr/no section elsewhere/, target => 'elsewhere/restored');
-failed_as(restore($b, mode => 'new_database', target => 'scratch'), 'bad_reference', 'target', qr/names no database/, 'a target without a name');
+failed_as(restore($b, mode => 'new_database', target => 'scratch'), 'bad_reference', 'node', qr/the job's target is not acceptable/, 'a target without a name');
 append_to_file("$base/targets", "[down]\nhost=$base\nport=1\ndbname=postgres\n");
 ok(refused('a target that does not answer', 'connection_failed', 'target', qr/No such file/, target => 'down/restored')->{error}{retryable}, 'is tried again');
 

@@ -16,7 +16,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   "type": ["object", "null"], "additionalProperties": false,
   "required": ["name", "sizeBytes", "checksumSha256"],
   "properties": {
-    "name": {"type": "string", "minLength": 1, "maxLength": 500, "examples": ["orders/2026-11-21/base.tar.zst"]},
+    "name": {"type": "string", "maxLength": 500, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["orders/2026-11-21/base.tar.zst"]},
     "sizeBytes": {"type": "integer", "minimum": 0, "examples": [73400320]},
     "checksumSha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]}
   }}'),

@@ -396,8 +396,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["offsite"]},
     "provider": {"type": "string", "enum": ["local", "s3", "minio", "gcs", "wasabi", "b2"], "examples": ["s3"]},
     "uri": {"description": "A directory or a bucket and a prefix: file: for local, s3: for s3, gs: for gcs, and s3: or the name of the provider for the others. No segment of the path begins with a dot.", "type": "string", "maxLength": 500, "pattern": "^(file://(/[A-Za-z0-9_][A-Za-z0-9._~-]*)+|(s3|minio|wasabi|gs|gcs|b2)://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*)/?$", "examples": ["s3://acme-backups/prod"]},
-    "region": {"type": ["string", "null"], "pattern": "^[a-z0-9-]{1,50}$", "examples": ["eu-central-1"]},
-    "credentialRef": {"type": ["string", "null"], "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["s3-writer"]},
+    "region": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]{0,49}$", "examples": ["eu-central-1"]},
+    "credentialRef": {"type": ["string", "null"], "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "examples": ["s3-writer"]},
     "retentionFloorDays": {"type": "integer", "minimum": 0, "maximum": 36500, "default": 0, "examples": [30]}
   }}'),
 
@@ -406,8 +406,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   "type": "object", "additionalProperties": false, "minProperties": 1,
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["offsite"]},
-    "region": {"type": ["string", "null"], "pattern": "^[a-z0-9-]{1,50}$", "examples": ["eu-central-1"]},
-    "credentialRef": {"type": ["string", "null"], "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["s3-writer-2"]},
+    "region": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]{0,49}$", "examples": ["eu-central-1"]},
+    "credentialRef": {"type": ["string", "null"], "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "examples": ["s3-writer-2"]},
     "retentionFloorDays": {"type": "integer", "minimum": 0, "maximum": 36500, "examples": [60]}
   }}'),
 
@@ -427,12 +427,15 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "backupJobId": {"description": "A completed backup of this database.", "type": "string", "format": "uuid"},
     "kind": {"type": "string", "enum": ["restore", "drill"], "examples": ["drill"]},
     "mode": {"type": "string", "enum": ["new_database", "in_place", "new_cluster"], "examples": ["new_database"]},
-    "target": {"description": "The name of a target that the node knows; never a connection string.", "type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["drill-host/orders_drill"]},
+    "target": {"description": "Never a connection string. SECTION is a target that the node knows. A restore in place overwrites its database: give SECTION. Another restore makes something new: give SECTION/NAME, where NAME is the new database, or the directory of the new cluster. A drill takes either, because nothing is left of it.", "type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]{0,62})?$", "examples": ["drill-host/orders_drill"]},
     "confirmDestructive": {"description": "Must be true for mode in_place, which overwrites data.", "type": "boolean", "examples": [false]}
   },
   "allOf": [{
     "if": {"properties": {"mode": {"const": "in_place"}}},
-    "then": {"required": ["confirmDestructive"], "properties": {"confirmDestructive": {"const": true}, "kind": {"const": "restore"}}}}]}'),
+    "then": {"required": ["confirmDestructive"], "properties": {"confirmDestructive": {"const": true}, "kind": {"const": "restore"}, "target": {"pattern": "^[^/]+$"}}}
+  }, {
+    "if": {"properties": {"mode": {"enum": ["new_database", "new_cluster"]}, "kind": {"const": "restore"}}},
+    "then": {"properties": {"target": {"pattern": "^[^/]+/[^/]+$"}}}}]}'),
 
 ('EvidenceExportRequest', '{
   "type": "object", "additionalProperties": false,
