@@ -100,8 +100,10 @@ SELECT is(published(regexp_replace(note, U&'\2014 node-1 ..', U&'\2014 node-1 AA
 SELECT is(published_as('beyond'), '55000 the checkpoint has more entries than the chain', 'more than there are');
 RESET ROLE;
 SELECT is_empty('SELECT FROM walwarden_internal.checkpoint', 'none is stored');
+UPDATE walwarden_internal.node SET last_seen_at = NULL;
 SET ROLE tc_runner;
 SELECT is(published_as('5'), 'true', 'a checkpoint');
+SELECT is((SELECT array_agg(name) FROM walwarden.list_nodes('chain') WHERE last_seen_at > now()), '{node-1}', 'by a node, which was seen');
 SELECT is(published_as('5'), 'false', 'the same again');
 SELECT is(published_as('4'), '55000 the node has published a checkpoint of 5 entries already', 'a smaller one');
 SELECT is(published_as('5b'), '55000 the node has published another root for the same entries', 'another root');

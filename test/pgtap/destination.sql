@@ -75,6 +75,14 @@ SELECT is(:'patched'::json ->> 'lastReport', NULL, 'the report was about the fir
 SELECT is(reported('node', :'d', true), 'true', 'it works with this one');
 SELECT is(request('PATCH', '/destinations/' || :'d', '{"region":"eu-central-1"}') ->> 'state', 'unverified', 'another region');
 SELECT is(reported('node', :'d', true), 'true', 'it works there');
+-- a report by a token without a node is as good; with one, the node is seen
+SELECT walwarden.authenticate(token) FROM tokens WHERE name = 'node' \g /dev/null
+SET ROLE tds_runner;
+SELECT walwarden.register_node('node', '1') \g /dev/null
+RESET ROLE;
+UPDATE walwarden_internal.node SET last_seen_at = NULL;
+SELECT is(reported('node', :'d', true), 'false', 'it works for the node');
+SELECT is((SELECT array_agg(last_seen_at > now()) FROM walwarden.list_nodes('places')), '{t}', 'which was seen');
 SELECT is((SELECT ok FROM walwarden.verify_audit_chain('places')), true, 'the chain holds');
 SELECT is((SELECT ok FROM walwarden.verify_audit_chain_sql('places')), true, 'in SQL too');
 SAVEPOINT s;

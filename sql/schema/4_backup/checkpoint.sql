@@ -58,6 +58,7 @@ BEGIN
     -- one publication of a node at a time, with the key that it has now
     SELECT * INTO n FROM walwarden_internal.node AS f WHERE f.id = n.id FOR NO KEY UPDATE;
     PERFORM walwarden_internal.require_open(runner_org);
+    PERFORM walwarden_internal.see_node(n);
     IF n.public_key IS NULL THEN
         PERFORM walwarden_internal.refuse('55000', 'the node has no key',
             'Register the node with its public key: walwarden.register_node(name, version, public_key).');

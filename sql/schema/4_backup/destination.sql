@@ -31,6 +31,7 @@ BEGIN
             'Use the id of the destination that walwarden.claim_job() returned with a job.');
     END IF;
     PERFORM walwarden_internal.require_open(runner_org);
+    PERFORM walwarden_internal.see_node(walwarden_internal.current_node());
 
     d := was;
     d.reported_state := CASE WHEN ok THEN 'verified' ELSE 'failing' END;

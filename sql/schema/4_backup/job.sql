@@ -243,9 +243,7 @@ BEGIN
         PERFORM walwarden_internal.refuse('55000', format('job %s is held by another claim', job_id),
             'Stop working on it. Its lease ended, it was given back, or another node claimed it; the fence is then higher.');
     END IF;
-    IF node.id IS NOT NULL THEN
-        PERFORM walwarden_internal.see_node(node);
-    END IF;
+    PERFORM walwarden_internal.see_node(node);
     RETURN j;
 END
 $$;

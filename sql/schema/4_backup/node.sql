@@ -80,8 +80,8 @@ BEGIN
 END
 $$;
 
--- Records that the node has called. Writes at most once a minute, and never waits: another
--- token of the node may be doing the same.
+-- Records that the node has called; does nothing if the token has none. Writes at most once a
+-- minute, and never waits: another token of the node may be doing the same.
 CREATE FUNCTION walwarden_internal.see_node(n walwarden_internal.node) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
