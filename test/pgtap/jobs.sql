@@ -30,7 +30,7 @@ SELECT walwarden.report_job(:'backup', 1, 'running'), walwarden.report_job(:'bac
        walwarden.report_job(:'backup', 1, 'completed', jsonb_build_object('artifact', jsonb_build_object('name', 'b', 'sizeBytes', 0, 'checksumSha256', repeat('0', 64)))) \g /dev/null
 RESET ROLE;
 SELECT request('POST', '/restores', format('{"databaseId":"%s","backupJobId":"%s","kind":"drill","mode":"new_database","target":"x"}', :'database', :'backup')) ->> 'restoreJobId' AS drill \gset
-SELECT request('POST', '/restores', format('{"databaseId":"%s","backupJobId":"%s","kind":"restore","mode":"new_database","target":"x"}', :'database', :'backup')) ->> 'restoreJobId' AS restore \gset
+SELECT request('POST', '/restores', format('{"databaseId":"%s","backupJobId":"%s","kind":"restore","mode":"new_database","target":"x/y"}', :'database', :'backup')) ->> 'restoreJobId' AS restore \gset
 SELECT walwarden.authenticate(token) FROM tokens WHERE name = 'node' \g /dev/null
 
 -- What a runner may report, written out here once more.
@@ -147,7 +147,7 @@ SELECT request('POST', format('/databases/%s/backups', :'database'), '') ->> 'ba
 SELECT walwarden.authenticate(token) FROM tokens WHERE name = 'node' \g /dev/null
 SET ROLE pgtap_runner;
 SELECT fence FROM walwarden.claim_job('{backup}') \g /dev/null
-SELECT ok(walwarden.report_job(:'wide', 1, 'running', jsonb_build_object('artifact', jsonb_build_object('name', repeat(U&'\6F22', 500), 'sizeBytes', 0, 'checksumSha256', repeat('0', 64)))), 'wide characters');
+SELECT ok(walwarden.report_job(:'wide', 1, 'running', jsonb_build_object('artifact', jsonb_build_object('name', repeat('x', 500), 'sizeBytes', 0, 'checksumSha256', repeat('0', 64)))), 'the longest name');
 SELECT throws_ok(format($$SELECT walwarden.record_evidence(%L, 1, jsonb_build_object('manifest', jsonb_build_object('x', repeat(U&'\6F22', 6000))))$$, :'wide'), '22023', 'evidence is too long', 'bytes, not characters');
 SELECT throws_ok(format($$SELECT walwarden.record_evidence(%L, 1, '{"manifest":{"x":1.5},"integrityVerification":{"result":"not_run","checkedAt":null,"tool":null},"recoverableTo":"2026-11-20T17:00:00Z"}')$$, :'wide'), '22023', NULL, 'integers only');
 SELECT ok(walwarden.record_evidence(:'wide', 1, jsonb_build_object('manifest', jsonb_build_object('x', repeat(U&'\6F22', 5200 + i)), 'integrityVerification', '{"result":"not_run","checkedAt":null,"tool":null}'::jsonb, 'recoverableTo', '2026-11-20T17:00:00Z')), 'the largest evidence, again') FROM generate_series(1, 3) AS i;

@@ -160,7 +160,7 @@ BEGIN
 END
 $$;
 SELECT is(pg_temp.claim('one', 'restore', '{hos,orders-primary}'), NULL, 'no restore yet');
-SELECT pg_temp.restore(:'orders', :'backup', target => 'eu-host/copy/1') AS restore \gset
+SELECT pg_temp.restore(:'orders', :'backup', target => 'eu-host/copy') AS restore \gset
 SELECT is(pg_temp.claim('one', 'restore', '{eu,eu-host/copy,orders-primary}'), NULL, 'a restore needs the section of its target');
 SELECT is(pg_temp.claim('one', 'restore', '{eu-host}'), :'restore', 'which is what precedes the first slash');
 SELECT pg_temp.by('one', format('SELECT walwarden.release_job(%L, 1)', :'restore')) \g /dev/null

@@ -24,7 +24,7 @@ my $same_database = file('same', 0600, sprintf "[orders]\nhost=%s\nport=%d\ndbna
 my $open_password = file('password', 0644, "[orders]\npassword=x\n");
 my $writable = file('writable', 0666, "[orders]\n");
 my $odd = file('odd', 0600, "[orders]\n[orders]\n[../x]\n");
-my $slash = file('slash', 0600, "[a/b]\ndbname=x\n");
+my $slash = file('slash', 0600, "[a]\n[a/b]\n");
 my $none = file('none', 0600, "# nothing\n");
 
 # The line of a key is its place among the sorted keys.
@@ -56,7 +56,7 @@ my @cases = (
 	[ 'services with odd sections', { services => $odd }, "LINE(services): services: line 2 of $odd: [orders] is there twice\nLINE(services): services: line 3 of $odd: a section is a name in brackets: letters, digits and . _ / -" ],
 	[ 'services without a section', { services => $none }, "LINE(services): services: $none has no section" ],
 	[ 'targets that are not there', { targets => "$base/gone" }, "LINE(targets): targets: $base/gone: No such file or directory" ],
-	[ 'targets with a slash', { targets => $slash }, "LINE(targets): targets: line 1 of $slash: [a/b] has a slash, at which the name of a target would end" ],
+	[ 'targets with a slash', { targets => $slash }, "LINE(targets): targets: line 2 of $slash: [a/b] has a slash, at which the name of a target would end" ],
 	[ 'in place without a target', { allow_in_place => 'scratch, other' }, 'LINE(allow_in_place): allow_in_place: targets has no section [other]' ],
 	[ 'in place with odd names', { allow_in_place => '-x' }, 'LINE(allow_in_place): allow_in_place: "-x" is not a name' ],
 	[ 'tools that are missing', { "bindir.$major" => "$base/empty" }, "LINE(bindir.$major): bindir.$major: $base/empty/pg_dump: No such file or directory" ],
