@@ -55,14 +55,57 @@ SELECT is(state_of(format($$SELECT walwarden.issue_token('acme', 'x', networks =
   FROM (VALUES ('{0.0.0.0/0}'), ('{::/0}'), ('{0.0.0.0/0,::/0}')) AS v(n);
 SELECT is((SELECT array_agg(tgname ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'walwarden_internal.role_grant'::regclass AND tgname LIKE 'signal%'), '{signal_change,signal_truncate}', 'a grant makes what is remembered of a session old');
 
--- what is as large as it may be can still be changed and revoked: an entry has it twice
+-- what is as large as it may be can still be changed and ended, because an entry has it twice:
+-- with the longest names and reasons, by a role whose name is written with escapes
 SELECT count(walwarden.create_scope(format('%s%s:%s', repeat('s', 28), i, repeat('r', 31)), 'x', 'y')) FROM generate_series(100, 288) AS i \g /dev/null
-SELECT token_id AS big FROM walwarden.issue_token('acme', repeat(U&'\+01F600', 100), (SELECT array_agg(name) FROM walwarden_internal.scope),
-        labels => (SELECT jsonb_object_agg(rpad('a' || i, 63, 'x'), repeat(U&'\+01F600', 200)) FROM generate_series(10, 25) AS i),
-        networks => (SELECT array_agg(format('2001:db8:1234:5678:9abc:def0:1234:%s/128', to_hex(i))::cidr) FROM generate_series(4096, 4127) AS i)) \gset
-SELECT ok(cardinality(scopes) = 200, 'as many scopes as there can be') FROM walwarden_internal.token WHERE id = :'big';
-SELECT is(walwarden.disable_token(:'big', repeat(U&'\+01F600', 500)), true, 'a token as large as possible is disabled');
-SELECT is(walwarden.revoke_token(:'big', repeat(U&'\+01F600', 500)), true, 'and revoked');
+CREATE FUNCTION longest(characters integer) RETURNS text LANGUAGE sql AS $$SELECT repeat(U&'\+01F600', characters)$$;
+CREATE TABLE big AS
+SELECT (SELECT array_agg(name) FROM walwarden_internal.scope) AS scopes,
+       (SELECT jsonb_object_agg(rpad('a' || i, 63, 'x'), longest(200)) FROM generate_series(10, 21) AS i) || '{"last": ""}' AS labels,
+       (SELECT array_agg(format('2001:db8:1234:5678:9abc:def0:1234:%s/128', to_hex(i))::cidr) FROM generate_series(4096, 4127) AS i) AS networks;
+SELECT ok(cardinality(scopes) = 200, 'as many scopes as there can be') FROM big;
+-- filled up to 25600 bytes
+UPDATE big SET labels = labels || jsonb_build_object('last', longest(room / 4) || repeat('x', room % 4))
+  FROM (SELECT 25600 - octet_length(to_jsonb(f)::text) AS room FROM big AS f) AS r;
+CREATE FUNCTION issue_big(OUT id uuid, OUT token text) LANGUAGE sql AS $$
+    SELECT t.token_id, t.token FROM big, walwarden.issue_token('acme', longest(100), scopes, labels => labels, networks => networks) AS t
+$$;
+SELECT repeat(chr(1), 63) AS odd \gset
+CREATE ROLE :"odd";
+GRANT SELECT ON big TO :"odd";
+SELECT walwarden.grant_operator(:'odd') \g /dev/null
+SELECT throws_ok($$SELECT walwarden.issue_token('acme', 'x', scopes, labels => labels || '{"z": "x"}', networks => networks) FROM big$$, '22023', 'the scopes, labels and networks are too long together', 'more cannot be issued');
+SET SESSION AUTHORIZATION :"odd";
+SELECT id AS leaked, token AS big FROM issue_big() \gset
+SELECT throws_ok(format($$SELECT walwarden.update_token(%L, labels => labels || '{"z": "x"}') FROM big$$, :'leaked'), '22023', 'the scopes, labels and networks are too long together', 'nor be added');
+SELECT ok(walwarden.update_token(:'leaked', 'x'), 'it is renamed');
+SELECT ok(walwarden.update_token(:'leaked', longest(100)), 'and back');
+SELECT token AS renewed FROM walwarden.renew_token(:'leaked', '7 days') \gset
+SELECT ok(walwarden.disable_token(:'leaked', longest(500)), 'disabled');
+SELECT ok(walwarden.enable_token(:'leaked'), 'enabled');
+SELECT ok(walwarden.disable_token(:'leaked', longest(500)), 'disabled again');
+SELECT ok(walwarden.report_leaked_token(:'renewed', longest(400)), 'reported as leaked');
+SELECT id AS revoked FROM issue_big() \gset
+SELECT ok(count(walwarden.renew_token(:'revoked', '7 days')) = 2, 'renewed twice') FROM generate_series(1, 2);
+SELECT ok(walwarden.disable_token(:'revoked', longest(500)), 'another is disabled');
+SELECT ok(walwarden.revoke_token(:'revoked', longest(500)), 'and revoked');
+SELECT id AS removed FROM issue_big() \gset
+SELECT ok(walwarden.disable_token(:'removed', longest(500)), 'another is disabled');
+SELECT id AS expired FROM issue_big() \gset
+RESET SESSION AUTHORIZATION;
+UPDATE walwarden_internal.token SET disabled_at = disabled_at - interval '8 days' WHERE id = :'removed';
+UPDATE walwarden_internal.token SET expires_at = clock_timestamp() WHERE id = :'expired';
+SELECT walwarden.run_maintenance() \g /dev/null
+SELECT ok((SELECT removed_at IS NOT NULL FROM walwarden_internal.token WHERE id = :'removed') AND (SELECT expired_at IS NOT NULL FROM walwarden_internal.token WHERE id = :'expired'), 'removed and expired');
+SELECT ok(max(octet_length(e.body)) BETWEEN 62000 AND 65536, format('the longest entry has %s of 65536 bytes', max(octet_length(e.body)))) FROM walwarden_internal.audit_entry AS e;
+SELECT id AS closed FROM issue_big() \gset
+SELECT ok(walwarden.disable_token(:'closed', longest(500)), 'another is disabled');
+SAVEPOINT closed;
+SELECT ok(walwarden.close_org('acme', longest(500)), 'and its organisation closed');
+ROLLBACK TO closed;
+SAVEPOINT closed;
+SELECT ok(tokens > 0, 'or the copy') FROM walwarden.close_copy(longest(500));
+ROLLBACK TO closed;
 
 -- from where. The connection of this session has no address.
 CREATE FUNCTION opens(token text, client inet DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$

@@ -352,6 +352,7 @@ BEGIN
     IF t IS NOT DISTINCT FROM was THEN
         RETURN false;
     END IF;
+    PERFORM walwarden_internal.check_token_size(t);
     PERFORM walwarden_internal.store_token(walwarden_internal.actor('caller', c, t.org_id), event, was, t);
     RETURN true;
 END

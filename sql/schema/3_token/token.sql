@@ -54,6 +54,24 @@ BEGIN
 END
 $$;
 
+-- An entry holds a token twice, before and after the change, and has at most 64 KiB. Refuses a
+-- token about which a later entry might not fit, with the longest name and reasons: whatever
+-- is issued can be revoked.
+CREATE FUNCTION walwarden_internal.check_token_size(t walwarden_internal.token) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    size integer := octet_length(jsonb_build_object('scopes', t.scopes, 'labels', t.labels, 'networks', t.networks)::text);
+BEGIN
+    IF size > 25600 THEN
+        PERFORM walwarden_internal.refuse('22023', 'the scopes, labels and networks are too long together',
+            'Give fewer labels or networks, or shorter labels. Each entry of the audit chain about the token holds them twice.',
+            format('They have %s bytes as JSON; at most 25600 are allowed.', size));
+    END IF;
+END
+$$;
+
 CREATE FUNCTION walwarden_internal.check_reason(reason text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -321,6 +339,8 @@ BEGIN
     t.networks := walwarden_internal.check_networks(wanted_networks);
     PERFORM walwarden_internal.check_rate_limit(rate_limit);
     t.rate_limit := rate_limit;
+    t.scopes := wanted_scopes[:];   -- from 1, whatever its bounds were
+    PERFORM walwarden_internal.check_token_size(t);
     PERFORM walwarden_internal.check_plan_has_tokens(o);
     t.kind := wanted_kind;
     PERFORM walwarden_internal.check_lifetime(o, t, t.created_at, 'Give expires_at, at most %s from now.');
@@ -348,7 +368,6 @@ BEGIN
     t.org_id := o.id;
     t.name := wanted_name;
     t.key_name := wanted_name;
-    t.scopes := wanted_scopes[:];   -- from 1, whatever its bounds were
     t.role := from_role;
     t.owner_id := m.id;
     t.created_by := walwarden_internal.actor_name(actor);
