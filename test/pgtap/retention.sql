@@ -140,12 +140,34 @@ SELECT pg_temp.backup(d.id::text, age) FROM walwarden_internal.database AS d, un
 SELECT pg_temp.maintain() \g /dev/null
 SELECT bag_eq($$SELECT d.name, count(*) FROM walwarden_internal.job AS x JOIN walwarden_internal.database AS d ON d.id = x.database_id WHERE x.kind = 'expire' AND NOT x.done GROUP BY d.name$$,
     $$VALUES ('d', 1::bigint), ('floored', 2)$$, 'without retentionDays the floor, without either none');
--- a floor that was raised wins
-SELECT pg_temp.request('keep', 'PATCH', '/destinations/' || :'none', '{"retentionFloorDays":1000}') \g /dev/null
+-- a floor that was raised wins, to the highest that there is
+SELECT pg_temp.request('keep', 'PATCH', '/destinations/' || :'none', '{"retentionFloorDays":36500}') \g /dev/null
 UPDATE walwarden_internal.job SET state = 'failed', done = true, finished_at = clock_timestamp() - interval '2 days' WHERE kind = 'expire' AND NOT done;
 SELECT pg_temp.maintain() \g /dev/null
 SELECT is((SELECT count(*) FROM walwarden_internal.job WHERE kind = 'expire' AND NOT done AND database_id = :'database'), 0::bigint, 'the destination''s floor was raised');
 SELECT pg_temp.request('keep', 'PATCH', '/destinations/' || :'none', '{"retentionFloorDays":0}') \g /dev/null
+
+-- many: a round looks closer only at those that are old enough, and keeps few waiting
+SAVEPOINT many;
+SELECT pg_temp.maintain() \g /dev/null
+UPDATE walwarden_internal.job SET state = 'claimed' WHERE kind = 'expire' AND state = 'queued';
+SELECT pg_temp.request('keep', 'POST', '/databases', format('{"name":"many","connectionRef":"x","destinationId":"%s","retentionDays":40}', :'floor')) ->> 'id' AS many \gset
+SELECT pg_temp.backup(:'many', 1) AS newest \gset
+INSERT INTO walwarden_internal.job SELECT f.* FROM walwarden_internal.job AS j, generate_series(2, 39) AS n, jsonb_populate_record(j, jsonb_build_object('id', gen_random_uuid(), 'finished_at', clock_timestamp() - make_interval(days => n))) AS f WHERE j.id = :'newest';
+SET LOCAL track_functions = 'pl';
+CREATE FUNCTION pg_temp.calls(name text) RETURNS bigint LANGUAGE sql AS $$SELECT coalesce(sum(f.calls), 0)::bigint FROM pg_stat_xact_user_functions AS f WHERE f.funcname = name$$;
+SELECT is_empty('SELECT walwarden_internal.orgs_with_overdue_backups()', 'nothing is overdue');
+SELECT pg_temp.calls('is_expendable') AS before \gset
+SELECT is_empty('SELECT walwarden_internal.orgs_with_overdue_backups()', 'still nothing');
+SELECT is(pg_temp.calls('is_expendable') - :before, (SELECT count(*) FROM walwarden_internal.aged_backup), 'what is too young costs nothing');
+SELECT ok((SELECT count(*) FROM walwarden_internal.aged_backup) < 5, 'and that is almost all');
+INSERT INTO walwarden_internal.job SELECT f.* FROM walwarden_internal.job AS j, generate_series(1, 1100) AS n, jsonb_populate_record(j, jsonb_build_object('id', gen_random_uuid(), 'finished_at', clock_timestamp() - make_interval(days => 41, hours => n))) AS f WHERE j.id = :'newest';
+SELECT is(array_agg(walwarden_internal.queue_expiries((SELECT id FROM walwarden_internal.org WHERE slug = 'keep'), most)), '{50,50,900,0}', 'no more than 1000 wait') FROM unnest('{50,50,2000,50}'::integer[]) AS most;
+SELECT ok(pg_temp.calls('is_expendable') >= 1000, 'these are looked at');
+SELECT is((SELECT max(b.finished_at) < clock_timestamp() - interval '41 days 100 hours' FROM walwarden_internal.job AS x JOIN walwarden_internal.job AS b ON b.id = x.backup_job_id WHERE x.kind = 'expire' AND x.state = 'queued'), true, 'the oldest first');
+UPDATE walwarden_internal.job SET state = 'claimed' WHERE id IN (SELECT id FROM walwarden_internal.job WHERE kind = 'expire' AND state = 'queued' LIMIT 30);
+SELECT is(walwarden_internal.queue_expiries((SELECT id FROM walwarden_internal.org WHERE slug = 'keep'), 50), 30, 'the next when some are claimed');
+ROLLBACK TO many;
 
 -- closing ends expiries; a closed copy expires nothing of production's
 SELECT pg_temp.maintain() \g /dev/null

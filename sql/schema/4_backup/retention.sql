@@ -43,26 +43,32 @@ BEGIN
 END
 $$;
 
--- The backups that expire now. Their destination exists, and their database was not deleted:
--- nobody could see them go. Those that a copy of production has from production are not its
--- own to delete. After a failure a day passes before the next try. A clock that jumped ahead
--- expires nothing (removal_limit()).
-CREATE VIEW walwarden_internal.overdue_backup AS
-    SELECT j.org_id, j.id, j.finished_at
+-- The backups that are old enough to expire now, if they are expendable. Their destination
+-- exists, and their database was not deleted: nobody could see them go. Those that a copy of
+-- production has from production are not its own to delete. After a failure a day passes
+-- before the next try. A clock that jumped ahead expires nothing (removal_limit()). An index
+-- finds those of a database and a destination, oldest first; is_expendable() costs much more,
+-- and OFFSET 0 keeps it from the others.
+CREATE VIEW walwarden_internal.aged_backup AS
+    SELECT d.org_id, j.id
       FROM walwarden_internal.database AS d
-      JOIN walwarden_internal.job AS j ON j.database_id = d.id AND j.kind = 'backup' AND j.state = 'completed'
-      JOIN walwarden_internal.destination AS t ON t.id = j.destination_id AND t.deleted_at IS NULL
+      JOIN walwarden_internal.destination AS t ON t.org_id = d.org_id AND t.deleted_at IS NULL
+     CROSS JOIN LATERAL (
+           SELECT f.id
+             FROM walwarden_internal.job AS f
+            WHERE f.database_id = d.id AND f.destination_id = t.id AND f.kind = 'backup' AND f.state = 'completed'
+              AND f.finished_at <= walwarden_internal.later((SELECT walwarden_internal.removal_limit()), -86400::numeric * greatest(d.retention_days, t.retention_floor_days))
+              AND f.finished_at > coalesce((SELECT e.at FROM walwarden_internal.audit_entry AS e
+                                             WHERE e.org_id = walwarden_internal.system_org() AND e.kind = 'copy.closed' ORDER BY e.seq DESC LIMIT 1), '-infinity')
+              AND NOT EXISTS (SELECT FROM walwarden_internal.job AS x
+                               WHERE x.backup_job_id = f.id AND x.kind = 'expire'
+                                 AND (NOT x.done OR x.finished_at > walwarden_internal.later(statement_timestamp(), -86400)))
+            ORDER BY f.finished_at
+           OFFSET 0) AS j
      WHERE d.deleted_at IS NULL
        -- nothing is deleted unless somebody said when
-       AND (d.retention_days IS NOT NULL OR t.retention_floor_days > 0)
-       AND j.finished_at <= walwarden_internal.later((SELECT walwarden_internal.removal_limit()), -86400 * greatest(d.retention_days, t.retention_floor_days))
-       AND j.finished_at > coalesce((SELECT e.at FROM walwarden_internal.audit_entry AS e
-                                      WHERE e.org_id = walwarden_internal.system_org() AND e.kind = 'copy.closed' ORDER BY e.seq DESC LIMIT 1), '-infinity')
-       AND NOT EXISTS (SELECT FROM walwarden_internal.job AS x
-                        WHERE x.backup_job_id = j.id AND x.kind = 'expire'
-                          AND (NOT x.done OR x.finished_at > walwarden_internal.later(statement_timestamp(), -86400)))
-       AND walwarden_internal.is_expendable(j.id);
-COMMENT ON VIEW walwarden_internal.overdue_backup IS 'Backups that are to expire now: retentionDays or the floor of the destination is over, and a later backup is verified.';
+       AND (d.retention_days IS NOT NULL OR t.retention_floor_days > 0);
+COMMENT ON VIEW walwarden_internal.aged_backup IS 'Backups that expire now if they are expendable: retentionDays or the floor of the destination is over.';
 
 -- Expiries that no node has ever claimed, of backups that are needed after all: the later one
 -- was refuted. What a node has begun to delete cannot be kept.
@@ -79,7 +85,7 @@ AS $$
     SELECT o.id
       FROM walwarden_internal.org AS o
      WHERE o.closed_at IS NULL
-       AND (EXISTS (SELECT FROM walwarden_internal.overdue_backup AS b WHERE b.org_id = o.id)
+       AND (EXISTS (SELECT FROM walwarden_internal.aged_backup AS b WHERE b.org_id = o.id AND walwarden_internal.is_expendable(b.id))
             OR EXISTS (SELECT FROM walwarden_internal.needless_expiry AS x WHERE x.org_id = o.id))
 $$;
 
@@ -97,8 +103,9 @@ BEGIN
 END
 $$;
 
--- Queues the expiry of the oldest backups of an organisation that are overdue, at most so
--- many, and returns how many. Ends expiries that are needless.
+-- Queues the expiry of backups of an organisation that are overdue, of each database the
+-- oldest first, at most so many, and returns how many. At most 1000 wait at a time: where no
+-- node claims them, they are looked at again in each round. Ends expiries that are needless.
 CREATE FUNCTION walwarden_internal.queue_expiries(org_id uuid, most integer) RETURNS integer
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -107,6 +114,7 @@ DECLARE
     needless walwarden_internal.job[];
     b walwarden_internal.job;
     j walwarden_internal.job;
+    waiting integer;
     queued integer := 0;
 BEGIN
     PERFORM walwarden_internal.acquire_org_lock(org_id);
@@ -119,8 +127,11 @@ BEGIN
     FOREACH j IN ARRAY needless LOOP
         PERFORM walwarden_internal.end_expiry(walwarden_internal.actor('system'), j, 'no later backup is verified any more');
     END LOOP;
+    SELECT count(*) INTO waiting FROM walwarden_internal.job AS f WHERE f.org_id = $1 AND f.kind = 'expire' AND f.state = 'queued';
     FOR b IN SELECT f.* FROM walwarden_internal.job AS f
-              WHERE f.id = ANY (ARRAY(SELECT o.id FROM walwarden_internal.overdue_backup AS o WHERE o.org_id = $1 ORDER BY o.finished_at, o.id LIMIT most))
+              WHERE f.id = ANY (ARRAY(SELECT a.id FROM walwarden_internal.aged_backup AS a
+                                       WHERE a.org_id = $1 AND walwarden_internal.is_expendable(a.id)
+                                       LIMIT greatest(least(most, 1000 - waiting), 0)))
               ORDER BY f.finished_at, f.id LOOP
         j := walwarden_internal.new_job(org_id, 'expire', NULL);
         j.database_id := b.database_id;

@@ -14,15 +14,20 @@ SELECT t.machine, t.from_state, t.to_state, 'schedule', t.event
 -- The newest verified backup of a database that is not about to expire. A scheduled drill
 -- restores it, and it never expires.
 CREATE FUNCTION walwarden_internal.newest_verified(database_id uuid) RETURNS walwarden_internal.valid_evidence
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT e
+DECLARE
+    newest walwarden_internal.valid_evidence;
+BEGIN
+    SELECT * INTO newest
       FROM walwarden_internal.valid_evidence AS e
      WHERE e.database_id = $1
        AND NOT EXISTS (SELECT FROM walwarden_internal.job AS x WHERE x.backup_job_id = e.backup_job_id AND x.kind = 'expire' AND NOT x.done)
      ORDER BY e.recoverable_to DESC, e.recorded_at DESC, e.backup_job_id
-     LIMIT 1
+     LIMIT 1;
+    RETURN newest;
+END
 $$;
 
 -- Queues the backup or drill that is due, or records once what is in its way. kind: backup or

@@ -203,7 +203,7 @@ CREATE INDEX job_backups_by_destination ON walwarden_internal.job (destination_i
 -- one expiry of a backup at a time
 CREATE UNIQUE INDEX job_active_expiry_key ON walwarden_internal.job (backup_job_id) WHERE kind = 'expire' AND NOT done;
 -- backups that may expire, oldest first
-CREATE INDEX job_kept_backups ON walwarden_internal.job (database_id, finished_at) WHERE kind = 'backup' AND state = 'completed';
+CREATE INDEX job_kept_backups ON walwarden_internal.job (database_id, destination_id, finished_at) WHERE kind = 'backup' AND state = 'completed';
 CREATE INDEX job_expiries_by_backup ON walwarden_internal.job (backup_job_id, finished_at) WHERE kind = 'expire';
 CREATE INDEX job_restores_by_org ON walwarden_internal.job (org_id, queued_at, id) WHERE kind IN ('restore', 'drill');
 CREATE INDEX job_restores_by_backup ON walwarden_internal.job (backup_job_id) WHERE kind IN ('restore', 'drill');
