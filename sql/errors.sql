@@ -477,6 +477,9 @@ SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', networks => (SE
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', networks => '{192.0.2.0/24,2001:db8::/32,192.0.2.0/24}')$$);
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', networks => '{::ffff:192.0.2.7}')$$);
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', networks => '{::ffff:0.0.0.0/96}')$$);
+-- each is within its limit, and all together are not
+SELECT refused('op', $$SELECT count(walwarden.create_scope(rpad('s' || i, 31, 'x') || ':' || repeat('r', 31), 'x', 'y')) FROM generate_series(100, 280) AS i;
+                       SELECT walwarden.issue_token('acme', 'x', (SELECT array_agg(name) FROM walwarden.list_scopes()), labels => (SELECT jsonb_object_agg(rpad('a' || i, 63, 'x'), repeat(U&'\+01F600', 200)) FROM generate_series(10, 25) AS i))$$);
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', rate_limit => 0)$$);
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', rate_limit => -1)$$);
 SELECT refused('op', $$SELECT walwarden.issue_token('acme', 'x', rate_limit => 1000001)$$);
