@@ -119,7 +119,7 @@ settings_init(void)
 	/* it sizes shared memory; without preload it means nothing */
 	DefineCustomIntVariable("walwarden.max_limited_tokens",
 							"Sets the maximum number of tokens with a rate limit that can be in use within a minute.",
-							"It counts the tokens of all databases. A token for which there is no place is refused. A place takes about 120 bytes of shared memory. Requires shared_preload_libraries.",
+							"It counts the tokens of all databases. A token for which there is no place is refused. An organisation gets another place only while it has fewer than three times as many as are free. A place takes about 200 bytes of shared memory. Requires shared_preload_libraries.",
 							&walwarden_max_limited_tokens,
 							1024, 1, 1000000,
 							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0,

@@ -218,7 +218,7 @@ check_bounds(ResolvedToken *token, const NetworkAddress *client, RateState *rate
 	if (status->rate_limit > 0 && status->is_uncommitted)
 		return REFUSAL_NO_LIMITER;
 	if (status->rate_limit > 0)
-		return limiter_use(&status->token_id, status->rate_limit, &token->limiter_slot, rate);
+		return limiter_use(&status->token_id, &status->org_id, status->rate_limit, &token->limiter_slot, rate);
 	return REFUSAL_NONE;
 }
 

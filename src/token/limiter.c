@@ -6,11 +6,14 @@
  * uses in a window of a minute by a clock that nobody can set. A window begins with the
  * first use after the last window has ended. There are walwarden.max_limited_tokens slots.
  * If none is free, those are freed whose token is revoked or removed, or whose window has
- * ended: a new slot would begin with the same state.
+ * ended: a new slot would begin with the same state. No organisation takes them all: it gets
+ * another one only while it has fewer than SHARE times as many as are free. By itself it gets
+ * SHARE of SHARE + 1, the next one as much of what is left, and so on.
  *
- * Locking: the lock protects the table of slots and the list of free ones. The spinlock of
- * a slot protects its content. A backend remembers the slot of a token and checks under
- * the spinlock whether it is still that token's, so that a use takes only the spinlock.
+ * Locking: the lock protects the tables of slots and organisations and the list of free
+ * slots. The spinlock of a slot protects its content. A backend remembers the slot of a
+ * token and checks under the spinlock whether it is still that token's, so that a use
+ * takes only the spinlock.
  *
  * Invariants: in a window no more uses are accepted than the limit, whatever happens at the
  * same time. A slot is not freed within its window unless its token has ended for good:
@@ -36,6 +39,7 @@
 #include "token/limiter.h"
 
 #define WINDOW (60 * MONOTONIC_SECOND)
+#define SHARE 3
 #define TRANCHE "walwarden limiter"
 
 typedef struct LimiterKey
@@ -44,12 +48,19 @@ typedef struct LimiterKey
 	pg_uuid_t	token_id;
 } LimiterKey;
 
+typedef struct OrgKey
+{
+	Oid			dbid;
+	pg_uuid_t	org_id;
+} OrgKey;
+
 struct LimiterSlot
 {
 	slock_t		mutex;
 	bool		taken;
 	bool		ended;			/* its token is revoked or removed */
 	LimiterKey	key;
+	OrgKey		org;			/* of the token */
 	int			used;			/* in the window */
 	int64		began;			/* the window */
 	int			next_free;		/* if not taken; -1 at the end */
@@ -61,16 +72,25 @@ typedef struct LimiterEntry
 	int			slot;
 } LimiterEntry;
 
+/* An organisation that has slots. */
+typedef struct OrgEntry
+{
+	OrgKey		key;			/* hash key */
+	int			held;			/* number of slots */
+} OrgEntry;
+
 typedef struct Limiter
 {
 	int			nslots;
 	int			first_free;		/* -1 if none */
+	int			nfree;
 	int64		full_until;		/* no slot can be freed earlier */
 	LimiterSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } Limiter;
 
 static Limiter *limiter = NULL; /* NULL without preload */
 static HTAB *entries;
+static HTAB *orgs;
 static LWLock *lock;
 
 static Size
@@ -82,7 +102,9 @@ slots_size(void)
 void
 limiter_shmem_request(void)
 {
-	RequestAddinShmemSpace(add_size(slots_size(), hash_estimate_size(walwarden_max_limited_tokens, sizeof(LimiterEntry))));
+	RequestAddinShmemSpace(slots_size());
+	RequestAddinShmemSpace(hash_estimate_size(walwarden_max_limited_tokens, sizeof(LimiterEntry)));
+	RequestAddinShmemSpace(hash_estimate_size(walwarden_max_limited_tokens, sizeof(OrgEntry)));
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
@@ -98,6 +120,7 @@ limiter_shmem_init(void)
 	{
 		limiter->nslots = walwarden_max_limited_tokens;
 		limiter->first_free = 0;
+		limiter->nfree = limiter->nslots;
 		limiter->full_until = 0;
 		for (int i = 0; i < limiter->nslots; i++)
 		{
@@ -111,6 +134,9 @@ limiter_shmem_init(void)
 	control.keysize = sizeof(LimiterKey);
 	control.entrysize = sizeof(LimiterEntry);
 	entries = compat_shmem_hash("walwarden limiter entries", walwarden_max_limited_tokens, &control, HASH_ELEM | HASH_BLOBS);
+	control.keysize = sizeof(OrgKey);
+	control.entrysize = sizeof(OrgEntry);
+	orgs = compat_shmem_hash("walwarden limiter organisations", walwarden_max_limited_tokens, &control, HASH_ELEM | HASH_BLOBS);
 	lock = &GetNamedLWLockTranche(TRANCHE)->lock;
 }
 
@@ -146,10 +172,14 @@ static void
 free_slot(int i)
 {
 	LimiterSlot *slot = &limiter->slots[i];
+	OrgEntry   *org = hash_search(orgs, &slot->org, HASH_FIND, NULL);
 
 	(void) hash_search(entries, &slot->key, HASH_REMOVE, NULL);
+	if (org != NULL && --org->held == 0)
+		(void) hash_search(orgs, &slot->org, HASH_REMOVE, NULL);
 	slot->next_free = limiter->first_free;
 	limiter->first_free = i;
+	limiter->nfree++;
 }
 
 /* Free every slot whose token or window has ended. The caller holds the lock exclusively. */
@@ -157,7 +187,7 @@ static void
 free_ended(void)
 {
 	int64		now = monotonic_now();
-	int64		next_end = PG_INT64_MAX;
+	int64		next_end = now + WINDOW;	/* of whoever comes now */
 
 	if (now < limiter->full_until)
 		return;
@@ -166,6 +196,8 @@ free_ended(void)
 		LimiterSlot *slot = &limiter->slots[i];
 		bool		over;
 
+		if (!slot->taken)
+			continue;
 		SpinLockAcquire(&slot->mutex);
 		over = slot->ended || now - slot->began >= WINDOW;
 		if (over)
@@ -176,7 +208,7 @@ free_ended(void)
 		if (over)
 			free_slot(i);
 	}
-	limiter->full_until = limiter->first_free < 0 ? next_end : 0;
+	limiter->full_until = next_end;
 }
 
 /* The slot of a token, or NULL. The caller holds the lock. */
@@ -188,25 +220,47 @@ find_slot(const LimiterKey *key)
 	return entry == NULL ? NULL : &limiter->slots[entry->slot];
 }
 
+/* Whether an organisation may take another slot. The caller holds the lock exclusively. */
+static bool
+is_within_share(const OrgKey *org)
+{
+	const OrgEntry *entry = hash_search(orgs, org, HASH_FIND, NULL);
+
+	return (entry == NULL ? 0 : entry->held) < (int64) limiter->nfree * SHARE;
+}
+
 /* Give a token a slot; NULL if there is none. The caller holds the lock exclusively. */
 static LimiterSlot *
-take_slot(const LimiterKey *key)
+take_slot(const LimiterKey *key, const pg_uuid_t *org_id)
 {
+	OrgKey		org = {.dbid = key->dbid,.org_id = *org_id};
+	OrgEntry   *org_entry;
 	LimiterEntry *entry;
 	LimiterSlot *slot;
+	bool		found;
 
-	if (limiter->first_free < 0)
+	if (!is_within_share(&org))
+	{
 		free_ended();
-	if (limiter->first_free < 0)
+		if (!is_within_share(&org))
+			return NULL;
+	}
+	org_entry = hash_search(orgs, &org, HASH_ENTER_NULL, &found);
+	if (org_entry == NULL)
 		return NULL;
+	if (!found)
+		org_entry->held = 0;
 	entry = hash_search(entries, key, HASH_ENTER_NULL, NULL);
 	if (entry == NULL)
 		return NULL;
+	org_entry->held++;
 	entry->slot = limiter->first_free;
 	slot = &limiter->slots[entry->slot];
 	limiter->first_free = slot->next_free;
+	limiter->nfree--;
 	SpinLockAcquire(&slot->mutex);
 	slot->key = *key;
+	slot->org = org;
 	slot->used = 0;
 	slot->began = monotonic_now();
 	slot->taken = true;
@@ -221,7 +275,7 @@ take_slot(const LimiterKey *key)
  * no error.
  */
 Refusal
-limiter_use(const pg_uuid_t *token_id, int limit, LimiterSlot **remembered, RateState *rate)
+limiter_use(const pg_uuid_t *token_id, const pg_uuid_t *org_id, int limit, LimiterSlot **remembered, RateState *rate)
 {
 	LimiterSlot *slot = *remembered;
 	LimiterKey	key;
@@ -250,7 +304,7 @@ limiter_use(const pg_uuid_t *token_id, int limit, LimiterSlot **remembered, Rate
 			LWLockAcquire(lock, LW_EXCLUSIVE);
 			slot = find_slot(&key);
 			if (slot == NULL)
-				slot = take_slot(&key);
+				slot = take_slot(&key, org_id);
 		}
 		if (slot != NULL)
 		{

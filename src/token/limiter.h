@@ -24,6 +24,6 @@ typedef struct LimiterSlot LimiterSlot;
 extern void limiter_shmem_request(void);
 extern void limiter_shmem_init(void);
 extern void limiter_init(void);
-extern Refusal limiter_use(const pg_uuid_t *token_id, int limit, LimiterSlot **remembered, RateState *rate);
+extern Refusal limiter_use(const pg_uuid_t *token_id, const pg_uuid_t *org_id, int limit, LimiterSlot **remembered, RateState *rate);
 
 #endif							/* WALWARDEN_LIMITER_H */

@@ -15,7 +15,7 @@ $node->append_conf('postgresql.conf', <<CONF);
 shared_preload_libraries = 'walwarden'
 walwarden.usage_flush_interval = 1d
 walwarden.maintenance_interval = 7d
-walwarden.max_limited_tokens = 4
+walwarden.max_limited_tokens = 5
 listen_addresses = '127.0.0.1@{[$ipv6 ? ',::1' : '']}'
 autovacuum = off
 CONF
@@ -94,7 +94,7 @@ is(state_of(use_of($token{once})), '54000', 'a token that was disabled and enabl
 my $renewed = sql("SELECT token FROM walwarden.renew_token('$id{once}', '1 hour')");
 is(state_of(use_of($_)), '54000', 'both values of a renewed one count together') for ($token{once}, $renewed);
 
-# places: 4 for all databases
+# places: 5 for all databases, of which one organisation does not get the last
 issue($_, 'rate_limit => 5') for ('a', 'b', 'c');
 is(state_of(use_of($token{$_})), 'ok', "$_ finds a place") for ('a', 'b');
 is(state_of(use_of($token{c})), '28000', 'then there is none');
@@ -108,9 +108,14 @@ is(state_of(use_of($token{c})), 'ok', 'a revoke does');
 sql('CREATE DATABASE other');
 sql(q{CREATE EXTENSION walwarden CASCADE; SELECT walwarden.create_org('acme')}, 'other');
 my $other = sql(q{SELECT token FROM walwarden.issue_token('acme', 'x', rate_limit => 5)}, 'other');
-isnt($node->psql('other', use_of($other)), 0, 'a token of another database needs one too');
+is($node->psql('other', use_of($other)), 0, 'another organisation gets the last, also in another database');
+issue('late', 'rate_limit => 5');
+sql("SELECT walwarden.create_org('third')");
+my $third = sql(q{SELECT token FROM walwarden.issue_token('third', 'x', rate_limit => 5)});
+is(state_of(use_of($third)), '28000', 'the next one finds none');
 sql("SELECT walwarden.revoke_token('$id{b}')");
-is($node->psql('other', use_of($other)), 0, 'and gets it');
+is(state_of(use_of($token{late})), '28000', 'one that is free again is not for who has three');
+is(state_of(use_of($third)), 'ok', 'but for who has none');
 sub issued_and_used { my ($more, $end) = @_; return "BEGIN; SELECT walwarden.authenticate(t.token) FROM walwarden.issue_token('acme', 'gone', '{}', $more) AS t; $end"; }
 sql("SELECT walwarden.revoke_token('$id{c}')");
 is(state_of(issued_and_used('rate_limit => 5', 'ROLLBACK')), '28000', 'a token that is not committed cannot take a place');
