@@ -54,7 +54,7 @@ BEGIN
                 PERFORM pg_temp.move(backup::uuid, VARIADIC p.states);
             ELSE
                 SELECT j.id, j.database_id INTO backup, database FROM walwarden_internal.job AS j JOIN walwarden_internal.org AS o ON o.id = j.org_id WHERE o.slug = org AND j.state = 'completed' AND j.kind = 'backup';
-                PERFORM pg_temp.move((pg_temp.request(org, '/restores', jsonb_build_object('databaseId', database, 'backupJobId', backup, 'kind', p.kind, 'mode', 'new_database', 'target', 'x')) ->> 'restoreJobId')::uuid,
+                PERFORM pg_temp.move((pg_temp.request(org, '/restores', jsonb_build_object('databaseId', database, 'backupJobId', backup, 'kind', p.kind, 'mode', 'new_database', 'target', 'x/y')) ->> 'restoreJobId')::uuid,
                                      VARIADIC p.states);
             END IF;
         END LOOP;
