@@ -43,7 +43,7 @@ typedef struct Job
 
 	/* of a restore or drill */
 	char	   *mode;			/* new_database, in_place, new_cluster */
-	char	   *target;			/* SECTION or SECTION/NAME, as the mode needs it */
+	char	   *target;			/* SECTION or SECTION/NAME */
 
 	/* of a restore, drill or expiry: the backup */
 	char	   *backup_id;
