@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base64_text.h"
+#include "common/decimal.h"
 #include "common/syntax.h"
 
 #define LITERAL(text) (text), sizeof(text) - 1
@@ -70,23 +71,6 @@ up_to(const char **p, const char *end, char stop, size_t *len)
 	return begin;
 }
 
-static bool
-read_size(const char *digits, size_t len, int64_t * size)
-{
-	*size = 0;
-	if (len == 0 || (digits[0] == '0' && len > 1))
-		return false;
-	for (size_t i = 0; i < len; i++)
-	{
-		int			digit = digits[i] - '0';
-
-		if (digit < 0 || digit > 9 || *size > (INT64_MAX - digit) / 10)
-			return false;
-		*size = *size * 10 + digit;
-	}
-	return true;
-}
-
 bool
 checkpoint_read(const char *note, size_t len, Checkpoint *result)
 {
@@ -104,7 +88,7 @@ checkpoint_read(const char *note, size_t len, Checkpoint *result)
 		return false;
 	result->org_id = part;
 	part = up_to(&p, end, '\n', &part_len);
-	if (part == NULL || !read_size(part, part_len, &result->size))
+	if (part == NULL || !decimal_read(part, part_len, &result->size))
 		return false;
 	part = up_to(&p, end, '\n', &part_len);
 	if (part == NULL || !base64_decode(part, part_len, result->root, CHECKPOINT_ROOT_LEN))

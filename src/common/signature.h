@@ -37,4 +37,10 @@ extern bool manifest_is_signed(const SignedManifest *manifest, const uint8_t *pu
 /* Whether the note that *checkpoint was read from is signed with this key under the note's own name of it. */
 extern bool checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8_t *public_key);
 
+/*
+ * Whether key_id is that of public_key under a name, as C2SP signed notes define it: the
+ * first bytes of a hash that saves trying keys, and that no security rests on.
+ */
+extern bool key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id);
+
 #endif							/* WALWARDEN_SIGNATURE_H */
