@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Ed25519 in plain Python, after RFC 8032: signatures for tests. It shares no code with
-the extension and needs no library. It is slow, and its secret keys are those of tests.
+"""Ed25519 in plain Python, after RFC 8032: signatures for tests, and their verification
+for verify_bundle.py. It shares no code with the extension and needs no library. It is
+slow, and its secret keys are those of tests.
 
   ed25519.py key SEED                  the public key, in base64
   ed25519.py sign SEED TEXT            the signature of TEXT, in base64
@@ -71,6 +72,33 @@ def sign(seed, message):
     commitment = encode(times(r, base_point()))
     s = (r + scalar(commitment, key, message) * a) % L
     return commitment + s.to_bytes(32, "little")
+
+
+def decode(octets):
+    """The point with this encoding, or None."""
+    y = int.from_bytes(octets, "little") & (1 << 255) - 1
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or y >= P or (x == 0 and octets[31] >> 7):
+        return None
+    x = P - x if x & 1 != octets[31] >> 7 else x
+    return x, y, 1, x * y % P
+
+
+def is_sound(key):
+    """Whether it is a key under which not anybody can sign: a point of large order."""
+    point = decode(key)
+    return point is not None and times(8, point)[0] % P != 0
+
+
+def is_valid(key, signature, message):
+    """Whether signature is that of message by a sound key."""
+    x, y, z, t = decode(key)
+    s = int.from_bytes(signature[32:], "little")
+    h = scalar(signature[:32], key, message)
+    return s < L and encode(add(times(s, base_point()), times(h, (P - x, y, z, P - t)))) == signature[:32]
 
 
 def text(octets):
