@@ -10,7 +10,7 @@
 
 #include "common/checkpoint.h"
 
-#include "syntax.h"
+#include "base64.h"
 
 #define DIGIT64 "[A-Za-z0-9+/]"
 #define TAIL64 "[AEIMQUYcgkosw048]="	/* of 2 bytes: two bits are left */
@@ -75,26 +75,6 @@ is_note(const char *note, size_t len)
 	}
 	free(terminated);
 	return matches;
-}
-
-/* Base64 bit by bit. */
-static char *
-write64(const uint8_t *bytes, size_t size, char *out)
-{
-	static const char digits[] = UPPER LOWER DIGITS "+/";
-	size_t		written = 0;
-
-	for (size_t bit = 0; bit < 8 * size; bit += 6, written++)
-	{
-		int			value = 0;
-
-		for (size_t i = bit; i < bit + 6; i++)
-			value = value * 2 + (i < 8 * size ? bytes[i / 8] >> (7 - i % 8) & 1 : 0);
-		*out++ = digits[value];
-	}
-	for (; written % 4 != 0; written++)
-		*out++ = '=';
-	return out;
 }
 
 int
