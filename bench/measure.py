@@ -6,6 +6,7 @@
 Called by bench/run, which has made the databases and set the environment.
 """
 import glob
+import hashlib
 import json
 import os
 import re
@@ -209,6 +210,47 @@ def verify():
     t = [[float(x) for x in line] for line in psql('bench', f'SELECT * FROM bench.verify_ms({n}, {5 if SMALL else 15})')][1:]
     row('verification of bodies of 400 bytes, in C', us([1000 * v / n for v, _ in t]), 'SHA-256 alone: ' + us([1000 * s / n for _, s in t]),
         [s / v for v, s in t], 0.6)
+    judge()
+
+
+def judge():
+    """walwarden-verify with the longest chain of the database, against SHA-256 of the same file, by OpenSSL too."""
+    run('make', '-s', '-C', 'bin/verify')
+    bundle, trust = f'{WORK}/bundle', f'{WORK}/trust'
+    os.makedirs(bundle)
+    os.makedirs(trust)
+    chain = f'{bundle}/chain.tsv'
+    with open(f'{trust}/node-1.vkey', 'w') as f:      # that of a test: a folder without keys is refused
+        f.write('node-1+dde2e0c9+ASLRCBDbYQVZ/5u2XDbEQkSDLQJNmW7S/BoR40poYYrd\n')
+    with open(chain, 'w') as f:
+        f.write(run('psql', '-XqAt', '-d', 'bench', '-c', """COPY (SELECT seq, encode(prev_hash, 'hex'), encode(hash, 'hex'), body
+            FROM walwarden_internal.audit_entry WHERE org_id = (SELECT org_id FROM walwarden_internal.audit_entry ORDER BY seq DESC LIMIT 1)
+            ORDER BY seq) TO STDOUT (FORMAT csv, DELIMITER E'\\t', QUOTE E'\\x01')"""))
+    with open(chain) as f:
+        entries = sum(1 for _ in f)
+
+    def verified():
+        done = subprocess.run(['bin/verify/walwarden-verify', 'bundle', '--trust', trust, bundle], stdout=subprocess.PIPE, text=True)
+        if done.returncode != 3 or 'FAIL' in done.stdout:      # 3: there is no checkpoint
+            sys.exit(f'walwarden-verify failed: {done.stdout}')
+
+    def digested():
+        digest = hashlib.sha256()
+        with open(chain, 'rb', buffering=0) as f:
+            while chunk := f.read(1 << 18):
+                digest.update(chunk)
+
+    def spent(action):
+        start = time.monotonic()
+        action()
+        return 1000 * (time.monotonic() - start)
+
+    ours, other = [], []
+    for _ in range(5 if SMALL else 15):
+        ours.append(spent(verified))
+        other.append(spent(digested))
+    row(f'walwarden-verify of a chain of {entries:,} entries, {os.path.getsize(chain) >> 20} MB', f'{statistics.median(ours):.0f} ms',
+        f'SHA-256 alone: {statistics.median(other):.0f} ms', [o / s for o, s in zip(ours, other)][1:], 3, most=True)
 
 
 def timed(db, sql):
