@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -365,8 +366,8 @@ for what, data in (("with a space", canonical(PEOPLE).encode() + b" \n"), ("with
 bad_people("an entry that describes no member", f"entry {LAST + 1} does not describe a member", PEOPLE, chain().append("member.added", after={"id": ANN}))
 
 
-def run(*command):
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+def run(*command, **options):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, **options)
     return result.returncode, result.stdout.splitlines(), result.stderr
 
 
@@ -428,11 +429,37 @@ def usage_problems(program, work, trust):
             yield f"{command[0]}: exit code {code}, {lines}, {stderr}"
 
 
+# Memory
+
+MEMORY = 40 << 20
+
+
+def memory_problems(program, work):
+    """A chain and an artifact of twice the memory."""
+    c = Chain()
+    for _ in range(2 * MEMORY // 60_000):
+        c.append("app.x", data="x" * 60_000, at="2026-11-21T17:00:00.000000Z")
+    c.minute = 0
+    zeros = hashlib.sha256()
+    for _ in range(2 * MEMORY >> 20):
+        zeros.update(bytes(1 << 20))
+    c.evidence(JOB_A, signed(artifact={"checksumSha256": zeros.hexdigest(), "name": "zeros"}, rows=None))
+    recorded = json.loads(c.entries[-1][3])["payload"]["after"]["manifest"]
+    write(work / "bundle", {"chain.tsv": c.tsv(), "checkpoint": c.note(), manifest_path(JOB_A): canonical(recorded).encode(), "artifacts/zeros": b""})
+    os.truncate(work / "bundle" / "artifacts" / "zeros", 2 * MEMORY)
+    write(work / "trust", TRUST)
+    code, lines, stderr = run(program, "bundle", "--trust", work / "trust", work / "bundle",
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
+    if code != 0 or len(lines) != 6:
+        yield "\n".join([f"exit code {code}", *lines, stderr])
+
+
 def main(program, work):
     work = Path(work)
     failed = 0
     tests = [(f"{what}: {'OK SKIP FAIL'.split()[{0: 0, 3: 1, 1: 2}[code]]}", problems(program, work, code, *rest)) for what, code, *rest in cases]
     tests += [(f"without a verdict: {what}", usage_problems(program, work, trust)) for what, trust in USAGE]
+    tests.append(("more than the memory", memory_problems(program, work)))
     for arguments in ([], ["bundle"], ["bundle", "--trust", "x"], ["bundle", "x"], ["check", "--trust", "x", "y"], ["bundle", "--trust", "x", "y", "z"], ["--no"]):
         code, lines, stderr = run(program, *arguments)
         tests.append((f"usage: {' '.join(arguments)}", [] if code == 2 and not lines and "Usage:" in stderr else [f"{code} {lines} {stderr}"]))
