@@ -1069,6 +1069,31 @@ SELECT refused('super', $$SELECT believing('node'); SELECT walwarden.publish_che
 SELECT refused('super', $$SELECT believing('node'); SELECT walwarden.publish_checkpoint('1000000 a')$$);
 SELECT refused('super', $$SELECT believing('node'); RESET ROLE; SELECT closing('acme'); SET LOCAL ROLE regress_walwarden_runner; SELECT walwarden.publish_checkpoint('3 a')$$);
 SELECT refused('super', $$SELECT without_openssl('node'); SELECT walwarden.publish_checkpoint('x')$$);
+-- alarms
+SELECT refused('nobody', $$SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('super', $$SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('api'); SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('elsewhere'); SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(NULL, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(0, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(9007199254740992, repeat('a', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(1, NULL, repeat('a', 64))$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(1, repeat('A', 64), NULL)$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(1, repeat('a', 64), repeat('b', 63))$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.report_alarm(1, repeat('a', 64), repeat('a', 64))$$);
+SELECT refused('super', $$SELECT as_token('node'); SELECT closing('acme'); SET LOCAL ROLE regress_walwarden_runner; SELECT walwarden.report_alarm(1, repeat('a', 64), NULL)$$);
+SELECT refused('nobody', $$SELECT walwarden.accept_history('acme', 'node-1', 'restored')$$);
+SELECT refused('admin', $$SELECT walwarden.accept_history('acme', 'node-1', 'restored')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.accept_history('acme', 'node-1', 'restored')$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('nope', 'node-1', 'restored')$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', 'nope', 'restored')$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', NULL, 'restored')$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', 'node-1', NULL)$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', 'node-1', '')$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', 'node-1', repeat('x', 501))$$);
+SELECT refused('op', $$SELECT walwarden.accept_history('acme', 'node-1', 'restored')$$);
+SELECT refused('super', $$SELECT closing('acme'); SELECT walwarden.accept_history('acme', 'node-1', 'restored')$$);
 SELECT refused('super', $$SELECT without_openssl('node'); SELECT with_key()$$);
 SELECT refused('super', $$SELECT believing('node'); RESET ROLE; SELECT without_openssl('node'); SELECT finalizing(JOB, '{}')$$);
 -- destinations

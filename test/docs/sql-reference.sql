@@ -53,6 +53,10 @@ SELECT 'walwarden/' || id AS origin FROM walwarden_internal.org WHERE slug = 'ac
 SELECT :'p1' || E'\n' AS p1 \gset
 :as_node
 SELECT walwarden.register_node('node-1', '1', :'key');
+-- before report_alarm
+:as_node
+-- before accept_history
+:as_node SELECT walwarden.report_alarm(7, repeat('0a', 32), NULL); RESET ROLE;
 -- before report_destination
 \set p1 :destination
 :as_node

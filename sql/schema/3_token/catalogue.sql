@@ -76,6 +76,7 @@ INSERT INTO walwarden_internal.permission (action, target, any_of) VALUES
     ('token.revoke',      'shared',  '{operator,manage_tokens}'),
     ('legacy.import',     'any',     '{operator}'),
     ('node.list',         'any',     '{operator,manage_tokens}'),
+    ('history.accept',    'any',     '{operator}'),
     ('maintenance.run',   'any',     '{operator}'),
     ('copy.close',        'any',     '{superuser}'),
     ('statistics.read',   'any',     '{operator,monitor}'),

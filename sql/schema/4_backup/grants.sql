@@ -5,6 +5,8 @@ GRANT EXECUTE ON FUNCTION
     walwarden.cron_next(text, timestamptz),
     -- operators, owners, admins
     walwarden.list_nodes(text),
+    -- operators
+    walwarden.accept_history(text, text, text),
     -- nodes, in roles authorised with grant_runner()
     walwarden.register_node(text, text, text),
     walwarden.claim_job(text[], interval, text[]),
@@ -15,5 +17,6 @@ GRANT EXECUTE ON FUNCTION
     walwarden.record_evidence(uuid, bigint, jsonb),
     walwarden.chain_hashes(bigint, integer),
     walwarden.publish_checkpoint(text),
+    walwarden.report_alarm(bigint, text, text),
     walwarden.report_destination(uuid, boolean, jsonb)
 TO PUBLIC;

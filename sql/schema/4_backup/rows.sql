@@ -11,6 +11,9 @@ CREATE VIEW walwarden_internal.backup_audited_row AS
     SELECT t.org_id, 'node_token', t.token_id, t.token_id::text, t.audit_seq, walwarden_internal.node_token_image(t)
       FROM walwarden_internal.node_token AS t
     UNION ALL
+    SELECT a.org_id, 'alarm', a.node_id, a.node_id::text, a.audit_seq, walwarden_internal.alarm_image(a)
+      FROM walwarden_internal.alarm AS a
+    UNION ALL
     SELECT d.org_id, 'destination', d.id, d.id::text, d.audit_seq, walwarden_internal.destination_image(d)
       FROM walwarden_internal.destination AS d
     UNION ALL
@@ -22,12 +25,14 @@ CREATE VIEW walwarden_internal.backup_audited_row AS
     UNION ALL
     SELECT e.org_id, 'evidence', e.backup_job_id, e.backup_job_id::text, e.audit_seq, walwarden_internal.evidence_image(e)
       FROM walwarden_internal.evidence AS e;
-COMMENT ON VIEW walwarden_internal.backup_audited_row IS 'The audited rows of nodes and their tokens, destinations, databases, jobs and evidence.';
+COMMENT ON VIEW walwarden_internal.backup_audited_row IS 'The audited rows of nodes, their tokens and alarms, destinations, databases, jobs and evidence.';
 
 INSERT INTO walwarden_internal.audit_kind (kind, chain, meaning) VALUES
     ('node.registered',           'org', 'a node registered its version and its token'),
     ('node.token_joined',         'org', 'a token began to speak for a node'),
     ('node.key_changed',          'org', 'a node registered another public key, or its first one'),
+    ('audit.alarm',               'org', 'a node found another chain than the one that it knows'),
+    ('audit.history_accepted',    'org', 'an operator accepted the present chain for a node that had reported an alarm'),
     ('destination.reported',      'org', 'a node reported that a destination works, or that it does not'),
     ('backup.queued',             'org', 'a backup was requested'),
     ('backup.claimed',            'org', 'a node claimed a backup'),
