@@ -99,15 +99,41 @@ merkle_want_consistency(MerkleProof *proof, int64_t old_size, int64_t size)
 	return true;
 }
 
-/* A subtree is complete: whoever needs its root takes it. */
+int64_t
+merkle_proof_start(const MerkleProof *proof)
+{
+	return proof->index << proof->level;
+}
+
+/* The first proof of a node that begins in or behind a subtree. */
+static size_t
+first_from(const MerkleProof *proofs, size_t nproofs, int level, int64_t index)
+{
+	size_t		low = 0;
+
+	for (size_t high = nproofs; low < high;)
+	{
+		size_t		middle = low + (high - low) / 2;
+
+		if (merkle_proof_start(&proofs[middle]) >> level < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* A subtree is complete: whoever needs its root takes it. They are below its parent. */
 static void
 offer(MerkleProof *proofs, size_t nproofs, int level, int64_t index, const uint8_t *hash)
 {
-	for (size_t i = 0; i < nproofs; i++)
+	for (size_t i = first_from(proofs, nproofs, level + 1, index >> 1); i < nproofs; i++)
 	{
 		MerkleProof *proof = &proofs[i];
 		int64_t		at;
 
+		if (merkle_proof_start(proof) >> (level + 1) != index >> 1)
+			break;
 		if (level < proof->level)
 			continue;
 		at = proof->index >> (level - proof->level);

@@ -53,12 +53,19 @@ extern bool merkle_want_inclusion(MerkleProof *proof, int64_t index, int64_t siz
 /* Prepares the proof that a tree of size entries begins with one of old_size. False unless 0 < old_size < size. */
 extern bool merkle_want_consistency(MerkleProof *proof, int64_t old_size, int64_t size);
 
-/* Appends an entry by its hash, which proofs take what they need of. nproofs may be 0. */
+/* The first entry of the node of a proof. */
+extern int64_t merkle_proof_start(const MerkleProof *proof);
+
+/*
+ * Appends an entry by its hash, which proofs take what they need of: those that were
+ * prepared before the first entry, in the order of merkle_proof_start(). nproofs may be 0.
+ */
 extern void merkle_append(MerkleTree *tree, const uint8_t *entry_hash, MerkleProof *proofs, size_t nproofs);
 
 /*
- * The hashes of a proof, in their order, when the tree has the size that the proof was
- * prepared for. out has room for MERKLE_LEVELS + 1. Returns their number.
+ * The hashes of a proof, in their order, for the tree that it was prepared for; also from a
+ * copy of the tree at an earlier size, if the proof could have been prepared for that. out has
+ * room for MERKLE_LEVELS + 1. Returns their number.
  */
 extern int	merkle_proof_hashes(const MerkleTree *tree, const MerkleProof *proof, uint8_t out[][MERKLE_HASH_LEN]);
 

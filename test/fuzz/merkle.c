@@ -120,7 +120,10 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static MerkleProof wanted[2];
+	MerkleProof *inclusion = &wanted[0];
+	MerkleProof *consistency = &wanted[1];
 	MerkleTree	tree;
+	MerkleTree	longer;
 	uint8_t		root[MERKLE_HASH_LEN];
 	uint8_t		old_root[MERKLE_HASH_LEN];
 	uint8_t		expected[MERKLE_LEVELS + 1][MERKLE_HASH_LEN];
@@ -140,9 +143,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		for (int j = 0; j < MERKLE_HASH_LEN; j++)
 			entries[i][j] = (uint8_t) (i * 7 + j + data[3]);
 
-	assert(merkle_want_inclusion(&wanted[0], index, size));
-	older = merkle_want_consistency(&wanted[1], old_size, size);
+	assert(merkle_want_inclusion(inclusion, index, size));
+	older = merkle_want_consistency(consistency, old_size, size);
 	assert(older == (old_size > 0));
+	if (older && merkle_proof_start(consistency) < merkle_proof_start(inclusion))
+	{
+		MerkleProof swap = wanted[0];
+
+		wanted[0] = wanted[1];
+		wanted[1] = swap;
+		inclusion = &wanted[1];
+		consistency = &wanted[0];
+	}
 	merkle_init(&tree, digest);
 	merkle_root(&tree, root);
 	mth(0, 0, old_root);
@@ -153,8 +165,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	mth(0, size, expected[0]);
 	assert(tree.size == size && memcmp(root, expected[0], MERKLE_HASH_LEN) == 0);
 
+	/* what comes later changes no proof of this tree */
+	longer = tree;
+	for (int i = 0; i < data[3]; i++)
+		merkle_append(&longer, entries[i % size], wanted, older ? 2 : 1);
+
 	/* an entry is in the tree, at its place alone */
-	count = merkle_proof_hashes(&tree, &wanted[0], hashes);
+	count = merkle_proof_hashes(&tree, inclusion, hashes);
 	assert(count == path(index, 0, size, expected));
 	assert(memcmp(hashes, expected, (size_t) count * MERKLE_HASH_LEN) == 0);
 	assert(merkle_includes(digest, entries[index], index, size, hashes, (size_t) count, root));
@@ -173,7 +190,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (!older)
 		return 0;
 	mth(0, old_size, old_root);
-	count = merkle_proof_hashes(&tree, &wanted[1], hashes);
+	count = merkle_proof_hashes(&tree, consistency, hashes);
 	assert(count == subproof(old_size, 0, size, true, expected));
 	assert(memcmp(hashes, expected, (size_t) count * MERKLE_HASH_LEN) == 0);
 	assert(merkle_extends(digest, old_size, old_root, size, hashes, (size_t) count, root));
