@@ -23,11 +23,11 @@ override PG_CPPFLAGS += -Isrc -fvisibility=hidden
 # follow.
 SCHEMA     = $(patsubst %,sql/schema/%.sql, \
              $(addprefix 1_base/, begin text time json json_schema lock guard) \
-             $(addprefix 2_audit/, entry kind verify rows) \
+             $(addprefix 2_audit/, entry kind verify proof rows) \
              $(addprefix 3_token/, catalogue tables server_role caller identity actor usage role_grant org member scope \
                                    bounds token list round lifecycle legacy leak statistics grant_list audit search rows) \
              $(addprefix 4_backup/, signature node tables schemas job evidence checkpoint alarm destination recovery schedule retention rows) \
-             $(addprefix 5_rest/, schemas catalogue request resources jobs recovery leak openapi rows) \
+             $(addprefix 5_rest/, schemas catalogue request resources jobs recovery export leak openapi rows) \
              $(addprefix 9_close/, structure verify monitor maintenance copy org guard comments acl) \
              $(addsuffix /grants, 3_token 4_backup 5_rest 9_close))
 

@@ -1,7 +1,6 @@
 // Recovery: what is said is what the tables hold, and nothing more.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { createHash } from 'node:crypto'
 import { allScopes, artifact, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, unchecked } from './lib.mjs'
 
 let token, node
@@ -197,33 +196,6 @@ test('evidence names its place in the chain', async () => {
   assert.deepEqual([evidence.audit.firstSeq, evidence.audit.lastSeq], JSON.parse(seqs))
   assert.equal(evidence.audit.headHash, head)
   assert.equal((await get(`/destinations/${database.destinationId}`)).state, 'verified')
-})
-
-test('an export is in the chain by its digest', async () => {
-  const database = await createDatabase(token)
-  const job = await backup(database, passed(day(1), day(2)))
-  const key = crypto.randomUUID()
-  const shown = await get(`/evidence/${job.job_id}`)
-  const answer = await call('POST', '/evidence/exports', { token, key, body: { backupJobIds: [job.job_id] } })
-  assert.equal(answer.status, 202)
-  assert.deepEqual(answer.json.evidence, [shown], 'what GET shows')
-  const sorted = (value) => Array.isArray(value) ? value.map(sorted) : value && typeof value === 'object' ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])])) : value
-  assert.equal(createHash('sha256').update(JSON.stringify(sorted(answer.json.evidence))).digest('hex'), answer.json.packageSha256)
-  const entry = (await get(`/audit/entries?limit=100`)).entries
-  assert.ok(entry.length > 0)
-  const body = JSON.parse(sql(`SELECT body FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'recovery') AND seq = ${answer.json.auditSeq}`))
-  assert.equal(body.kind, 'evidence.exported')
-  assert.equal(body.payload.packageSha256, answer.json.packageSha256)
-  // what is stored for a replay does not grow with the package, and later evidence does not change it
-  assert.ok(Number(sql(`SELECT max(length(body::text)) FROM walwarden_internal.idempotency_key WHERE body::text ~ '^.{0,3}auditSeq'`)) < 50)
-  await node.evidence(job, passed(day(1), day(3)))
-  assert.notDeepEqual(await get(`/evidence/${job.job_id}`), shown)
-  const again = await call('POST', '/evidence/exports', { token, key, body: { backupJobIds: [job.job_id] } })
-  assert.equal(again.headers['idempotency-replayed'], 'true')
-  assert.equal(again.text, answer.text)
-  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, crypto.randomUUID()] } })).status, 404)
-  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [job.job_id, job.job_id] } })).status, 400)
-  assert.equal((await call('POST', '/evidence/exports', { token, body: { backupJobIds: [] } })).status, 400)
 })
 
 test('a proof says how long a restore took, and whether that is soon enough', async () => {

@@ -8,6 +8,7 @@ CREATE VIEW walwarden_internal.shown_evidence AS
                'integrityVerification', walwarden_internal.object('result', e.result, 'checkedAt', e.checked_at, 'tool', e.tool),
                'recoverableFrom', e.recoverable_from, 'recoverableTo', e.recoverable_to,
                'recordedAt', e.recorded_at, 'publicKey', e.public_key,
+               'fence', e.fence, 'auditSeq', e.audit_seq,
                'audit', (SELECT walwarden_internal.object('firstSeq', e.first_seq, 'lastSeq', a.seq, 'headHash', encode(a.hash, 'hex'))
                            FROM walwarden_internal.audit_entry AS a
                           WHERE a.org_id = e.org_id AND a.seq = e.last_seq)) AS item
@@ -37,102 +38,6 @@ AS $$
 BEGIN
     PERFORM walwarden_internal.flush_audit();
     RETURN walwarden_internal.rest_found((SELECT e.item FROM walwarden_internal.shown_evidence AS e WHERE e.org_id = r.org_id AND e.backup_job_id = r.id));
-END
-$$;
-
--- The evidence that these entries recorded, as REST v1 showed it when it was exported. From
--- the chain, because evidence can be recorded again: a replay has to return the same bytes.
--- parts: an array of {"evidenceSeq", "firstSeq", "lastSeq"}.
-CREATE FUNCTION walwarden_internal.rest_evidence_package(org_id uuid, parts jsonb) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN (
-        SELECT json_agg(walwarden_internal.object(
-                   'backupJobId', i.image ->> 'backupJobId', 'databaseId', i.image ->> 'databaseId', 'state', i.image ->> 'state',
-                   'manifest', i.image -> 'manifest',
-                   'integrityVerification', walwarden_internal.object(
-                       'result', i.image ->> 'result', 'checkedAt', i.image ->> 'checkedAt', 'tool', i.image ->> 'tool'),
-                   'recoverableFrom', i.image ->> 'recoverableFrom', 'recoverableTo', i.image ->> 'recoverableTo',
-                   'recordedAt', i.image ->> 'recordedAt', 'publicKey', i.image ->> 'publicKey',
-                   'audit', walwarden_internal.object('firstSeq', (p.part ->> 'firstSeq')::bigint, 'lastSeq', l.seq, 'headHash', encode(l.hash, 'hex')))
-                 ORDER BY p.n)
-          FROM jsonb_array_elements(parts) WITH ORDINALITY AS p(part, n)
-          JOIN walwarden_internal.audit_entry AS e ON e.org_id = $1 AND e.seq = (p.part ->> 'evidenceSeq')::bigint
-          JOIN walwarden_internal.audit_entry AS l ON l.org_id = $1 AND l.seq = (p.part ->> 'lastSeq')::bigint
-         CROSS JOIN LATERAL (SELECT e.body::jsonb #> '{payload,after}' OFFSET 0) AS i(image));
-END
-$$;
-
--- The response of an export, from its entry: for the request itself, and for its replay.
-CREATE FUNCTION walwarden_internal.rest_evidence_export(org_id uuid, seq bigint) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    at timestamptz;
-    payload jsonb;
-BEGIN
-    SELECT e.at, e.body::jsonb -> 'payload' INTO STRICT at, payload
-      FROM walwarden_internal.audit_entry AS e WHERE e.org_id = $1 AND e.seq = $2;
-    RETURN walwarden_internal.object(
-        'exportId', payload ->> 'exportId', 'exportedAt', at,
-        'evidence', walwarden_internal.rest_evidence_package($1, payload -> 'evidence'),
-        'packageSha256', payload ->> 'packageSha256', 'auditSeq', $2);
-END
-$$;
-
--- The package is returned in the response. Its digest goes into the chain, so that the
--- recipient can check the package.
-CREATE FUNCTION walwarden_internal.rest_export_evidence(r walwarden_internal.rest_request) RETURNS json
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    ids uuid[] := ARRAY(SELECT walwarden_internal.uuid_or_null(e) FROM jsonb_array_elements_text(r.body -> 'backupJobIds') AS e);
-    parts jsonb;
-    digest text;
-    seq bigint;
-BEGIN
-    SELECT jsonb_agg(jsonb_build_object('evidenceSeq', e.audit_seq, 'firstSeq', e.first_seq, 'lastSeq', e.last_seq) ORDER BY u.n) INTO parts
-      FROM unnest(ids) WITH ORDINALITY AS u(id, n)
-      JOIN walwarden_internal.current_evidence AS e ON e.org_id = r.org_id AND e.backup_job_id = u.id
-    HAVING count(*) = cardinality(ids);
-    PERFORM walwarden_internal.flush_audit();
-    IF parts IS NULL THEN
-        PERFORM walwarden_internal.rest_missing();
-    END IF;
-    digest := encode(sha256(convert_to((walwarden_internal.canonical_json(convert_to(
-        walwarden_internal.rest_evidence_package(r.org_id, parts)::text, 'UTF8'))).canonical, 'UTF8')), 'hex');
-    IF digest IS NULL THEN
-        PERFORM walwarden_internal.rest_fail(413, 'the package would be larger than 64 KiB; export fewer backups at a time');
-    END IF;
-    seq := walwarden_internal.append(r.org_id, 'evidence.exported', jsonb_build_object(
-        'actor', walwarden_internal.actor('token', walwarden_internal.caller()), 'exportId', gen_random_uuid(),
-        'backupJobIds', ids, 'evidence', parts, 'packageSha256', digest));
-    RETURN walwarden_internal.rest_evidence_export(r.org_id, seq);
-END
-$$;
-
--- What is stored of a response to give it again: of an export, which can be large, the seq
--- of its entry.
-CREATE FUNCTION walwarden_internal.rest_stored(operation text, response json) RETURNS json
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE operation WHEN 'exportEvidence' THEN json_build_object('auditSeq', response -> 'auditSeq') ELSE response END;
-END
-$$;
-
--- The response of which rest_stored() made this.
-CREATE FUNCTION walwarden_internal.rest_replayed(operation text, org_id uuid, stored json) RETURNS json
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE operation WHEN 'exportEvidence' THEN walwarden_internal.rest_evidence_export(org_id, (stored ->> 'auditSeq')::bigint) ELSE stored END;
 END
 $$;
 

@@ -173,7 +173,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
 ('Evidence', '{
   "description": "The result of a node''s check of a backup, and the entries of the audit chain that record it.",
   "type": "object",
-  "required": ["backupJobId", "databaseId", "state", "manifest", "integrityVerification", "recoverableFrom", "recoverableTo", "recordedAt", "publicKey", "audit"],
+  "required": ["backupJobId", "databaseId", "state", "manifest", "integrityVerification", "recoverableFrom", "recoverableTo", "recordedAt", "publicKey", "fence", "auditSeq", "audit"],
   "properties": {
     "backupJobId": {"type": "string", "format": "uuid"},
     "databaseId": {"type": "string", "format": "uuid"},
@@ -184,6 +184,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "recoverableTo": {"type": "string", "format": "date-time"},
     "recordedAt": {"description": "When evidence was first recorded for this attempt.", "type": "string", "format": "date-time"},
     "publicKey": {"description": "The Ed25519 key, in base64, with which the server verified the signature of the manifest; null if the manifest is not signed.", "type": ["string", "null"], "examples": ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]},
+    "fence": {"description": "The claim that made the backup, as in the manifest of walwarden-runner.", "type": "integer", "examples": [1]},
+    "auditSeq": {"description": "The entry of the audit chain that records this evidence, with the same manifest.", "type": "integer", "examples": [17]},
     "audit": {"description": "The first and the last entry of the job in the audit chain; headHash is the hash of the last.", "type": "object", "required": ["firstSeq", "lastSeq", "headHash"], "properties": {
       "firstSeq": {"type": "integer", "examples": [12]},
       "lastSeq": {"type": "integer", "examples": [18]},
@@ -191,13 +193,15 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('EvidenceExport', '{
-  "description": "Evidence at one point in time. packageSha256 is the SHA-256 of the canonical JSON (RFC 8785) of evidence; entry auditSeq of the chain records it.",
+  "description": "A bundle of evidence, which can be verified without this server. packageSha256 is the SHA-256 of what sha256sum prints of the files, in the order of their paths; entry auditSeq of the chain records it.",
   "type": "object",
-  "required": ["exportId", "exportedAt", "evidence", "packageSha256", "auditSeq"],
+  "required": ["exportId", "exportedAt", "files", "packageSha256", "auditSeq"],
   "properties": {
     "exportId": {"type": "string", "format": "uuid"},
     "exportedAt": {"type": "string", "format": "date-time"},
-    "evidence": {"type": "array", "items": {"$ref": "#/components/schemas/Evidence"}},
+    "files": {"description": "In the order of their paths, as bytes.", "type": "array", "items": {"type": "object", "required": ["path", "text"], "properties": {
+      "path": {"type": "string", "pattern": "^(chain[.]tsv|checkpoint|consistency|proofs/[1-9][0-9]*|backups/[0-9a-f-]{36}[.]manifest[.]json)$", "examples": ["chain.tsv"]},
+      "text": {"description": "The contents of the file, in UTF-8.", "type": "string"}}}},
     "packageSha256": {"type": "string", "examples": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]},
     "auditSeq": {"type": "integer", "examples": [19]}
   }}'),
@@ -441,7 +445,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   "type": "object", "additionalProperties": false,
   "required": ["backupJobIds"],
   "properties": {
-    "backupJobIds": {"type": "array", "minItems": 1, "maxItems": 100, "uniqueItems": true, "items": {"type": "string", "format": "uuid"}}
+    "backupJobIds": {"type": "array", "minItems": 1, "maxItems": 100, "uniqueItems": true, "items": {"type": "string", "format": "uuid"}},
+    "sinceSize": {"description": "The size of an older checkpoint that you have kept: the bundle then proves that the chain begins with its entries.", "type": "integer", "minimum": 1, "maximum": 9007199254740991}
   }}'),
 
 ('LeakReport', '{
