@@ -319,6 +319,11 @@ SELECT refused('op', $$SELECT walwarden.erase_member('acme', 'gone@acme.example'
 SELECT refused('op', $$SELECT walwarden.erase_member('acme', 'root@acme.example')$$);
 SELECT refused('member', $$SELECT * FROM walwarden.list_members('acme')$$);
 SELECT refused('op', $$SELECT * FROM walwarden.list_members('nope')$$);
+SELECT refused('nobody', $$SELECT walwarden.export_people('acme')$$);
+SELECT refused('member', $$SELECT walwarden.export_people('acme')$$);
+SELECT refused('admin', $$SELECT walwarden.export_people('other')$$);
+SELECT refused('runner', $$SELECT as_token('node'); SELECT walwarden.export_people('acme')$$);
+SELECT refused('op', $$SELECT walwarden.export_people('nope')$$);
 
 -- statistics: operators and monitors, however one got SELECT on the view
 SELECT refused('nobody', $$SELECT * FROM walwarden.stat_auth$$);

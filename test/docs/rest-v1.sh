@@ -44,3 +44,6 @@ destinationId=$(psql -XqAtc "SELECT id FROM walwarden_internal.destination WHERE
 destinationId=$(call POST /destinations '{"name": "unused", "provider": "local", "uri": "file:///srv"}')
 # before exportevidence
 backupJobId=$(psql -XqAtc "SELECT backup_job_id FROM walwarden_internal.evidence")
+# a checkpoint of the first entry
+read -r org root < <(psql -XqAt -F ' ' -c "SELECT org_id, encode(sha256('\\x00'::bytea || hash), 'base64') FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'acme') AND seq = 1")
+node "SELECT walwarden.register_node('node', '1', '$(test/ed25519.py key page)'), walwarden.publish_checkpoint('$(test/ed25519.py note page node "walwarden/$org" 1 "$root")' || E'\n')" >/dev/null

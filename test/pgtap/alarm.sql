@@ -16,6 +16,14 @@ BEGIN
     PERFORM walwarden.authenticate((SELECT t.token FROM tokens AS t WHERE t.name = as_node.name));
 END
 $$;
+-- the check of GET /readiness
+CREATE FUNCTION kept() RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('request.headers', json_build_object('x-walwarden-token', (SELECT t.token FROM tokens AS t WHERE t.name = 'api'), 'x-walwarden-method', 'GET',
+                                                            'x-walwarden-path', '/api/v1/readiness')::text, true);
+    RETURN (SELECT c FROM json_array_elements(walwarden_rest.v1_get() -> 'checks') AS c WHERE c ->> 'name' = 'history_kept');
+END
+$$;
 CREATE FUNCTION alarms() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM walwarden.list_audit('alarm') WHERE kind = 'audit.alarm' $$;
 SELECT as_node('two'), set_config('role', 'ta_runner', true), walwarden.register_node('node-2', '1'),
        as_node('one'), walwarden.register_node('node-1', '1') \g /dev/null
@@ -24,6 +32,9 @@ RESET ROLE;
 INSERT INTO walwarden_internal.checkpoint SELECT n.id, n.org_id, 7, sha256(''), 'note of ' || n.name, 'key', now() FROM walwarden_internal.node AS n JOIN walwarden_internal.org AS o ON o.id = n.org_id WHERE o.slug = 'alarm';
 
 SELECT is(alarms(), 0::bigint, 'no alarm yet');
+SELECT is(kept() ->> 'status', 'pass', 'the service is ready');
+SELECT matches(kept() ->> 'detail', '; the largest checkpoint has 7 entries and came [0-9]+ seconds ago$', 'and says how old the newest checkpoint is');
+SELECT as_node('one') \g /dev/null
 SET ROLE ta_runner;
 SELECT is(walwarden.report_alarm(7, repeat('a', 64), repeat('b', 64)), NULL, 'an alarm');
 SELECT is(walwarden.report_alarm(7, repeat('a', 64), repeat('b', 64)), NULL, 'the same again');
@@ -41,6 +52,10 @@ SELECT is(walwarden.report_alarm(7, repeat('a', 64), NULL), NULL, 'of another no
 SELECT is(walwarden.report_alarm(7, repeat('a', 64), NULL), NULL, 'the same again, without a hash');
 RESET ROLE;
 SELECT is(alarms(), 2::bigint, 'is one more entry');
+SELECT is(kept() ->> 'status', 'fail', 'the service is not ready');
+SELECT matches(kept() ->> 'detail', '^2 nodes have found another chain', 'which says why');
+SELECT results_eq('SELECT org, node, seq FROM walwarden.stat_alarms ORDER BY node', $$VALUES ('alarm', 'node-1', 7::bigint), ('alarm', 'node-2', 7)$$, 'nodes with an alarm');
+SELECT as_node('two') \g /dev/null
 
 -- nothing is blocked
 SET ROLE ta_runner;
@@ -57,6 +72,9 @@ SELECT results_eq($$SELECT kind, body::jsonb #>> '{payload,reason}', body::jsonb
                   $$VALUES ('audit.history_accepted', 'restored last night', 'note of node-1', 'ta_operator')$$, 'an entry, with the checkpoint that goes');
 SELECT results_eq('SELECT note FROM walwarden_internal.checkpoint WHERE note ~ ''^note of''', $$VALUES ('note of node-2')$$, 'which is gone, and no other');
 SELECT is((SELECT max(seq) FROM walwarden.list_audit('alarm')), :accepted::bigint, 'returns its seq');
+SELECT matches(kept() ->> 'detail', '^1 nodes', 'one is left');
+SELECT results_eq('SELECT node FROM walwarden.stat_alarms', $$VALUES ('node-2')$$, 'the other');
+SELECT as_node('two') \g /dev/null
 SELECT is((SELECT ok FROM walwarden.verify_audit_chain('alarm')), true, 'the chain describes it');
 SELECT is((SELECT ok FROM walwarden.verify_audit_chain_sql('alarm')), true, 'in SQL too');
 SET ROLE ta_runner;

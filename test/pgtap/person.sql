@@ -22,6 +22,12 @@ SELECT is(body::jsonb #> '{payload,after}', (SELECT walwarden_internal.member_im
 SELECT is(count(DISTINCT person), 2::bigint, 'the same person in two organisations has two') FROM walwarden_internal.member WHERE subject = 'hidden-member@x.example';
 SELECT is(count(DISTINCT salt), 4::bigint, 'because each member has a salt') FROM walwarden_internal.member WHERE org_id IN (:'people', :'others');
 
+-- who they are, for auditors
+SELECT is(walwarden.export_people('people'), '{' || string_agg(format('"%s":{"dbRole":"%s","salt":"%s","subject":"%s"}', m.id, m.db_role, encode(m.salt, 'hex'), m.subject), ',' ORDER BY m.id::text COLLATE "C") || '}', 'people.json')
+  FROM walwarden_internal.member AS m WHERE m.org_id = :'people';
+SELECT walwarden.create_org('nobody') \g /dev/null
+SELECT is(walwarden.export_people('nobody'), '{}', 'of nobody');
+
 -- no entry holds a subject or a member's server role, whatever is done
 CREATE FUNCTION id_of(token_name text) RETURNS uuid LANGUAGE sql SECURITY DEFINER AS $$SELECT id FROM walwarden_internal.token WHERE name = token_name$$;
 SELECT walwarden.import_legacy_credential('people', 'hidden-member@x.example', gen_random_uuid(), repeat('s', 32), 'pair'),
@@ -53,6 +59,7 @@ SELECT results_eq($$SELECT name, owner, created_by, revoked_by FROM walwarden.li
              ('pair', 'hidden-member@x.example', session_user::text COLLATE "default", 'hidden-owner@x.example'),
              ('revealed', 'hidden-member@x.example', session_user::text COLLATE "default", 'hidden-owner@x.example'),
              ('shared', NULL, 'hidden-admin@x.example', 'hidden-admin@x.example')$$, 'list_tokens()');
+SELECT ok(walwarden.export_people('people')::jsonb ? :'member', 'people.json has removed members');
 
 -- What both verifiers find after a deed by a superuser, which is undone.
 CREATE FUNCTION found(deed text) RETURNS text LANGUAGE plpgsql AS $$
@@ -105,6 +112,7 @@ SELECT results_eq($$SELECT name, owner, created_by, revoked_by FROM walwarden.to
     $$VALUES ('lost', 'erased', 'erased', 'erased'), ('own', 'erased', 'erased', 'hidden-owner@x.example')$$, 'listings show erased');
 SELECT is(string_agg(subject, ' '), 'hidden-admin@x.example hidden-owner@x.example', 'the members') FROM walwarden.list_members('people');
 SELECT is(count(*), 1::bigint, 'of another organisation the same person is still there') FROM walwarden.list_members('others');
+SELECT ok(NOT walwarden.export_people('people')::jsonb ? :'member', 'nor in people.json');
 SELECT audit_seq AS erased_seq FROM walwarden_internal.member WHERE id = :'member' \gset
 SELECT is(found(format('UPDATE walwarden_internal.member SET %s WHERE id = %L', change, :'member')), format('member <id> differs from entry %s', :erased_seq), 'erased, then ' || change)
   FROM (VALUES ($$person = encode(sha256('x'), 'hex')$$), ($$subject = 'somebody', salt = sha256('x')$$), ('erased_at = NULL'), ('subject = (SELECT subject FROM was), salt = (SELECT salt FROM was)'), ($$db_role = 'postgres', salt = sha256('x')$$)) AS v(change);

@@ -35,7 +35,7 @@ foreach (split /\n/, slurp_file('docs/prometheus/queries.yaml'))
 	$queries{$name} = $1 if /^  query: "(.*)"$/;
 	push @{ $columns{$name} }, $1 if /^    - (\w+): \{usage: "(?:LABEL|GAUGE|COUNTER)", description: ".+"\}$/;
 }
-is(join(' ', sort keys %queries), 'walwarden_auth walwarden_chain walwarden_grant walwarden_job walwarden_summary walwarden_token', 'the file has a query for every view');
+is(join(' ', sort keys %queries), 'walwarden_alarm walwarden_auth walwarden_chain walwarden_grant walwarden_job walwarden_summary walwarden_token', 'the file has a query for every view');
 foreach my $name (sort keys %queries)
 {
 	foreach my $server ($node, $standby)

@@ -44,6 +44,7 @@ INSERT INTO walwarden_internal.permission (action, target, any_of) VALUES
     ('scope.create',      'any',     '{operator}'),
     ('role.configure',    'any',     '{operator}'),
     ('member.list',       'any',     '{operator,manage_members}'),
+    ('member.export',     'any',     '{operator,manage_members}'),
     ('member.change',     'any',     '{operator,manage_members}'),
     ('member.change',     'owner',   '{operator,manage_owners}'),
     ('member.erase',      'any',     '{operator,manage_members}'),

@@ -39,6 +39,7 @@ GRANT EXECUTE ON FUNCTION
     walwarden.erase_member(text, text),
     walwarden.set_member_sso(text, text, boolean),
     walwarden.list_members(text),
+    walwarden.export_people(text),
     walwarden.set_token_policy(text, interval, interval, interval),
     walwarden.list_audit(text, bigint, integer),
     walwarden.search_audit(text, text, text, text, timestamptz, timestamptz, integer),

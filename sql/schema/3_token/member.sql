@@ -258,6 +258,23 @@ BEGIN
 END
 $$;
 
+-- The members who are not erased, with what their commitments in entries are made of. Canonical
+-- JSON, member by member, so that its length is not limited.
+CREATE FUNCTION walwarden_internal.export_people(org text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    o walwarden_internal.org := walwarden_internal.permitted_org(c, org, 'member.export', 'any');
+BEGIN
+    RETURN (SELECT '{' || coalesce(string_agg(format('"%s":%s', m.id, (walwarden_internal.canonical_json(convert_to(
+                       jsonb_build_object('subject', m.subject, 'salt', encode(m.salt, 'hex'), 'dbRole', m.db_role)::text, 'UTF8'))).canonical), ',' ORDER BY m.id), '') || '}'
+              FROM walwarden_internal.member AS m
+             WHERE m.org_id = o.id AND m.erased_at IS NULL);
+END
+$$;
+
 CREATE FUNCTION walwarden.add_member(org text, subject text, role text DEFAULT 'member', db_role name DEFAULT NULL) RETURNS uuid
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.add_member(text, text, text, name) IS
@@ -308,6 +325,11 @@ CREATE FUNCTION walwarden.list_members(org text)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.list_members(text) IS
 'Lists the members of an organisation by subject; state is active or disabled. For operators, owners and admins. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist. Example: SELECT subject, role FROM walwarden.list_members(''acme'');';
+
+CREATE FUNCTION walwarden.export_people(org text) RETURNS text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden.export_people(text) IS
+'Returns who the members in the entries of an organisation are, as the file people.json of a bundle: canonical JSON, {"MEMBERID": {"subject", "salt", "dbRole"}}, also of removed members, but not of erased ones. salt: 64 hex digits. With it an auditor checks the commitments in entries, as docs/audit-chain.md describes it. This is personal data, and the salts are what erase_member() deletes: give it to those alone who need it, and delete it after use. For operators, owners and admins, and for no token. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist. Example: SELECT walwarden.export_people(''acme'');';
 
 -- Changes of a member that also end or stop tokens.
 

@@ -188,7 +188,8 @@ BEGIN
             'finishedAt', v.finished_at, 'ok', v.ok, 'entries', v.entries, 'headHash', v.head_hash,
             'firstBadSeq', v.first_bad_seq, 'reason', v.reason) END,
         'ageSeconds', floor(extract(epoch FROM clock_timestamp() - v.finished_at))::bigint,
-        'checkpoint', (SELECT walwarden_internal.object('size', k.size, 'root', encode(k.root, 'base64'), 'node', n.name, 'at', k.published_at)
+        'checkpoint', (SELECT walwarden_internal.object('size', k.size, 'root', encode(k.root, 'base64'), 'node', n.name, 'at', k.published_at,
+                                                       'ageSeconds', floor(extract(epoch FROM clock_timestamp() - k.published_at))::bigint)
                          FROM walwarden_internal.checkpoint AS k
                          JOIN walwarden_internal.node AS n ON n.id = k.node_id
                         WHERE k.org_id = r.org_id
@@ -234,7 +235,10 @@ BEGIN
                EXISTS (SELECT FROM walwarden_internal.job AS j
                         WHERE j.org_id = r.org_id AND NOT j.done AND j.state = 'queued' AND coalesce(j.not_before <= clock_timestamp(), true)) AS claimable,
                (SELECT max(n.last_seen_at) FROM walwarden_internal.node AS n WHERE n.org_id = r.org_id) AS seen_at,
-               walwarden_internal.is_schedule_due(r.org_id, walwarden_internal.later(clock_timestamp(), -300)) AS overdue
+               walwarden_internal.is_schedule_due(r.org_id, walwarden_internal.later(clock_timestamp(), -300)) AS overdue,
+               (SELECT count(*) FROM walwarden_internal.alarm AS a WHERE a.org_id = r.org_id AND a.accepted_at IS NULL) AS alarms,
+               (SELECT format('the largest checkpoint has %s entries and came %s seconds ago', k.size, floor(extract(epoch FROM clock_timestamp() - k.published_at)))
+                  FROM walwarden_internal.checkpoint AS k WHERE k.org_id = r.org_id ORDER BY k.size DESC, k.published_at DESC LIMIT 1) AS checkpoint
           FROM (SELECT) AS one
           LEFT JOIN walwarden_internal.verification AS v ON v.org_id = r.org_id
     ), checks(name, status, detail) AS (
@@ -265,6 +269,12 @@ BEGIN
         SELECT 'schedules_kept', CASE WHEN f.overdue THEN 'fail' ELSE 'pass' END,
                CASE WHEN f.overdue THEN 'schedules have been due for more than 5 minutes: neither maintenance nor a node serves them'
                     ELSE 'no schedule has been due for more than 5 minutes' END
+          FROM fact AS f
+        UNION ALL
+        SELECT 'history_kept', CASE WHEN f.alarms = 0 THEN 'pass' ELSE 'fail' END,
+               CASE WHEN f.alarms = 0 THEN 'no node has found another chain than the one that it knows'
+                    ELSE format('%s nodes have found another chain than the one that they know, and nobody has accepted it', f.alarms) END
+               || '; ' || coalesce(f.checkpoint, 'no node has published a checkpoint')
           FROM fact AS f
     )
     SELECT walwarden_internal.object(

@@ -303,11 +303,12 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
       "firstBadSeq": {"type": ["integer", "null"], "examples": [null]},
       "reason": {"type": ["string", "null"], "examples": [null]}}},
     "ageSeconds": {"type": ["integer", "null"], "examples": [3600]},
-    "checkpoint": {"description": "The largest signed checkpoint that a node has published: the number of entries, and the root of their RFC 6962 tree in base64, as the node computed it.", "type": ["object", "null"], "required": ["size", "root", "node", "at"], "properties": {
+    "checkpoint": {"description": "The largest signed checkpoint that a node has published: the number of entries, and the root of their RFC 6962 tree in base64, as the node computed it.", "type": ["object", "null"], "required": ["size", "root", "node", "at", "ageSeconds"], "properties": {
       "size": {"type": "integer", "examples": [18]},
       "root": {"type": "string", "examples": ["NcFqE0Y6BKVGkzPWsWq/60w2dDDtEIwl7zuJLwr1tKg="]},
       "node": {"type": "string", "examples": ["node-1"]},
-      "at": {"type": "string", "format": "date-time"}}}
+      "at": {"type": "string", "format": "date-time"},
+      "ageSeconds": {"type": "integer", "examples": [60]}}}
   }}'),
 
 ('Recoverability', '{
@@ -324,13 +325,13 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('Readiness', '{
-  "description": "status is ready unless a check fails. audit_verified fails if the last verification found something; leases_renewed, if nodes let the leases of jobs expire; nodes_seen, if jobs wait and no node has called for 5 minutes. queue_served warns of jobs that have been queued for more than 15 minutes.",
+  "description": "status is ready unless a check fails. audit_verified fails if the last verification found something; leases_renewed, if nodes let the leases of jobs expire; nodes_seen, if jobs wait and no node has called for 5 minutes; history_kept, if a node has found another chain than the one that it knows, until an operator accepts it. queue_served warns of jobs that have been queued for more than 15 minutes.",
   "type": "object",
   "required": ["status", "checks", "server"],
   "properties": {
     "status": {"type": "string", "enum": ["ready", "degraded"], "examples": ["ready"]},
     "checks": {"type": "array", "items": {"type": "object", "required": ["name", "status", "detail"], "properties": {
-      "name": {"type": "string", "enum": ["database_writable", "audit_verified", "queue_served", "leases_renewed", "nodes_seen", "schedules_kept"], "examples": ["audit_verified"]},
+      "name": {"type": "string", "enum": ["database_writable", "audit_verified", "queue_served", "leases_renewed", "nodes_seen", "schedules_kept", "history_kept"], "examples": ["audit_verified"]},
       "status": {"type": "string", "enum": ["pass", "warn", "fail"], "examples": ["pass"]},
       "detail": {"type": "string", "examples": ["verified 3600 seconds ago"]}}}},
     "server": {"type": "object", "required": ["walwarden", "postgresql", "standby"], "properties": {

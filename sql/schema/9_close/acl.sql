@@ -37,7 +37,7 @@ $$;
 
 -- If others could have a column of a view's row type, the view could not grow in an
 -- update.
-REVOKE ALL ON TYPE walwarden.token_list, walwarden.stat_auth, walwarden.stat_tokens, walwarden.stat_chains, walwarden.stat_jobs, walwarden.stat_grants FROM PUBLIC;
+REVOKE ALL ON TYPE walwarden.token_list, walwarden.stat_auth, walwarden.stat_tokens, walwarden.stat_chains, walwarden.stat_alarms, walwarden.stat_jobs, walwarden.stat_grants FROM PUBLIC;
 
 -- pg_dump does not dump the rights of row types, and warns about their initial ones.
 DELETE FROM pg_init_privs AS i

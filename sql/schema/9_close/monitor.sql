@@ -172,6 +172,23 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION walwarden_internal.stat_alarms()
+    RETURNS TABLE (org text, node text, seq bigint, reported_at timestamptz)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.require(walwarden_internal.caller(), NULL, 'statistics.read', 'any');
+    RETURN QUERY
+        SELECT o.slug, n.name, a.seq, a.reported_at
+          FROM walwarden_internal.alarm AS a
+          JOIN walwarden_internal.node AS n ON n.id = a.node_id
+          JOIN walwarden_internal.org AS o ON o.id = a.org_id
+         WHERE a.accepted_at IS NULL
+         ORDER BY a.reported_at;
+END
+$$;
+
 CREATE FUNCTION walwarden_internal.stat_tokens_door()
     RETURNS TABLE (org text, state text, tokens bigint, expiring_7d bigint, never_used bigint, as_of timestamptz)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
@@ -220,3 +237,17 @@ COMMENT ON COLUMN walwarden.stat_chains.head_seq IS 'seq of the last entry now; 
 COMMENT ON COLUMN walwarden.stat_chains.ok IS 'the last verdict; NULL if none has been stored';
 COMMENT ON COLUMN walwarden.stat_chains.verified_at IS 'when the last verification finished';
 COMMENT ON COLUMN walwarden.stat_chains.age_seconds IS 'seconds since then';
+
+CREATE FUNCTION walwarden_internal.stat_alarms_door()
+    RETURNS TABLE (org text, node text, seq bigint, reported_at timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden_internal.stat_alarms_door() IS
+'The door behind the view stat_alarms. For operators and monitors. Errors: 42501 if the caller is neither. Example: SELECT org, node FROM walwarden.stat_alarms;';
+
+CREATE VIEW walwarden.stat_alarms AS
+    SELECT * FROM walwarden_internal.stat_alarms_door();
+COMMENT ON VIEW walwarden.stat_alarms IS 'The nodes that have found another audit chain than the one that they know, as reported with report_alarm(), until an operator calls accept_history(). For operators and monitors; other readers fail with 42501. Example: SELECT org, node FROM walwarden.stat_alarms;';
+COMMENT ON COLUMN walwarden.stat_alarms.org IS 'the slug of the organisation';
+COMMENT ON COLUMN walwarden.stat_alarms.node IS 'the name of the node';
+COMMENT ON COLUMN walwarden.stat_alarms.seq IS 'the first entry that differs';
+COMMENT ON COLUMN walwarden.stat_alarms.reported_at IS 'when the node reported it';
