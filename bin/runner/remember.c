@@ -22,6 +22,7 @@
 
 #include "control.h"
 #include "io.h"
+#include "job.h"
 #include "scratch.h"
 #include "text.h"
 
