@@ -89,7 +89,7 @@ signature_is_valid(const uint8_t *public_key, const uint8_t *signature, const vo
 }
 
 bool
-key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id)
+key_id_of(const char *name, size_t name_len, const uint8_t *public_key, uint8_t *key_id)
 {
 	static const uint8_t ed25519[] = {'\n', 0x01};
 	EVP_MD_CTX *ctx;
@@ -106,7 +106,9 @@ key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, co
 		EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
 	EVP_MD_CTX_free(ctx);
 	ERR_pop_to_mark();
-	return computed && memcmp(digest, key_id, KEY_ID_LEN) == 0;
+	if (computed)
+		memcpy(key_id, digest, KEY_ID_LEN);
+	return computed;
 }
 
 bool
@@ -169,7 +171,7 @@ public_key_next(const char *pem, size_t len, size_t *at, uint8_t *public_key)
 }
 
 bool
-key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id)
+key_id_of(const char *name, size_t name_len, const uint8_t *public_key, uint8_t *key_id)
 {
 	(void) name;
 	(void) name_len;
@@ -196,3 +198,11 @@ checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8
 }
 
 #endif
+
+bool
+key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id)
+{
+	uint8_t		computed[KEY_ID_LEN];
+
+	return key_id_of(name, name_len, public_key, computed) && memcmp(computed, key_id, KEY_ID_LEN) == 0;
+}

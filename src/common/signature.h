@@ -31,16 +31,20 @@ extern bool public_key_read(const char *text, size_t len, uint8_t *public_key);
  */
 extern bool public_key_next(const char *pem, size_t len, size_t *at, uint8_t *public_key);
 
+/*
+ * The id of public_key under a name, of KEY_ID_LEN bytes, as C2SP signed notes define it:
+ * the first bytes of a hash that saves trying keys, and that no security rests on. False
+ * if it cannot be computed.
+ */
+extern bool key_id_of(const char *name, size_t name_len, const uint8_t *public_key, uint8_t *key_id);
+
 /* Whether the manifest is signed, and with this key. */
 extern bool manifest_is_signed(const SignedManifest *manifest, const uint8_t *public_key);
 
 /* Whether the note that *checkpoint was read from is signed with this key under the note's own name of it. */
 extern bool checkpoint_is_signed(const Checkpoint *checkpoint, const char *note, const uint8_t *public_key);
 
-/*
- * Whether key_id is that of public_key under a name, as C2SP signed notes define it: the
- * first bytes of a hash that saves trying keys, and that no security rests on.
- */
+/* Whether key_id is that of public_key under a name. */
 extern bool key_id_is_valid(const char *name, size_t name_len, const uint8_t *public_key, const uint8_t *key_id);
 
 #endif							/* WALWARDEN_SIGNATURE_H */
