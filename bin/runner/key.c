@@ -66,26 +66,40 @@ must_succeed(int result)
 	}
 }
 
+void
+key_public_bytes(const SigningKey *key, unsigned char *public_key)
+{
+	size_t		len = PUBLIC_KEY_LEN;
+
+	must_succeed(EVP_PKEY_get_raw_public_key(key, public_key, &len));
+}
+
 char *
 key_public(const SigningKey *key)
 {
 	unsigned char raw[PUBLIC_KEY_LEN];
-	size_t		len = sizeof(raw);
 
-	must_succeed(EVP_PKEY_get_raw_public_key(key, raw, &len));
-	return base64(raw, len);
+	key_public_bytes(key, raw);
+	return base64(raw, sizeof(raw));
 }
 
-char *
-key_sign(SigningKey *key, const void *data, size_t len)
+void
+key_sign_bytes(SigningKey *key, const void *data, size_t len, unsigned char *signature)
 {
-	unsigned char signature[SIGNATURE_LEN];
-	size_t		signature_len = sizeof(signature);
+	size_t		signature_len = SIGNATURE_LEN;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 
 	must_succeed(context != NULL);
 	must_succeed(EVP_DigestSignInit(context, NULL, NULL, NULL, key));
 	must_succeed(EVP_DigestSign(context, signature, &signature_len, data, len));
 	EVP_MD_CTX_free(context);
-	return base64(signature, signature_len);
+}
+
+char *
+key_sign(SigningKey *key, const void *data, size_t len)
+{
+	unsigned char signature[SIGNATURE_LEN];
+
+	key_sign_bytes(key, data, len, signature);
+	return base64(signature, sizeof(signature));
 }

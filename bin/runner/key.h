@@ -19,6 +19,10 @@ extern void key_free(SigningKey *key);
 /* Its public key: 32 bytes as base64. Allocated. */
 extern char *key_public(const SigningKey *key);
 
+/* The same as bytes: 32 and 64. */
+extern void key_public_bytes(const SigningKey *key, unsigned char *public_key);
+extern void key_sign_bytes(SigningKey *key, const void *data, size_t len, unsigned char *signature);
+
 /* The signature of data: 64 bytes as base64. Allocated. */
 extern char *key_sign(SigningKey *key, const void *data, size_t len);
 
