@@ -23,6 +23,11 @@ try_restore() {    # backup
 }
 database=$(field /databases id)
 backup=$(field "/databases/$database/backups" id)
+# the check is to find that the runner follows the chain
+for _ in $(seq 3000); do
+    [ ! -e "$NODE/state/chain" ] && kill -0 "$runner_pid" || break
+    sleep 0.2
+done
 
 echo
 echo "== 15. A node: a machine on which walwarden-runner runs jobs. This one protects the database orders. Its configuration, and what a check of it says"

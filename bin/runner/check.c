@@ -16,6 +16,7 @@
 #include "bindir.h"
 #include "config.h"
 #include "control.h"
+#include "follow.h"
 #include "key.h"
 #include "names.h"
 #include "process.h"
@@ -69,10 +70,12 @@ output_of(const char *const *argv, char **error)
 }
 
 static void
-check_control(Control *control)
+check_control(const Config *config, Control *control)
 {
 	ControlStatus status;
 	char	   *description;
+	char	   *said;
+	bool		good;
 
 	if (!control_read_token(control))
 	{
@@ -86,6 +89,9 @@ check_control(Control *control)
 			say(true, "control", "%s", description);
 			say(true, "node", "the token is accepted, and the node is registered");
 			free(description);
+			good = follow_check(config, control, &said);
+			say(good, "chain", "%s", said);
+			free(said);
 			return;
 		case CONTROL_NO_IDENTITY:
 			say(false, "control", "the token is not accepted: %s", control_message(control));
@@ -249,7 +255,7 @@ check_all(const Config *config)
 	(void) setvbuf(stdout, NULL, _IOLBF, 0);
 	if (config->signing_key)
 		say(key != NULL, "signing_key", "%s", key ? public_key : error);
-	check_control(control);
+	check_control(config, control);
 	check_sections(config, control, "services", config->services, &config->service_sections);
 	if (config->targets)
 		check_sections(config, control, "targets", config->targets, &config->target_sections);

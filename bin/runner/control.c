@@ -17,6 +17,7 @@
 #include <libpq-fe.h>
 #include <openssl/crypto.h>
 
+#include "common/hex.h"
 #include "common/syntax.h"
 #include "config.h"
 #include "job.h"
@@ -392,6 +393,96 @@ control_report_destination(Control *control, const char *destination_id, const c
 	values[2] = detail.data;
 	status = call_void(control, "SELECT walwarden.report_destination(CASE WHEN a.ok THEN $2::uuid END, $3::boolean, $4::jsonb)" AS_NODE, 3, values);
 	buffer_free(&detail);
+	return status;
+}
+
+/* A row of control_chain(); without an entry it is the only one. */
+static bool
+take_entry(const PGresult *result, int row, ChainEntry *entry)
+{
+	int			column = 2;
+
+	entry->seq = take_number(result, row, &column);
+	return entry->seq > 0 && hex_read(PQgetvalue(result, row, column), PQgetlength(result, row, column), entry->hash, sizeof(entry->hash));
+}
+
+/* What the database said of its chain, or why it is not taken. */
+static ControlStatus
+take_page(Control *control, const PGresult *result, ChainPage *page)
+{
+	int			rows = PQntuples(result);
+
+	if (rows > 0 && strcmp(PQgetvalue(result, 0, 0), "t") == 0)
+	{
+		session_close(&control->session);
+		session_say(&control->session, "the server is a standby");
+		return CONTROL_AWAY;
+	}
+	if (rows == 0 || !uuid_is_well_formed(PQgetvalue(result, 0, 1), PQgetlength(result, 0, 1), page->org_id))
+	{
+		session_say(&control->session, "the chain has no organisation");
+		return CONTROL_REFUSED;
+	}
+	if (rows == 1 && PQgetisnull(result, 0, 2))
+		return CONTROL_DONE;
+	page->entries = allocate(rows * sizeof(ChainEntry));
+	for (; page->count < rows; page->count++)
+		if (!take_entry(result, page->count, &page->entries[page->count]))
+		{
+			session_say(&control->session, "an entry of the chain has no seq and hash");
+			return CONTROL_REFUSED;
+		}
+	return CONTROL_DONE;
+}
+
+ControlStatus
+control_chain(Control *control, int64_t after_seq, int max, ChainPage *page)
+{
+	char	   *after = text_format("%lld", (long long) after_seq);
+	char	   *rows = text_format("%d", max);
+	const char *values[] = {after, rows};
+	PGresult   *result;
+	ControlStatus status;
+
+	memset(page, 0, sizeof(*page));
+	status = call_as_node(control, "SELECT pg_catalog.pg_is_in_recovery(), walwarden.current_org_id(), h.seq, h.hash" AS_NODE " LEFT JOIN LATERAL walwarden.chain_hashes(CASE WHEN a.ok THEN $2::bigint END, $3::integer) AS h ON true ORDER BY h.seq", 2, values, &result);
+	free(after);
+	free(rows);
+	if (status == CONTROL_DONE)
+	{
+		status = take_page(control, result, page);
+		PQclear(result);
+	}
+	return status;
+}
+
+ControlStatus
+control_publish(Control *control, const char *note)
+{
+	PGresult   *result;
+	ControlStatus status = call_as_node(control, "SELECT walwarden.publish_checkpoint(CASE WHEN a.ok THEN $2 END)" AS_NODE, 1, &note, &result);
+
+	if (status == CONTROL_DONE)
+		PQclear(result);
+	return status;
+}
+
+ControlStatus
+control_report_alarm(Control *control, int64_t seq, const char *known, const char *seen, int64_t *accepted)
+{
+	char	   *at = text_format("%lld", (long long) seq);
+	const char *values[] = {at, known, seen};
+	PGresult   *result;
+	ControlStatus status = call_as_node(control, "SELECT walwarden.report_alarm(CASE WHEN a.ok THEN $2::bigint END, $3, $4)" AS_NODE, 3, values, &result);
+
+	free(at);
+	*accepted = 0;
+	if (status == CONTROL_DONE)
+	{
+		if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0) && !text_to_int(PQgetvalue(result, 0, 0), 1, INT64_MAX, accepted))
+			*accepted = 0;
+		PQclear(result);
+	}
 	return status;
 }
 

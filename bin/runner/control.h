@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#include "common/merkle.h"
+#include "common/syntax.h"
 #include "config.h"
 #include "job.h"
 #include "session.h"
@@ -55,6 +57,35 @@ extern ControlStatus control_release(Control *control, const Job *job);
 
 /* What a preflight found of a destination. error: NULL if it is good. */
 extern ControlStatus control_report_destination(Control *control, const char *destination_id, const char *error);
+
+/* An entry of the chain. */
+typedef struct ChainEntry
+{
+	int64_t		seq;
+	uint8_t		hash[MERKLE_HASH_LEN];
+} ChainEntry;
+
+/* Entries of the chain of the node's organisation. */
+typedef struct ChainPage
+{
+	char		org_id[UUID_TEXT_LEN + 1];
+	ChainEntry *entries;		/* allocated */
+	int			count;
+} ChainPage;
+
+/*
+ * The entries after a seq, at most max of them. What a standby says is not taken: it may be
+ * behind, and the chain would look shortened.
+ */
+extern ControlStatus control_chain(Control *control, int64_t after_seq, int max, ChainPage *page);
+
+extern ControlStatus control_publish(Control *control, const char *note);
+
+/*
+ * The chain has another entry at seq than the known one, or none if seen is NULL. *accepted:
+ * the entry by which an operator has accepted that, or 0.
+ */
+extern ControlStatus control_report_alarm(Control *control, int64_t seq, const char *known, const char *seen, int64_t *accepted);
 
 /* A line about the server: its version and the database. For --check. Allocated. */
 extern ControlStatus control_describe(Control *control, char **description);

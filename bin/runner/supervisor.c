@@ -3,7 +3,8 @@
  *		Claims jobs, starts a process for each, and sends their heartbeats.
  *
  * The supervisor does nothing that takes long: what a job needs is done by the process of the
- * job, and so is cleaning up after one that was ended by force.
+ * job, and so is cleaning up after one that was ended by force. Another one follows the chain,
+ * and jobs are claimed while it sees the history that this node knows.
  *
  * Invariants: signals are delivered while it waits and at no other time. A slot is empty, or
  * has a process, or owes the control database a word about its job. Heartbeats come before
@@ -27,6 +28,7 @@
 #include "boottime.h"
 #include "config.h"
 #include "control.h"
+#include "follower.h"
 #include "job.h"
 #include "key.h"
 #include "log.h"
@@ -54,6 +56,7 @@ typedef struct Supervisor
 	Config	   *config;
 	char	   *public_key;
 	Control    *control;
+	Follower	follower;
 	Slot		slots[MAX_SLOTS];
 	int64_t		next_claim;
 	int			next_kinds;		/* which claim comes first */
@@ -226,12 +229,14 @@ is_known(const Supervisor *s, const Job *job)
 	return false;
 }
 
-/* Whether a process is, or is in the group of, one of a slot. */
+/* Whether a process is the follower, or is, or is in the group of, one of a slot. */
 static bool
-is_of_slot(const void *arg, pid_t pid, pid_t group)
+is_ours(const void *arg, pid_t pid, pid_t group)
 {
 	const Supervisor *s = arg;
 
+	if (s->follower.pid == pid && !s->follower.stopped)
+		return true;
 	for (int i = 0; i < MAX_SLOTS; i++)
 		if (s->slots[i].pid && (s->slots[i].pid == pid || s->slots[i].pid == group))
 			return true;
@@ -246,7 +251,7 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 
 	slot->pid = 0;
 	slot->cleaning = false;
-	orphans_kill(is_of_slot, s);
+	orphans_kill(is_ours, s);
 	if (cleaning)
 	{
 		if (slot->debt == DEBT_NONE)
@@ -259,6 +264,7 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 			s->exit_code = 1;
 		slot_release(slot);
 		s->next_claim = 0;
+		follower_ask(&s->follower);
 		return;
 	}
 	s->exit_code = 1;
@@ -300,7 +306,7 @@ reap(Supervisor *s)
 
 		if (slot)
 			kill(-slot->pid, SIGKILL);
-		if (waitpid(info.si_pid, &status, 0) == info.si_pid && slot)
+		if (waitpid(info.si_pid, &status, 0) == info.si_pid && !follower_reaped(&s->follower, info.si_pid, status) && slot)
 			slot_ended(s, slot, status);
 		info.si_pid = 0;
 	}
@@ -469,11 +475,18 @@ claim(Supervisor *s, Slot *slot)
 	return false;
 }
 
-/* Whether a claim is to be made: not the second of one. */
+/* Whether a claim is to be made: not the second of one, and not from a history that is another one. */
 static bool
 wants_job(const Supervisor *s)
 {
-	return !stopping && !s->check_held && !s->check_remembered && !(s->once && s->claimed_one);
+	return !stopping && !s->check_held && !s->check_remembered && !(s->once && s->claimed_one) && follower_sight(&s->follower) == SIGHT_GOOD;
+}
+
+/* Whether the node is registered, as far as we know. */
+static bool
+can_follow(const Supervisor *s)
+{
+	return !stopping && !s->away && !s->check_held;
 }
 
 /* Claims until there is no slot, no job, or no answer. */
@@ -500,12 +513,19 @@ has_jobs(const Supervisor *s)
 static void
 end_once(Supervisor *s)
 {
+	bool		followed = follower_is_done(&s->follower);
+	Sight		sight = follower_sight(&s->follower);
+
 	if (!s->once || has_jobs(s) || stopping)
 		return;
-	if (!s->claimed_one && s->away)
+	if (!s->claimed_one && (s->away || sight == SIGHT_BLIND))
 		s->exit_code = 1;
-	else if (!s->claimed_one && (s->check_held || s->next_claim <= boottime_ms()))
+	else if (!s->claimed_one && (s->check_held || (sight != SIGHT_ALARM && s->next_claim <= boottime_ms())))
 		return;
+	else if (!followed)
+		return;
+	else if (sight == SIGHT_ALARM)
+		s->exit_code = 1;
 	else if (!s->claimed_one)
 		log_line("there is no job for this node");
 	stopping = 1;
@@ -531,6 +551,8 @@ attend(Supervisor *s)
 		find_held(s);
 	if (!stopping && s->check_remembered && !s->check_held && empty_slot(s))
 		find_remembered(s);
+	if (can_follow(s))
+		follower_tend(&s->follower, s->config, s->control);
 	claim_jobs(s);
 	end_once(s);
 }
@@ -555,6 +577,8 @@ next_round(Supervisor *s)
 	}
 	if (s->check_held && empty_slot(s) && s->pause_until < next)
 		next = s->pause_until;
+	if (can_follow(s) && (due = follower_due(&s->follower)) < next)
+		next = due;
 	if (wants_job(s) && empty_slot(s) && (due = s->next_claim > s->pause_until ? s->next_claim : s->pause_until) < next)
 		next = due;
 	return next;
@@ -580,6 +604,7 @@ reload_config(Supervisor *s)
 		s->config = config;
 		s->public_key = key;
 		open_control(s);
+		follower_stop(&s->follower);
 		s->next_claim = 0;
 		s->pause_until = 0;
 		log_line("the configuration was read again");
@@ -596,6 +621,7 @@ end_processes(Supervisor *s)
 	int64_t		begun = boottime_ms();
 	int			sent = 0;
 
+	follower_stop(&s->follower);
 	for (;;)
 	{
 		int64_t		passed = boottime_ms() - begun;
@@ -631,7 +657,7 @@ end_processes(Supervisor *s)
 			break;
 		wait_ms(20);
 	}
-	orphans_kill(is_of_slot, s);
+	orphans_kill(is_ours, s);
 	reap(s);
 }
 

@@ -32,6 +32,7 @@ is($status, 0, 'all is well');
 is($out, <<"OUT", 'and said');
 ok   control: database control of PostgreSQL @{[$cluster->safe_psql('postgres', 'SHOW server_version')]}, organisation acme
 ok   node: the token is accepted, and the node is registered
+ok   chain: this node knows nothing of it, and will read it from its beginning
 ok   services [orders]: PostgreSQL $major, database orders, role @{[$cluster->safe_psql('postgres', 'SELECT current_user')]}
 ok   targets [scratch]: PostgreSQL $major, database postgres, role @{[$cluster->safe_psql('postgres', 'SELECT current_user')]}
 ok   bindir.$major: $ENV{RUNNER_BINDIR}

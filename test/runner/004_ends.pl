@@ -59,7 +59,8 @@ my $id = backup_job();
 control("DELETE FROM walwarden.job WHERE id <> '$id'; DELETE FROM walwarden.call");
 my $pid = start_runner();
 wait_until_blocked($id);
-cmp_ok(scalar(processes($pid)), '>=', 3, 'a supervisor, the process of the job, and its program');
+cmp_ok(scalar(job_processes($pid)), '>=', 2, 'the process of the job, and its program');
+is(scalar(grep { $_->[3] eq 'walwarden-chain' } processes($pid)), 1, 'and the one that follows the chain');
 is_deeply([ grep { $_->[1] =~ /$RunnerTest::token/ || $_->[2] =~ /wal_[0-9a-f]{64}/ } processes($pid) ], [], 'none has the token among its arguments or in its environment');
 is(stop_runner($pid, 'KILL'), 'signal 9', 'the supervisor is killed');
 is_deeply([ left_after($pid) ], [], 'no process is left');
@@ -76,11 +77,11 @@ control("UPDATE walwarden.job SET kind = 'backup'; DELETE FROM walwarden.refusal
 # the process of a job dies: the job fails, and may be tried again
 $pid = start_runner();
 wait_until_blocked($id);
-my ($worker) = grep { $_->[0] != $pid && $_->[1] =~ /walwarden-runner/ } processes($pid);
+my ($worker) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid);
 kill 'KILL', $worker->[0];
 wait_until("(SELECT state = 'failed' FROM walwarden.job WHERE id = '$id')", 'a job whose process is killed has failed');
 is(control(qq{SELECT error ->> 'class', error ->> 'retryable', error ->> 'blames' FROM walwarden.job WHERE id = '$id'}), 'process_died|true|node', 'because of the node, and may be tried again');
-wait_for(sub { processes($pid) == 1 }, 'its programs are gone');
+wait_for(sub { job_processes($pid) == 0 }, 'its programs are gone');
 is_deeply([ scratch() ], [], 'and its scratch');
 
 # a job is taken away: its process is ended
@@ -95,7 +96,7 @@ $id = backup_job();
 wait_until_blocked($id);
 control("UPDATE walwarden.job SET fence = fence + 1, state = 'claimed', lease_until = NULL WHERE id = '$id'");
 wait_for(sub { slurp($RunnerTest::log) =~ /job \Q$id\E: stopped: job is not held by this claim \(55000\)/ }, 'a job that is not ours is stopped');
-wait_for(sub { processes($pid) == 1 }, 'its processes are gone');
+wait_for(sub { job_processes($pid) == 0 }, 'its processes are gone');
 wait_for(sub { scratch() == 0 }, 'and its scratch');
 is(control("SELECT count(*) FROM walwarden.call WHERE name = 'report_job' AND arguments ->> 'state' = 'failed' AND seq > (SELECT max(seq) FROM walwarden.call WHERE name = 'claimed')"), 0, 'nothing is reported about it');
 
@@ -108,7 +109,7 @@ wait_until("(SELECT lease_until < clock_timestamp() FROM walwarden.job WHERE id 
 control("UPDATE walwarden.job SET fence = fence + 1, state = 'claimed', lease_until = NULL WHERE id = '$id'");
 kill 'CONT', -$pid, $pid;
 wait_for(sub { slurp($RunnerTest::log) =~ /job \Q$id\E: stopped: / }, 'it finds out and stops');
-wait_for(sub { processes($pid) == 1 }, 'its processes are gone');
+wait_for(sub { job_processes($pid) == 0 }, 'its processes are gone');
 is(control("SELECT state FROM walwarden.job WHERE id = '$id'"), 'claimed', 'the job is as the other has it');
 
 # one state directory, one runner

@@ -84,7 +84,7 @@ $id = backup_job();
 wait_until_blocked($id);
 control('DELETE FROM walwarden.token');
 wait_for(log_has(qr/job \Q$id\E: stopped: the token is not valid \(28000\)/), 'a revoked token stops the job');
-wait_for(sub { processes($pid) == 1 }, 'its processes are gone');
+wait_for(sub { job_processes($pid) == 0 }, 'its processes are gone');
 wait_for(sub { scratch() == 0 }, 'and its scratch');
 token(random_token());
 wait_until(state_is($id, 'claimed') . ' OR ' . state_is($id, 'running') . ' OR ' . state_is($id, 'queued'), 'with another token the runner goes on');

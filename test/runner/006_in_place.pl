@@ -24,7 +24,7 @@ my $pid = start_runner();
 wait_until(q{EXISTS (SELECT FROM pg_stat_activity WHERE datname = 'live' AND wait_event_type = 'Lock' AND backend_type = 'client backend')}, 'a restore in place is under way');
 kill 'STOP', $pid;
 my $left;
-wait_for(sub { $left = control("SELECT extract(epoch FROM lease_until - clock_timestamp()) FROM walwarden.job WHERE id = '$id'"); processes($pid) == 1 }, 'its processes end while the supervisor is stopped');
+wait_for(sub { $left = control("SELECT extract(epoch FROM lease_until - clock_timestamp()) FROM walwarden.job WHERE id = '$id'"); job_processes($pid) == 0 }, 'its processes end while the supervisor is stopped');
 cmp_ok($left, '>', 0, 'before the lease does');
 is(control("SELECT state FROM walwarden.job WHERE id = '$id'"), 'restoring', 'nobody has told the control database');
 kill 'CONT', $pid;

@@ -115,7 +115,7 @@ my $end_leases = sub {
 };
 my $kill_one = sub {
 	my ($node, $what, $is_one) = @_;
-	my ($process) = shuffle grep { $_->[0] != $node->{pid} && $is_one->($_->[1]) } processes($node->{pid}, "$node->{dir}/work");
+	my ($process) = shuffle grep { $is_one->($_->[1]) } job_processes($node->{pid}, "$node->{dir}/work");
 	kill 'KILL', $process->[0] if $process;
 	$goes_on->($node);
 	return $process && pass("$node->{name} loses $what");
@@ -171,7 +171,7 @@ note(join ', ', map { "$_: $hits{$_}" } sort keys %hits);
 wait_for(sub { $done->() == $jobs }, 'then the kills stop, and all jobs get done');
 for my $node (@nodes)
 {
-	wait_for(sub { processes($node->{pid}, "$node->{dir}/work") == 1 && !(my @jobs = glob "$node->{dir}/state/*-*") }, "$node->{name} has no process of a job any more, and nothing to clean up");
+	wait_for(sub { job_processes($node->{pid}, "$node->{dir}/work") == 0 && !(my @jobs = glob "$node->{dir}/state/*-*") }, "$node->{name} has no process of a job any more, and nothing to clean up");
 }
 is(stop_runner($_->{pid}), 0, "$_->{name} ends well") for @nodes;
 

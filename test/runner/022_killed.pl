@@ -87,7 +87,7 @@ for my $victim ('the runner', 'the process of each job')
 	wait_for(is_at($job{$_}), "$_: it waits") for sort keys %job;
 	is(authority(qq{SELECT count(*) FROM gate JOIN walwarden_internal.job AS j ON j.id = gate.job AND j.state = gate.state}), scalar(keys %gate), 'all are in their states');
 	is(scalar(grep { $_->[1] =~ m{/postgres } } processes($pid)), 1, 'a new cluster has its server');
-	my @workers = grep { $_->[0] != $pid && $_->[1] =~ /walwarden-runner/ } processes($pid);
+	my @workers = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid);
 	is(scalar(@workers), scalar(keys %job), 'and each has a process');
 	if ($victim eq 'the runner')
 	{
@@ -100,7 +100,7 @@ for my $victim ('the runner', 'the process of each job')
 		kill 'KILL', map { $_->[0] } @workers;
 	}
 	all_done("$victim was killed, and all jobs get done");
-	wait_for(sub { processes($pid) == 1 && !remembered() }, 'nothing is left to be cleaned up');
+	wait_for(sub { job_processes($pid) == 0 && !remembered() }, 'nothing is left to be cleaned up');
 	is(stop_runner($pid), 0, 'the runner ends');
 
 	my ($class, $attempts) = $victim eq 'the runner' ? ('runner_stopped', 1) : ('process_died', 2);
@@ -130,7 +130,7 @@ wait_for(is_at($cancelled), 'a backup that has stored its dump');
 isnt(scalar(objects()), scalar(@before), 'which is at the destination');
 request('POST', "/backups/$cancelled/cancel");
 wait_for(sub { slurp($RunnerTest::log) =~ /job \Q$cancelled\E: stopped: / }, 'is cancelled, and stopped');
-wait_for(sub { processes($pid) == 1 && !remembered() }, 'its processes are gone');
+wait_for(sub { job_processes($pid) == 0 && !remembered() }, 'its processes are gone');
 is_deeply([ objects() ], \@before, 'and what it has stored');
 is_deeply([ scratch() ], [], 'and its scratch');
 is(stop_runner($pid), 0, 'the runner ends');

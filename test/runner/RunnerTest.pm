@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(cluster control write_config config_file start_runner run_runner stop_runner processes wait_for wait_until backup_job token token_file scratch random_token slurp);
+our @EXPORT = qw(cluster control write_config config_file start_runner run_runner stop_runner processes job_processes wait_for wait_until backup_job token token_file scratch random_token slurp);
 
 my $here = dirname(__FILE__);
 our ($cluster, $base, $log, $token);
@@ -128,7 +128,7 @@ sub stop_runner
 }
 
 # All processes of a session, or that name a directory, which is that of scratch unless another
-# is given: [pid, command line, environment].
+# is given: [pid, command line, environment, name].
 sub processes
 {
 	my ($session, $directory) = @_;
@@ -139,14 +139,21 @@ sub processes
 		my ($pid) = $dir =~ /(\d+)/;
 		next if $pid == $$;
 		my $stat = slurp_proc("$dir/stat");
-		my ($state, $sid) = $stat =~ /\) (\S) \d+ \d+ (\d+)/ or next;
+		my ($name, $state, $sid) = $stat =~ /\((.*)\) (\S) \d+ \d+ (\d+)/s or next;
 		my $command = slurp_proc("$dir/cmdline");
 		my $environment = slurp_proc("$dir/environ");
 		next if $state eq 'Z';
-		push @found, [ $pid, $command =~ tr/\0/ /r, $environment ]
+		push @found, [ $pid, $command =~ tr/\0/ /r, $environment, $name ]
 		  if $sid == $session || index($command, $directory) >= 0 || index($environment, $directory) >= 0;
 	}
 	return @found;
+}
+
+# Those of jobs: neither the supervisor nor the one that follows the chain.
+sub job_processes
+{
+	my ($session, $directory) = @_;
+	return grep { $_->[0] != $session && $_->[3] ne 'walwarden-chain' } processes($session, $directory);
 }
 
 # A process may end while it is read.

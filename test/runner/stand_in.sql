@@ -8,6 +8,11 @@ CREATE TABLE walwarden.job (
     id text PRIMARY KEY, kind text, fence bigint DEFAULT 0, state text DEFAULT 'queued', attempt int DEFAULT 0,
     job jsonb DEFAULT '{}', error jsonb, lease interval, lease_until timestamptz);
 
+-- The chain, and the alarms of the node.
+CREATE TABLE walwarden.entry (seq bigint PRIMARY KEY, hash text);
+CREATE TABLE walwarden.alarm (seq bigint, known text, seen text, accepted bigint);
+INSERT INTO walwarden.entry SELECT n, encode(sha256(n::text::bytea), 'hex') FROM generate_series(1, 5) AS n;
+
 -- What a test wants to be refused: the name of a function and an SQLSTATE.
 CREATE TABLE walwarden.refusal (name text, state text);
 
@@ -21,7 +26,7 @@ BEGIN
 END
 $$;
 
--- What every function of the protocol begins with.
+-- What every function of the protocol begins with. A call without arguments is not kept.
 CREATE FUNCTION walwarden.called(name text, arguments jsonb, registered boolean DEFAULT true) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     refused text := (SELECT r.state FROM walwarden.refusal AS r WHERE r.name = $1);
@@ -33,7 +38,9 @@ BEGIN
     ELSIF registered AND NOT EXISTS (SELECT FROM walwarden.token AS t WHERE t.token = current_setting('stand_in.token') AND t.node IS NOT NULL) THEN
         RAISE 'the token has not registered a node' USING ERRCODE = '55000';
     END IF;
-    INSERT INTO walwarden.call (name, arguments) VALUES ($1, $2);
+    IF $2 IS NOT NULL THEN
+        INSERT INTO walwarden.call (name, arguments) VALUES ($1, $2);
+    END IF;
 END
 $$;
 
@@ -133,5 +140,33 @@ CREATE FUNCTION walwarden.report_destination(destination_id uuid, ok boolean, de
 BEGIN
     PERFORM walwarden.called('report_destination', jsonb_build_object('ok', ok, 'detail', detail));
     RETURN true;
+END
+$$;
+
+CREATE FUNCTION walwarden.chain_hashes(after_seq bigint, max_rows integer) RETURNS TABLE (seq bigint, hash text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM walwarden.called('chain_hashes', NULL);
+    RETURN QUERY SELECT e.seq, e.hash FROM walwarden.entry AS e WHERE e.seq > after_seq ORDER BY e.seq LIMIT max_rows;
+END
+$$;
+
+CREATE FUNCTION walwarden.publish_checkpoint(note text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM walwarden.called('publish_checkpoint', to_jsonb(note));
+    RETURN true;
+END
+$$;
+
+CREATE FUNCTION walwarden.report_alarm(seq bigint, known_hash text, seen_hash text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    a walwarden.alarm;
+BEGIN
+    PERFORM walwarden.called('report_alarm', jsonb_build_object('seq', $1, 'known', $2, 'seen', $3));
+    SELECT * INTO a FROM walwarden.alarm AS f WHERE (f.seq, f.known) = ($1, $2) AND f.seen IS NOT DISTINCT FROM $3;
+    IF NOT FOUND THEN
+        INSERT INTO walwarden.alarm VALUES ($1, $2, $3);
+    END IF;
+    RETURN a.accepted;
 END
 $$;
