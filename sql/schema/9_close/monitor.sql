@@ -249,5 +249,5 @@ CREATE VIEW walwarden.stat_alarms AS
 COMMENT ON VIEW walwarden.stat_alarms IS 'The nodes that have found another audit chain than the one that they know, as reported with report_alarm(), until an operator calls accept_history(). For operators and monitors; other readers fail with 42501. Example: SELECT org, node FROM walwarden.stat_alarms;';
 COMMENT ON COLUMN walwarden.stat_alarms.org IS 'the slug of the organisation';
 COMMENT ON COLUMN walwarden.stat_alarms.node IS 'the name of the node';
-COMMENT ON COLUMN walwarden.stat_alarms.seq IS 'the first entry that differs';
+COMMENT ON COLUMN walwarden.stat_alarms.seq IS 'an entry that differs: the one that the node reported';
 COMMENT ON COLUMN walwarden.stat_alarms.reported_at IS 'when the node reported it';
