@@ -123,13 +123,12 @@ answer_is_true(PGconn *connection, const char *query)
 
 /* What stopped restores have left in a target. */
 static void
-check_abandoned(PGconn *connection, const char *what)
+check_abandoned(Server *server, const char *what)
 {
-	Server		server = {.conn = connection};
 	Names		names = {0};
 	char	   *error = NULL;
 
-	if (!scratch_databases_abandoned(&server, &names, &error))
+	if (!scratch_databases_abandoned(server, &names, &error))
 		say(false, what, "%s", error);
 	for (size_t i = 0; i < names.count; i++)
 		say(true, what, "a stopped restore left the database %s, which the next one drops", names.name[i]);
@@ -147,12 +146,16 @@ check_sections(const Config *config, Control *control, const char *key, const ch
 		const char *const values[] = {sections->name[i], "10", "walwarden-runner", NULL};
 		char	   *what = text_format("%s [%s]", key, sections->name[i]);
 		PGconn	   *connection;
+		Server		server = {0};
+		char	   *error = NULL;
 
 		setenv("PGSERVICEFILE", file, 1);
-		connection = PQconnectdbParams(names, values, 0);
+		connection = server.conn = PQconnectdbParams(names, values, 0);
 		unsetenv("PGSERVICEFILE");
 		if (PQstatus(connection) != CONNECTION_OK)
 			say(false, what, "%s", PQerrorMessage(connection));
+		else if (!server_pin(&server, &error))
+			say(false, what, "%s", error);
 		else
 		{
 			int			version = PQserverVersion(connection);
@@ -166,9 +169,10 @@ check_sections(const Config *config, Control *control, const char *key, const ch
 				say(true, what, "PostgreSQL %d, database %s, role %s", version / 10000, PQdb(connection), PQuser(connection));
 			check_server_programs(config, what, version);
 			if (restores)
-				check_abandoned(connection, what);
+				check_abandoned(&server, what);
 		}
 		PQfinish(connection);
+		free(error);
 		free(what);
 	}
 }

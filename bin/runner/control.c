@@ -30,13 +30,20 @@
 /* authenticate() first: whatever depends on a.ok waits for it. */
 #define AS_NODE " FROM (SELECT walwarden.authenticate($1) IS NOT NULL) AS a(ok)"
 
+/*
+ * Members of c.job as texts. Operators and types have their schema, as functions have, so that
+ * none is found in another one, which the owner of the database put before pg_catalog.
+ */
+#define MEMBER(key) "c.job OPERATOR(pg_catalog.->>) '" key "'"
+#define INNER_MEMBER(path) "c.job OPERATOR(pg_catalog.#>>) '{" path "}'"
+
 /* The columns that make a Job, of c.job */
 #define JOB_COLUMNS \
-	"c.job_id, c.kind, c.fence, c.job ->> 'attempt', coalesce(c.job ->> 'orgId', walwarden.current_org_id()::text), " \
-	"c.job ->> 'databaseId', c.job #>> '{database,name}', c.job #>> '{database,connectionRef}', coalesce(c.job #>> '{database,method}', 'pg_dump'), " \
-	"c.job #>> '{destination,id}', c.job #>> '{destination,provider}', c.job #>> '{destination,uri}', c.job #>> '{destination,region}', c.job #>> '{destination,credentialRef}', " \
-	"c.job ->> 'mode', c.job ->> 'target', c.job ->> 'backupJobId', c.job #>> '{backup,fence}', " \
-	"c.job #>> '{backup,artifact,name}', c.job #>> '{backup,artifact,sizeBytes}', c.job #>> '{backup,artifact,checksumSha256}'"
+	"c.job_id, c.kind, c.fence, " MEMBER("attempt") ", coalesce(" MEMBER("orgId") ", walwarden.current_org_id()::pg_catalog.text), " \
+	MEMBER("databaseId") ", " INNER_MEMBER("database,name") ", " INNER_MEMBER("database,connectionRef") ", coalesce(" INNER_MEMBER("database,method") ", 'pg_dump'), " \
+	INNER_MEMBER("destination,id") ", " INNER_MEMBER("destination,provider") ", " INNER_MEMBER("destination,uri") ", " INNER_MEMBER("destination,region") ", " INNER_MEMBER("destination,credentialRef") ", " \
+	MEMBER("mode") ", " MEMBER("target") ", " MEMBER("backupJobId") ", " INNER_MEMBER("backup,fence") ", " \
+	INNER_MEMBER("backup,artifact,name") ", " INNER_MEMBER("backup,artifact,sizeBytes") ", " INNER_MEMBER("backup,artifact,checksumSha256")
 
 struct Control
 {
@@ -307,7 +314,7 @@ control_claim(Control *control, const char *kinds, const Names *connections, Job
 	PGresult   *result;
 	ControlStatus status;
 
-	status = call_as_node(control, "SELECT " JOB_COLUMNS AS_NODE ", LATERAL walwarden.claim_job(CASE WHEN a.ok THEN $2::text[] END, $3::interval, $4::text[]) AS c", 3, values, &result);
+	status = call_as_node(control, "SELECT " JOB_COLUMNS AS_NODE ", LATERAL walwarden.claim_job(CASE WHEN a.ok THEN $2::pg_catalog.text[] END, $3::interval, $4::pg_catalog.text[]) AS c", 3, values, &result);
 	free(sections);
 	free(lease);
 	*job = NULL;
@@ -356,25 +363,25 @@ call_for_job(Control *control, const Job *job, const char *statement, int count,
 ControlStatus
 control_heartbeat(Control *control, const Job *job, const char *progress_json)
 {
-	return call_for_job(control, job, "SELECT walwarden.heartbeat_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4::jsonb)" AS_NODE, 1, progress_json, NULL);
+	return call_for_job(control, job, "SELECT walwarden.heartbeat_job(CASE WHEN a.ok THEN $2::pg_catalog.uuid END, $3::bigint, $4::pg_catalog.jsonb)" AS_NODE, 1, progress_json, NULL);
 }
 
 ControlStatus
 control_report(Control *control, const Job *job, const char *state, const char *detail_json)
 {
-	return call_for_job(control, job, "SELECT walwarden.report_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4, $5::jsonb)" AS_NODE, 2, state, detail_json);
+	return call_for_job(control, job, "SELECT walwarden.report_job(CASE WHEN a.ok THEN $2::pg_catalog.uuid END, $3::bigint, $4, $5::pg_catalog.jsonb)" AS_NODE, 2, state, detail_json);
 }
 
 ControlStatus
 control_evidence(Control *control, const Job *job, const char *evidence_json)
 {
-	return call_for_job(control, job, "SELECT walwarden.record_evidence(CASE WHEN a.ok THEN $2::uuid END, $3::bigint, $4::jsonb)" AS_NODE, 1, evidence_json, NULL);
+	return call_for_job(control, job, "SELECT walwarden.record_evidence(CASE WHEN a.ok THEN $2::pg_catalog.uuid END, $3::bigint, $4::pg_catalog.jsonb)" AS_NODE, 1, evidence_json, NULL);
 }
 
 ControlStatus
 control_release(Control *control, const Job *job)
 {
-	return call_for_job(control, job, "SELECT walwarden.release_job(CASE WHEN a.ok THEN $2::uuid END, $3::bigint)" AS_NODE, 0, NULL, NULL);
+	return call_for_job(control, job, "SELECT walwarden.release_job(CASE WHEN a.ok THEN $2::pg_catalog.uuid END, $3::bigint)" AS_NODE, 0, NULL, NULL);
 }
 
 ControlStatus
@@ -391,7 +398,7 @@ control_report_destination(Control *control, const char *destination_id, const c
 		buffer_text(&detail, "}");
 	}
 	values[2] = detail.data;
-	status = call_void(control, "SELECT walwarden.report_destination(CASE WHEN a.ok THEN $2::uuid END, $3::boolean, $4::jsonb)" AS_NODE, 3, values);
+	status = call_void(control, "SELECT walwarden.report_destination(CASE WHEN a.ok THEN $2::pg_catalog.uuid END, $3::boolean, $4::pg_catalog.jsonb)" AS_NODE, 3, values);
 	buffer_free(&detail);
 	return status;
 }

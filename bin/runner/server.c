@@ -19,13 +19,17 @@
 #define KEEPALIVES_IDLE "60"
 #define INSUFFICIENT_PRIVILEGE "42501"
 
-/* Databases set these for their users; a snapshot that is held, and a dump, outlast any of them. */
+/*
+ * Databases set these for their users; a snapshot that is held, and a dump, outlast any of them.
+ * Until they are set, a name without a schema may be that of a function of the database's owner,
+ * which would run as us.
+ */
 #define SETTINGS \
-	"SELECT set_config(name, value, false) FROM (VALUES " \
+	"SELECT pg_catalog.set_config(name, value, false) FROM (VALUES " \
 	"('search_path', 'pg_catalog, pg_temp'), ('row_security', 'off'), ('statement_timeout', '0'), " \
 	"('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'), " \
 	"('default_transaction_read_only', 'off'), ('client_min_messages', 'error')) AS s(name, value) " \
-	"WHERE EXISTS (SELECT FROM pg_catalog.pg_settings AS p WHERE p.name = s.name)"
+	"WHERE EXISTS (SELECT FROM pg_catalog.pg_settings AS p WHERE p.name OPERATOR(pg_catalog.=) s.name)"
 
 char *
 server_application_name(const char *job_id, int64_t fence)
@@ -44,6 +48,12 @@ message_of(const char *text)
 		copy[--len] = '\0';
 	text_make_harmless(copy);
 	return copy;
+}
+
+bool
+server_pin(Server *server, char **error)
+{
+	return server_command(server, SETTINGS, error);
 }
 
 bool
@@ -100,7 +110,7 @@ server_open(Worker *worker, Server *server, const char *blames)
 		error = message_of(PQerrorMessage(server->conn));
 		fail(worker, "connection_failed", blames, true, "%s", error);
 	}
-	else if (!server_command(server, SETTINGS, &error))
+	else if (!server_pin(server, &error))
 		fail(worker, "connection_failed", blames, true, "%s", error);
 	else
 	{

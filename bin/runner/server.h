@@ -34,6 +34,9 @@ typedef struct Server
 /* By which the sessions of an attempt are known; allocated. */
 extern char *server_application_name(const char *job_id, int64_t fence);
 
+/* Pins the search_path of a connection and ends its timeouts, before anything else is asked of it. */
+extern bool server_pin(Server *server, char **error);
+
 /*
  * Connects, with search_path pinned and no timeouts. Returns false with the worker's failure,
  * which blames "target", "node", or NULL in a backup.
