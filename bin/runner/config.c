@@ -34,8 +34,9 @@ typedef enum ValueType
 	VALUE_NAMES,				/* such words, separated by commas */
 	VALUE_PRIVATE_FILE,			/* readable by its owner alone */
 	VALUE_SERVICE_FILE,			/* writable by its owner alone */
-	VALUE_DIRECTORY,
-	VALUE_OWN_DIRECTORY,		/* that we may write to */
+	VALUE_GUARDED_DIRECTORY,	/* that nobody else may write to */
+	VALUE_SHARED_DIRECTORY,		/* that we may write to */
+	VALUE_OWN_DIRECTORY,		/* both */
 	VALUE_NUMBER
 } ValueType;
 
@@ -60,10 +61,10 @@ static const Key keys[] = {
 	KEY(services, VALUE_SERVICE_FILE, true),
 	KEY(targets, VALUE_SERVICE_FILE, false),
 	KEY(allow_in_place, VALUE_NAMES, false),
-	KEY(local_root, VALUE_OWN_DIRECTORY, false),
+	KEY(local_root, VALUE_SHARED_DIRECTORY, false),
 	KEY(rclone_config, VALUE_PRIVATE_FILE, false),
 	KEY(signing_key, VALUE_PRIVATE_FILE, false),
-	KEY(trusted_keys, VALUE_DIRECTORY, false),
+	KEY(trusted_keys, VALUE_GUARDED_DIRECTORY, false),
 	KEY(work, VALUE_OWN_DIRECTORY, true),
 	NUMBER(lease, 60, 3, 3600),
 	NUMBER(poll, 10, 1, 3600),
@@ -172,10 +173,11 @@ set_value(Loader *loader, int line, const Key *key, char *value)
 			if (is_path(loader, line, key->name, value))
 				file_is_guarded(value, false, &error);
 			break;
-		case VALUE_DIRECTORY:
+		case VALUE_GUARDED_DIRECTORY:
+		case VALUE_SHARED_DIRECTORY:
 		case VALUE_OWN_DIRECTORY:
 			if (is_path(loader, line, key->name, value))
-				directory_is_usable(value, key->type == VALUE_OWN_DIRECTORY, &error);
+				directory_is_usable(value, key->type != VALUE_SHARED_DIRECTORY, key->type != VALUE_GUARDED_DIRECTORY, &error);
 			break;
 	}
 	if (error)

@@ -12,7 +12,7 @@
 /* A file that nobody else may write to; private: nor read. */
 extern bool file_is_guarded(const char *path, bool private, char **error);
 
-/* A directory; ours: that we may write to. */
-extern bool directory_is_usable(const char *path, bool ours, char **error);
+/* A directory. guarded: nobody else may write to it; ours: we may. */
+extern bool directory_is_usable(const char *path, bool guarded, bool ours, char **error);
 
 #endif							/* RUNNER_PERMISSIONS_H */

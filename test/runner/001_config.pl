@@ -18,7 +18,8 @@ sub file
 	chmod $mode, "$base/$name";
 	return "$base/$name";
 }
-mkdir "$base/$_" for 'empty', 'work/inner';
+mkdir "$base/$_" for 'empty', 'work/inner', 'shared';
+chmod 0777, "$base/shared";
 my $open_token = file('open', 0644, random_token());
 my $same_database = file('same', 0600, sprintf "[orders]\nhost=%s\nport=%d\ndbname=orders\n\n[other]\ndbname=control\nport=%2\$d\nhost=%1\$s\n", $RunnerTest::cluster->host, $RunnerTest::cluster->port);
 my $open_password = file('password', 0644, "[orders]\npassword=x\n");
@@ -41,6 +42,10 @@ my @cases = (
 	[ 'a relative path', { work => 'work' }, 'LINE(work): work: work is not an absolute path' ],
 	[ 'a directory that is not there', { work => "$base/gone" }, "LINE(work): work: $base/gone: No such file or directory" ],
 	[ 'a file for a directory', { state => "$base/token" }, "LINE(state): state: $base/token is not a directory" ],
+	(map { [ "$_ that others can change", { $_ => "$base/shared" }, "LINE($_): $_: $base/shared can be changed by others: chmod go-w" ] } qw(work state trusted_keys)),
+	[ 'local_root that others can change', { local_root => "$base/shared" }, '' ],
+	[ 'state of another user', { state => '/' }, "LINE(state): state: / cannot be written to by this user" ],
+	[ 'trusted_keys of root', { trusted_keys => '/etc' }, '' ],
 	[ 'a directory for a file', { token_file => "$base/work" }, "LINE(token_file): token_file: $base/work is not a file" ],
 	[ 'directories that overlap', { state => "$base/work/inner" }, "LINE(state): state: $base/work/inner overlaps with work" ],
 	[ 'a token that others can read', { token_file => $open_token }, "LINE(token_file): token_file: $open_token can be read by others: chmod 600" ],
