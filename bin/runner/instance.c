@@ -27,6 +27,7 @@
 
 #define SOCKET "/.s.PGSQL.5432"
 #define OUTPUT_MAX ((size_t) 65536)
+#define CONNECT_TIMEOUT "15"
 
 #define HBA "# Written by walwarden-runner. The directory of the socket is closed to other users.\nlocal all all trust\n"
 
@@ -168,15 +169,27 @@ has_ended(const Process *process)
 	return waitid(P_PID, process->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != 0;
 }
 
+/*
+ * Whether the server has started. A server that accepts connections but not ours, for example
+ * because its superuser may not log in, will never do so: *error is set.
+ */
 static bool
-is_ready(const Instance *instance)
+is_ready(const Instance *instance, char **error)
 {
-	const char *keywords[] = {"host", "port", "user", "dbname", NULL};
-	const char *values[] = {instance->data, "5432", instance->role, "template1", NULL};
-	PGconn	   *conn = PQconnectdbParams(keywords, values, 0);
-	PGresult   *result = PQstatus(conn) == CONNECTION_OK ? PQexec(conn, "SELECT pg_catalog.pg_is_in_recovery()") : NULL;
-	bool		ready = PQresultStatus(result) == PGRES_TUPLES_OK && strcmp(PQgetvalue(result, 0, 0), "f") == 0;
+	const char *keywords[] = {"host", "port", "user", "dbname", "connect_timeout", NULL};
+	const char *values[] = {instance->data, "5432", instance->role, "template1", CONNECT_TIMEOUT, NULL};
+	PGconn	   *conn;
+	PGresult   *result = NULL;
+	bool		ready;
 
+	if (PQpingParams(keywords, values, 0) != PQPING_OK)
+		return false;
+	conn = PQconnectdbParams(keywords, values, 0);
+	if (PQstatus(conn) == CONNECTION_OK)
+		result = PQexec(conn, "SELECT pg_catalog.pg_is_in_recovery()");
+	else
+		*error = text_format("the restored cluster accepts no connection: %s", PQerrorMessage(conn));
+	ready = PQresultStatus(result) == PGRES_TUPLES_OK && strcmp(PQgetvalue(result, 0, 0), "f") == 0;
 	PQclear(result);
 	PQfinish(conn);
 	return ready;
@@ -196,8 +209,13 @@ instance_start(Instance *instance, char **error)
 	free(program);
 	if (!started)
 		return false;
-	while (!is_ready(instance))
+	while (!is_ready(instance, error))
 	{
+		if (*error)
+		{
+			process_kill(&instance->postgres);
+			return false;
+		}
 		if (has_ended(&instance->postgres))
 		{
 			if (process_wait(&instance->postgres, error))

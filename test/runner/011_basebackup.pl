@@ -69,6 +69,14 @@ replace('postgres', '[ "$1" = --single ] || sleep 2; exec $REAL "$@"');
 completed_ok(restore($b, kind => 'drill', mode => 'new_cluster', target => 'scratch'), 'a drill whose server starts slowly');
 write_config();
 
+# One that will never let the runner in is not waited for.
+$cluster->safe_psql('postgres', 'ALTER DATABASE template1 ALLOW_CONNECTIONS false');
+my $closed = completed_ok(backup(method => 'pg_basebackup'), 'a cluster whose template1 is closed is backed up');
+$closed = restore($closed, kind => 'drill', mode => 'new_cluster', target => 'scratch');
+failed_as_but($closed, 'restore_failed node', 'its drill fails');
+like($closed->{error}{message}, qr/accepts no connection: .*template1/, 'and says why');
+$cluster->safe_psql('postgres', 'ALTER DATABASE template1 ALLOW_CONNECTIONS true');
+
 failed_as_but(restore($b, mode => 'new_database', target => 'scratch/x'), 'mode_unsupported target', 'a base backup is not restored into a database');
 sub failed_as_but { my ($job, $how, $what) = @_; is("$job->{error}{class} $job->{error}{blames}", $how, $what); return; }
 
