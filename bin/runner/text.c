@@ -192,6 +192,9 @@ text_make_harmless(char *text)
 	for (char *c = text; *c; c++)
 		if ((unsigned char) *c < 0x20 || *c == 0x7f)
 			*c = ' ';
+		else if ((unsigned char) c[0] == 0xC2 && (unsigned char) c[1] >= 0x80 && (unsigned char) c[1] <= 0x9F)
+			c[0] = c[1] = ' ';	/* U+009B and its like begin what terminals
+								 * obey */
 	for (size_t len = strlen(text); len > 0 && text[len - 1] == ' '; len--)
 		text[len - 1] = '\0';
 }

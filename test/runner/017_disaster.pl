@@ -61,6 +61,13 @@ my @lines = split /\n/, run_block($list);
 is(scalar(@lines), 4, 'the list has three backups');
 like($lines[$_->[0]], qr/ signed .*\Q${\ name_of($_->[1])}\E/, 'the newest first') for [ 1, $tar ], [ 2, $dump ], [ 3, $older ];
 
+# a name that a terminal would obey
+append_to_file("$base/destination/a\xC2\x9B31m.manifest.json", '{}');
+my ($status, $out) = run_runner('--config', "$base/runner.conf", 'list', "file://$base/destination");
+is($status, 1, 'a manifest that is none');
+like($out, qr/malformed .* a  31m[.]manifest[.]json$/m, 'is listed without control characters');
+unlink "$base/destination/a\xC2\x9B31m.manifest.json";
+
 # a dump, with a runner and by hand
 run_block($fetch, NAME => name_of($dump));
 my @verify = blocks('With plain tools');
