@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/syntax.h"
 #include "destination.h"
 #include "manifest.h"
 #include "names.h"
@@ -56,12 +57,32 @@ expire_objects(const Config *config, const Destination *destination, const char 
 	return removed;
 }
 
+/*
+ * Whether a name is that of an object of another backup: DATABASE/JOB.FENCE and so on. A node
+ * chooses the name that it reports, and could have others remove what is not its own.
+ */
+static bool
+is_of_another(const char *name, const Job *job)
+{
+	const char *backup = name + UUID_TEXT_LEN + 1;
+	size_t		len = strlen(name);
+	char		database_id[UUID_TEXT_LEN];
+	char		backup_id[UUID_TEXT_LEN];
+
+	if (len <= 2 * UUID_TEXT_LEN + 1 || name[UUID_TEXT_LEN] != '/' || backup[UUID_TEXT_LEN] != '.' ||
+		!uuid_is_well_formed(name, UUID_TEXT_LEN, database_id) || !uuid_is_well_formed(backup, UUID_TEXT_LEN, backup_id))
+		return false;
+	return strncmp(database_id, job->database_id, UUID_TEXT_LEN) != 0 || strncmp(backup_id, job->backup_id, UUID_TEXT_LEN) != 0;
+}
+
 bool
 run_expire(Worker *worker)
 {
 	const Job  *job = worker->job;
 	char	   *error = NULL;
 
+	if (is_of_another(job->artifact.name, job))
+		return fail(worker, "bad_reference", NULL, false, "%s is an object of another backup", job->artifact.name);
 	/* the artifact by its name as well: another program may have given it one */
 	if (expire_objects(worker->config, &job->destination, job->database_id, job->backup_id, INT64_MAX, &error) &&
 		object_delete(worker->config, &job->destination, job->artifact.name, &error))

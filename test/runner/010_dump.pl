@@ -152,7 +152,16 @@ like($out, qr/^\Q$m->{snapshot}{time}\E +pg_dump +signed +\d+ +\Q$stem\E +Orders
 is($status, 0, 'fetch') or diag($err);
 is(sha256_file("$base/fetched/backup.dump"), $b->{artifact}{checksumSha256}, 'fetches the dump');
 
-# expiry
+# expiry, which takes nothing that another backup has
+my $other = completed_ok(backup(), 'another backup');
+my @all = objects();
+for my $suffix (qw(dump manifest.json))
+{
+	my %named = (%$other, artifact => { %{ $other->{artifact} }, name => "$stem.$suffix" });
+	like(expire(\%named)->{error}{message}, qr/\Q$stem.$suffix\E is an object of another backup/, "an expiry that names the $suffix of another backup");
+}
+is_deeply([ objects() ], \@all, 'removes nothing');
+completed_ok(expire($other), 'its own expiry');
 $r = completed_ok(expire($b), 'an expiry');
 is_deeply([ objects() ], [], 'its objects are gone');
 completed_ok(expire($b), 'once more: what is not there is removed');
