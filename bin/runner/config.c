@@ -46,13 +46,15 @@ typedef struct Key
 	ValueType	type;
 	size_t		offset;
 	bool		required;
+	bool		reads;			/* what it takes to read a destination */
 	int			preset;			/* of a number, with its bounds */
 	int			min;
 	int			max;
 } Key;
 
-#define KEY(name, type, required) {#name, type, offsetof(Config, name), required, 0, 0, 0}
-#define NUMBER(name, preset, min, max) {#name, VALUE_NUMBER, offsetof(Config, name), false, preset, min, max}
+#define KEY(name, type, required) {#name, type, offsetof(Config, name), required, false, 0, 0, 0}
+#define READS(name, type) {#name, type, offsetof(Config, name), false, true, 0, 0, 0}
+#define NUMBER(name, preset, min, max) {#name, VALUE_NUMBER, offsetof(Config, name), false, false, preset, min, max}
 
 static const Key keys[] = {
 	KEY(control, VALUE_CONNINFO, true),
@@ -61,10 +63,10 @@ static const Key keys[] = {
 	KEY(services, VALUE_SERVICE_FILE, true),
 	KEY(targets, VALUE_SERVICE_FILE, false),
 	KEY(allow_in_place, VALUE_NAMES, false),
-	KEY(local_root, VALUE_SHARED_DIRECTORY, false),
-	KEY(rclone_config, VALUE_PRIVATE_FILE, false),
+	READS(local_root, VALUE_SHARED_DIRECTORY),
+	READS(rclone_config, VALUE_PRIVATE_FILE),
 	KEY(signing_key, VALUE_PRIVATE_FILE, false),
-	KEY(trusted_keys, VALUE_GUARDED_DIRECTORY, false),
+	READS(trusted_keys, VALUE_GUARDED_DIRECTORY),
 	KEY(work, VALUE_OWN_DIRECTORY, true),
 	NUMBER(lease, 60, 3, 3600),
 	NUMBER(poll, 10, 1, 3600),
@@ -77,6 +79,7 @@ static const Key keys[] = {
 typedef struct Loader
 {
 	Config	   *config;
+	bool		destination_only;
 	int			line[KEY_COUNT];	/* where each key stands, or 0 */
 	Faults		faults;
 } Loader;
@@ -177,7 +180,8 @@ set_value(Loader *loader, int line, const Key *key, char *value)
 		case VALUE_SHARED_DIRECTORY:
 		case VALUE_OWN_DIRECTORY:
 			if (is_path(loader, line, key->name, value))
-				directory_is_usable(value, key->type != VALUE_SHARED_DIRECTORY, key->type != VALUE_GUARDED_DIRECTORY, &error);
+				directory_is_usable(value, key->type != VALUE_SHARED_DIRECTORY,
+									key->type != VALUE_GUARDED_DIRECTORY && !loader->destination_only, &error);
 			break;
 	}
 	if (error)
@@ -212,7 +216,8 @@ read_line(Loader *loader, int line, char *text)
 	}
 	if (text_begins(name, BINDIR_KEY))
 	{
-		bindir_set(&loader->config->bindirs, &loader->faults, line, name, value);
+		if (!loader->destination_only)
+			bindir_set(&loader->config->bindirs, &loader->faults, line, name, value);
 		return;
 	}
 	for (size_t i = 0; i < KEY_COUNT; i++)
@@ -224,7 +229,8 @@ read_line(Loader *loader, int line, char *text)
 		else
 		{
 			loader->line[i] = line;
-			set_value(loader, line, &keys[i], value);
+			if (keys[i].reads || !loader->destination_only)
+				set_value(loader, line, &keys[i], value);
 		}
 		return;
 	}
@@ -254,9 +260,9 @@ check_together(Loader *loader)
 	}			directories[] = {{"work", config->work}, {"state", config->state}, {"local_root", config->local_root}, {"trusted_keys", config->trusted_keys}};
 
 	for (size_t i = 0; i < KEY_COUNT; i++)
-		if (keys[i].required && loader->line[i] == 0)
+		if (keys[i].required && !loader->destination_only && loader->line[i] == 0)
 			fault(&loader->faults, 0, "%s is missing", keys[i].name);
-	if (config->bindirs.count == 0 && loader->faults.count == 0)
+	if (config->bindirs.count == 0 && !loader->destination_only && loader->faults.count == 0)
 		bindir_find(&config->bindirs, &loader->faults);
 	if (config->services)
 		service_file_read(&loader->faults, line_of(loader, "services"), "services", config->services, config->control, &config->service_sections);
@@ -280,9 +286,9 @@ check_together(Loader *loader)
 }
 
 bool
-config_load(const char *path, Config *config)
+config_load(const char *path, bool destination_only, Config *config)
 {
-	Loader		loader = {.config = config,.faults = {.path = path}};
+	Loader		loader = {.config = config,.destination_only = destination_only,.faults = {.path = path}};
 	FILE	   *file;
 	char	   *text = NULL;
 	char	   *error = NULL;

@@ -40,10 +40,11 @@ typedef struct Config
 } Config;
 
 /*
- * Reads and checks the file. Prints each fault to stderr and returns false if there is one; the
- * caller then exits with 2.
+ * Reads and checks the file: all of it, or only what it takes to read a destination, which must
+ * work where the rest is lost. Prints each fault to stderr and returns false if there is one;
+ * the caller then exits with 2.
  */
-extern bool config_load(const char *path, Config *config);
+extern bool config_load(const char *path, bool destination_only, Config *config);
 extern void config_free(Config *config);
 
 /* Whether a restore may overwrite this section of targets. */

@@ -93,7 +93,7 @@ visit_destination(const Config *config, int argc, char **argv)
 	destination.credential_ref = argc > at + 1 ? argv[at + 1] : NULL;
 	if ((bad = destination_bad_reference(&destination)) != NULL)
 	{
-		complain("%s is not acceptable", bad);
+		complain("%s is not acceptable: DESTINATION is a URI such as file:///srv/backups, CREDENTIAL the name of a remote", bad);
 		return EXIT_USAGE;
 	}
 	return fetches ? fetch_backup(config, &destination, argv[1], argv[2]) : list_destination(config, &destination);
@@ -144,7 +144,7 @@ main(int argc, char **argv)
 	}
 	umask(077);
 	clean_environment();
-	if (!config_load(path, config))
+	if (!config_load(path, optind < argc, config))
 		return EXIT_USAGE;
 	if (check)
 		return check_all(config);

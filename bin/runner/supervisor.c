@@ -591,7 +591,7 @@ reload_config(Supervisor *s)
 	Config	   *config = allocate(sizeof(Config));
 	char	   *key;
 
-	if (!config_load(s->config->path, config))
+	if (!config_load(s->config->path, false, config))
 		log_line("the configuration is as before: the file has faults");
 	else if (strcmp(config->state, s->config->state) != 0 || strcmp(config->work, s->config->work) != 0 || strcmp(config->node, s->config->node) != 0)
 		log_line("the configuration is as before: a change of node, state or work takes a restart");

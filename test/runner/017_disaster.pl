@@ -91,9 +91,15 @@ is($fresh->safe_psql('orders', 'SELECT count(*) FROM item'), 100, 'the rows are 
 is($fresh->safe_psql('orders', q{SELECT tableowner FROM pg_tables WHERE tablename = 'item'}), 'clerk', 'with their owner');
 $fresh->stop;
 
-# the base backup
+# the base backup, where the node is lost too: a file with what it takes to read the destination,
+# and other keys that lead nowhere
 rmtree("$base/cwd/rescue");
-run_block($fetch, NAME => name_of($tar));
+append_to_file("$base/rescue.conf", "local_root = $base/destination\ntrusted_keys = $base/trusted\ntoken_file = /nowhere\nbindir.15 = /nowhere\n");
+chmod 0500, "$base/destination" or die $!;
+my %lost = (CONFIG => "$base/rescue.conf");
+is(scalar(my @again = split /\n/, run_block($list, %lost)), 4, 'the list needs no more');
+run_block($fetch, %lost, NAME => name_of($tar));
+chmod 0700, "$base/destination" or die $!;
 like(run_block($verify[0]), qr{rescue/backup.tar.gz: OK}, 'sha256sum verifies the base backup');
 run_block($_, WHERE => "$base/where") for blocks('Restore a base backup');
 my ($rows) = run_command([ 'psql', '-XAtq', '-h', "$base/where", '-p', '5432', '-d', 'orders', '-c', 'SELECT count(*) FROM item' ]);
