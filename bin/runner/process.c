@@ -189,6 +189,9 @@ become(const char *const *argv, const char *const *env, const int streams[3], pi
 	for (int i = 0; i < 3; i++)
 		if (dup2(moved[i], i) < 0)
 			goto failed;
+	/* PostgreSQL's programs complain if they cannot enter where they are */
+	if (chdir("/") < 0)
+		goto failed;
 	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		for (int fd = 3; fd < sysconf(_SC_OPEN_MAX); fd++)
 			fcntl(fd, F_SETFD, FD_CLOEXEC);
