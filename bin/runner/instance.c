@@ -115,7 +115,7 @@ instance_configure(const Instance *instance, char **error)
 	if (!instance_number(instance, "max_prepared_xacts setting:", &prepared, error) ||
 		!instance_number(instance, "max_locks_per_xact setting:", &locks, error))
 		return false;
-	text = text_format("# Written by walwarden-runner, which restored this instance-> It does not archive, replicate or\n"
+	text = text_format("# Written by walwarden-runner, which restored this instance. It does not archive, replicate or\n"
 					   "# subscribe, and listens on a socket in this directory only. What came with the backup, if\n"
 					   "# anything, is in postgresql.conf.restored; postgresql.auto.conf was removed.\n"
 					   "listen_addresses = ''\n"
