@@ -31,7 +31,6 @@ typedef struct Slot
 	bool		cleaning;		/* the process cleans up; the job is not run */
 	int64_t		started;
 	int64_t		next_beat;
-	bool		beats;
 	int64_t		killed;			/* when it was, or 0 */
 	bool		lost;			/* the job is no longer ours */
 	Debt		debt;
