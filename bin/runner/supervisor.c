@@ -339,11 +339,10 @@ beat(Supervisor *s, Slot *slot)
 		else
 			lose(slot, control_message(s->control));
 	}
-	if (answered(s, status))
+	if (answered(s, status) && status == CONTROL_DONE)
 	{
 		lease_renewed(&slot->progress->lease_until, asked + s->config->lease * 1000);
-		if (slot->next_beat != INT64_MAX)
-			slot->next_beat = asked + s->config->lease * 1000 / 3;
+		slot->next_beat = asked + s->config->lease * 1000 / 3;
 	}
 }
 
