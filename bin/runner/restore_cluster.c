@@ -5,10 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/syntax.h"
@@ -314,7 +313,7 @@ cluster_finish(Restore *restore)
 	if (restore->drill)
 		return true;			/* scratch is removed with what is in it */
 	path = final_path(restore);
-	moved = (int) syscall(SYS_renameat2, AT_FDCWD, instance.data, AT_FDCWD, path, 1 /* RENAME_NOREPLACE */ );
+	moved = renameat2(AT_FDCWD, instance.data, AT_FDCWD, path, RENAME_NOREPLACE);
 	free(path);
 	if (moved == 0)
 		return true;
