@@ -58,14 +58,7 @@ drop_databases(Worker *worker, char **error)
 	if (!dropped)
 		*error = text_copy(worker->failure.message);
 	for (int64_t fence = 1; dropped && fence < job->fence; fence++)
-	{
-		char	   *name = scratch_database_name(job->id, fence);
-		char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
-
-		dropped = end_sessions(&server, job->id, fence, error) && server_command(&server, sql, error);
-		free(sql);
-		free(name);
-	}
+		dropped = end_sessions(&server, job->id, fence, error) && scratch_database_drop(&server, job->id, fence, error);
 	server_close(&server);
 	return dropped;
 }

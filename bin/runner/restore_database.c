@@ -201,13 +201,7 @@ database_check(Restore *restore)
 static bool
 drop_scratch(Restore *restore, char **error)
 {
-	char	   *name = scratch_database_name(restore->worker->job->id, restore->worker->job->fence);
-	char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
-	bool		dropped = server_command(&restore->target, sql, error);
-
-	free(sql);
-	free(name);
-	return dropped;
+	return scratch_database_drop(&restore->target, restore->worker->job->id, restore->worker->job->fence, error);
 }
 
 static bool

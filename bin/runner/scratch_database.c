@@ -50,6 +50,18 @@ scratch_database_own(Server *server, const char *name, char **error)
 }
 
 bool
+scratch_database_drop(Server *server, const char *job_id, int64_t fence, char **error)
+{
+	char	   *name = scratch_database_name(job_id, fence);
+	char	   *sql = text_format("DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
+	bool		dropped = server_command(server, sql, error);
+
+	free(sql);
+	free(name);
+	return dropped;
+}
+
+bool
 scratch_databases_abandoned(Server *server, Names *names, char **error)
 {
 	PGresult   *result = server_query(server, ABANDONED, 0, NULL, error);

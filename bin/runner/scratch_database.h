@@ -20,6 +20,9 @@ extern char *scratch_database_name(const char *job_id, int64_t fence);
  */
 extern bool scratch_database_own(Server *server, const char *name, char **error);
 
+/* Drops the database of an attempt if it exists, and ends its sessions. False with a message. */
+extern bool scratch_database_drop(Server *server, const char *job_id, int64_t fence, char **error);
+
 /* Adds the databases that are no session's, and that our role may drop. False with a message. */
 extern bool scratch_databases_abandoned(Server *server, Names *names, char **error);
 
