@@ -54,7 +54,8 @@ extern bool run_expire(Worker *worker); /* expire.c */
 /*
  * Removes what an earlier attempt (a lower fence) of this job left in work, in targets and at
  * the destination. Called before an engine if there was one; and after an attempt that did not
- * end by itself, then with the next fence. False if something may be left, which is logged.
+ * end by itself, then with the next fence. False if something may be left outside of work,
+ * which is logged: work is swept when the runner starts and ends.
  */
 extern bool clean_up_attempts(Worker *worker);
 
