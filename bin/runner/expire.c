@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/decimal.h"
 #include "common/syntax.h"
 #include "destination.h"
 #include "manifest.h"
@@ -29,16 +30,11 @@ find_object(void *arg, const char *name, int64_t size)
 	Found	   *found = arg;
 	const char *fence = name + strlen(found->prefix);
 	size_t		digits = strspn(fence, "0123456789");
-	char	   *text;
 	int64_t		number;
 
 	(void) size;
-	if (digits == 0 || fence[digits] != '.')
-		return;
-	text = text_slice(fence, digits);
-	if (text_to_int(text, 1, INT64_MAX, &number) && number < found->below)
+	if (fence[digits] == '.' && decimal_read(fence, digits, &number) && number > 0 && number < found->below)
 		names_add(&found->names, name);
-	free(text);
 }
 
 bool

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/decimal.h"
 #include "log.h"
 #include "text.h"
 
@@ -53,15 +54,7 @@ json_text(Json value)
 bool
 json_count(Json value, int64_t *count)
 {
-	char	   *digits;
-	bool		is_count;
-
-	if (value.data == NULL || value.len > 18)
-		return false;
-	digits = text_slice(value.data, value.len);
-	is_count = text_to_int(digits, 0, INT64_MAX, count);
-	free(digits);
-	return is_count;
+	return value.data && decimal_read(value.data, value.len, count);
 }
 
 void

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/decimal.h"
 #include "common/syntax.h"
 
 #define WITHHELD "(withheld: it contained a token or a password)"
@@ -108,20 +109,7 @@ text_trim(char *text)
 bool
 text_to_int(const char *text, int64_t min, int64_t max, int64_t *value)
 {
-	int64_t		number = 0;
-
-	if (*text == '\0' || strlen(text) > 18)
-		return false;
-	for (const char *c = text; *c; c++)
-	{
-		if (*c < '0' || *c > '9')
-			return false;
-		number = number * 10 + (*c - '0');
-	}
-	if (number < min || number > max)
-		return false;
-	*value = number;
-	return true;
+	return decimal_read(text, strlen(text), value) && *value >= min && *value <= max;
 }
 
 /* Whether a word ends before position at: it begins there, or a separator precedes it. */

@@ -26,7 +26,7 @@ extern bool text_ends(const char *text, const char *suffix);
 /* Cuts white space off both ends. */
 extern char *text_trim(char *text);
 
-/* A decimal number without sign, within bounds and without anything after it. */
+/* A whole number within bounds, as decimal_read() has it. *value is undefined if the result is false. */
 extern bool text_to_int(const char *text, int64_t min, int64_t max, int64_t *value);
 
 /* Replaces control characters by spaces, none at its end, and withholds the text if it holds a secret. */
