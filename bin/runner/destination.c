@@ -164,6 +164,16 @@ object_close(ObjectReader *reader, ObjectDigest *digest, char **error)
 	return well;
 }
 
+void
+object_abandon(ObjectReader *reader)
+{
+	ObjectDigest ignored;
+	char	   *error = NULL;
+
+	object_close(reader, &ignored, &error);
+	free(error);
+}
+
 bool
 object_delete(const Config *config, const Destination *destination, const char *name, char **error)
 {
@@ -205,12 +215,7 @@ object_get(const Config *config, const Destination *destination, const char *nam
 	if (got > 0)
 		*error = text_format("%s is larger than %zu bytes", name, limit);
 	if (got != 0)
-	{
-		char	   *ignored = NULL;
-
-		object_close(reader, digest, &ignored);
-		free(ignored);
-	}
+		object_abandon(reader);
 	else
 		read = object_close(reader, digest, error);
 	if (!read)

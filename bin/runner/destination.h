@@ -55,6 +55,9 @@ extern ssize_t object_read(ObjectReader *reader, void *data, size_t len, char **
  */
 extern bool object_close(ObjectReader *reader, ObjectDigest *digest, char **error);
 
+/* Gives up reading: frees the reader. */
+extern void object_abandon(ObjectReader *reader);
+
 /* A small object at once. data of object_get() is allocated and terminated; larger than limit is an error. */
 extern bool object_put(const Config *config, const Destination *destination, const char *name,
 					   const char *data, size_t len, ObjectDigest *digest, char **error);

@@ -200,12 +200,7 @@ fetch_object(const Config *config, const Destination *destination, const Manifes
 		if (fetched)
 			fetched = object_close(reader, &digest, error);
 		else
-		{
-			char	   *ignored = NULL;
-
-			object_close(reader, &digest, &ignored);
-			free(ignored);
-		}
+			object_abandon(reader);
 		if (fetched && !digests_equal(&object->digest, &digest))
 		{
 			*error = text_format("%s is not what its manifest says: %lld bytes with the SHA-256 %s, not %lld with %s", object->name,

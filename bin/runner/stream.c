@@ -120,10 +120,7 @@ stream_from_object(Worker *worker, const char *name, int to, ObjectDigest *diges
 	free(chunk);
 	if (failure != 0 || got < 0)
 	{
-		char	   *ignored = NULL;
-
-		object_close(reader, digest, &ignored);
-		free(ignored);
+		object_abandon(reader);
 		if (failure == 0)
 			return destination_failed(worker, error);
 		return fail(worker, failure == ENOSPC || failure == EDQUOT ? "disk_full" : "node_failed", node_of(worker), true,
