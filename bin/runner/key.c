@@ -10,7 +10,6 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "common/base64_text.h"
 #include "common/signature.h"
 #include "io.h"
 #include "log.h"
@@ -46,15 +45,6 @@ key_free(SigningKey *key)
 	EVP_PKEY_free(key);
 }
 
-static char *
-base64(const unsigned char *data, size_t len)
-{
-	char	   *text = allocate(BASE64_LEN(len) + 1);
-
-	EVP_EncodeBlock((unsigned char *) text, data, (int) len);
-	return text;
-}
-
 /* A key that was loaded can do both of these, unless memory is out. */
 static void
 must_succeed(int result)
@@ -78,9 +68,11 @@ char *
 key_public(const SigningKey *key)
 {
 	unsigned char raw[PUBLIC_KEY_LEN];
+	Buffer		text = {0};
 
 	key_public_bytes(key, raw);
-	return base64(raw, sizeof(raw));
+	buffer_base64(&text, raw, sizeof(raw));
+	return text.data;
 }
 
 void
@@ -99,7 +91,9 @@ char *
 key_sign(SigningKey *key, const void *data, size_t len)
 {
 	unsigned char signature[SIGNATURE_LEN];
+	Buffer		text = {0};
 
 	key_sign_bytes(key, data, len, signature);
-	return base64(signature, sizeof(signature));
+	buffer_base64(&text, signature, sizeof(signature));
+	return text.data;
 }

@@ -7,23 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
-#include "common/base64_text.h"
 #include "common/checkpoint.h"
 #include "common/signature.h"
 #include "key.h"
 #include "text.h"
-
-static void
-add_base64(Buffer *text, const uint8_t *bytes, size_t len)
-{
-	char	   *digits = allocate(BASE64_LEN(len) + 1);
-
-	EVP_EncodeBlock((unsigned char *) digits, bytes, (int) len);
-	buffer_text(text, digits);
-	free(digits);
-}
 
 char *
 note_sign(SigningKey *key, const char *name, const char *org_id, const MerkleTree *tree)
@@ -35,7 +22,7 @@ note_sign(SigningKey *key, const char *name, const char *org_id, const MerkleTre
 
 	merkle_root(tree, root);
 	buffer_format(&note, CHECKPOINT_ORIGIN "%s\n%lld\n", org_id, (long long) tree->size);
-	add_base64(&note, root, sizeof(root));
+	buffer_base64(&note, root, sizeof(root));
 	buffer_text(&note, "\n");
 
 	key_public_bytes(key, public_key);
@@ -43,7 +30,7 @@ note_sign(SigningKey *key, const char *name, const char *org_id, const MerkleTre
 		abort();
 	key_sign_bytes(key, note.data, note.len, id_and_signature + KEY_ID_LEN);
 	buffer_format(&note, "\n\xE2\x80\x94 %s ", name);
-	add_base64(&note, id_and_signature, sizeof(id_and_signature));
+	buffer_base64(&note, id_and_signature, sizeof(id_and_signature));
 	buffer_text(&note, "\n");
 	return note.data;
 }

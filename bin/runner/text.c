@@ -10,6 +10,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include <openssl/evp.h>
+
+#include "common/base64_text.h"
 #include "common/decimal.h"
 #include "common/syntax.h"
 
@@ -264,6 +267,13 @@ buffer_json(Buffer *buffer, const char *text)
 		text += len ? len : 1;
 	}
 	buffer_text(buffer, "\"");
+}
+
+void
+buffer_base64(Buffer *buffer, const unsigned char *data, size_t len)
+{
+	make_room(buffer, BASE64_LEN(len));
+	buffer->len += (size_t) EVP_EncodeBlock((unsigned char *) buffer->data + buffer->len, data, (int) len);
 }
 
 void

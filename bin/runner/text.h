@@ -46,6 +46,10 @@ extern void buffer_format(Buffer *buffer, const char *format,...) __attribute__(
 
 /* As a JSON string with its quotes, or null. Bytes that are not UTF-8 become question marks. */
 extern void buffer_json(Buffer *buffer, const char *text);
+
+/* As base64 with padding. */
+extern void buffer_base64(Buffer *buffer, const unsigned char *data, size_t len);
+
 extern void buffer_free(Buffer *buffer);
 
 #endif							/* RUNNER_TEXT_H */
