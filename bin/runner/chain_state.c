@@ -32,7 +32,8 @@
 static void
 sha256(const void *data, size_t len, uint8_t *digest)
 {
-	SHA256(data, len, digest);
+	if (SHA256(data, len, digest) == NULL)
+		abort();
 }
 
 void
