@@ -168,62 +168,21 @@ bool
 chain_state_load(const Config *config, ChainState *state, bool *found, char **error)
 {
 	char	   *path = text_format("%s/chain", config->state);
-	char		text[FILE_MAX + 1];
-	FILE	   *file = fopen(path, "re");
-	size_t		len = 0;
-	bool		read = true;
+	int			file = open(path, O_RDONLY | O_CLOEXEC);
+	Buffer		text = {0};
 
 	chain_state_begin(state);
 	*error = NULL;
-	*found = file || errno != ENOENT;
-	if (file)
-	{
-		len = fread(text, 1, sizeof(text), file);
-		read = !ferror(file);
-		fclose(file);
-	}
-	if (*found && (file == NULL || !read))
+	*found = file >= 0 || errno != ENOENT;
+	if (*found && (file < 0 || !read_all(file, FILE_MAX, &text)))
 		*error = text_format("%s: %s", path, strerror(errno));
-	else if (*found)
-	{
-		if (len > FILE_MAX)
-			len = 0;
-		text[len] = '\0';
-		if (!digest_is_right(text, len) || !parse(text, len, state))
-			*error = text_format("%s is damaged: move it away to begin anew", path);
-	}
+	else if (*found && !(digest_is_right(text.data, text.len) && parse(text.data, text.len, state)))
+		*error = text_format("%s is damaged: move it away to begin anew", path);
+	if (file >= 0)
+		close(file);
+	buffer_free(&text);
 	free(path);
 	return *error == NULL;
-}
-
-/* Makes a directory's entries durable. */
-static bool
-sync_directory(const char *path)
-{
-	int			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool		synced = fd >= 0 && fsync(fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return synced;
-}
-
-/* Writes a file that is durable. */
-static bool
-write_file(const char *path, const char *text)
-{
-	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int			error;
-
-	if (fd < 0)
-		return false;
-	error = write_all(fd, text, strlen(text));
-	if (error == 0 && fsync(fd) < 0)
-		error = errno;
-	if (close(fd) < 0 && error == 0)
-		error = errno;
-	errno = error;
-	return error == 0;
 }
 
 bool
@@ -232,7 +191,7 @@ chain_state_store(const Config *config, const ChainState *state, char **error)
 	char	   *path = text_format("%s/chain", config->state);
 	char	   *next = text_format("%s.new", path);
 	char	   *text = render(state);
-	bool		stored = write_file(next, text) && rename(next, path) == 0 && sync_directory(config->state);
+	bool		stored = store_file(next, text, strlen(text)) && rename(next, path) == 0 && sync_directory(config->state);
 
 	*error = stored ? NULL : text_format("%s: %s", path, strerror(errno));
 	free(text);

@@ -67,3 +67,29 @@ read_file(const char *path, size_t limit, Buffer *data, char **error)
 		buffer_free(data);
 	return complete;
 }
+
+bool
+store_file(const char *path, const char *data, size_t len)
+{
+	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int			failure = fd < 0 ? errno : write_all(fd, data, len);
+
+	if (failure == 0 && fsync(fd) < 0)
+		failure = errno;
+	if (fd >= 0 && close(fd) < 0 && failure == 0)
+		failure = errno;
+	errno = failure;
+	return failure == 0;
+}
+
+bool
+sync_directory(const char *path)
+{
+	int			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int			failure = fd < 0 || fsync(fd) < 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	errno = failure;
+	return failure == 0;
+}

@@ -19,4 +19,8 @@ extern bool read_all(int fd, size_t limit, Buffer *data);
 /* The content of a file, at most limit bytes. False with a message. */
 extern bool read_file(const char *path, size_t limit, Buffer *data, char **error);
 
+/* Writes a file of these bytes, and makes them durable, or the entries of a directory. False with errno. */
+extern bool store_file(const char *path, const char *data, size_t len);
+extern bool sync_directory(const char *path);
+
 #endif							/* RUNNER_IO_H */

@@ -13,7 +13,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,23 +63,19 @@ remember_job(const Config *config, const Job *job)
 	Job			copy = *job;
 	Buffer		text = {0};
 	char	   *path = path_of(config, job);
-	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int			failure = fd < 0 ? errno : 0;
+	bool		stored;
+	int			failure;
 
 	for (size_t i = 0; i < FIELD_COUNT; i++)
 		if (*field_of(&copy, i))
 			buffer_format(&text, "%s=%s\n", fields[i].name, *field_of(&copy, i));
 	buffer_text(&text, LAST_LINE);
-	if (failure == 0)
-		failure = write_all(fd, text.data, text.len);
-	if (failure == 0 && fsync(fd) < 0)
-		failure = errno;
-	if (fd >= 0)
-		close(fd);
+	stored = store_file(path, text.data, text.len) && sync_directory(config->state);
+	failure = errno;
 	buffer_free(&text);
 	free(path);
 	errno = failure;
-	return failure == 0;
+	return stored;
 }
 
 void
