@@ -16,6 +16,7 @@
 #include "bindir.h"
 #include "config.h"
 #include "control.h"
+#include "environment.h"
 #include "follow.h"
 #include "key.h"
 #include "names.h"
@@ -51,14 +52,13 @@ say(bool good, const char *what, const char *format,...)
 static char *
 output_of(const char *const *argv, char **error)
 {
-	char	   *path = text_format("PATH=%s", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
-	char	   *home = text_format("HOME=%s", getenv("HOME") ? getenv("HOME") : "/");
-	const char *env[] = {path, home, "LC_ALL=C", NULL};
+	Environment environment;
 	Buffer		text = {0};
-	bool		good = process_run(argv, env, NULL, &text, OUTPUT_MAX, error);
+	bool		good;
 
-	free(path);
-	free(home);
+	environment_begin(&environment, NULL, NULL);
+	good = process_run(argv, ENVIRONMENT_ENTRIES(environment), NULL, &text, OUTPUT_MAX, error);
+	environment_free(&environment);
 	if (good)
 	{
 		while (text.len > 0 && strchr(" \n", text.data[text.len - 1]))
