@@ -21,6 +21,7 @@
 #include <openssl/sha.h>
 
 #include "common/hex.h"
+#include "common/syntax.h"
 #include "io.h"
 #include "text.h"
 
@@ -143,8 +144,9 @@ parse(char *text, size_t len, ChainState *state)
 		return false;
 	rest += strlen(FORMAT "\n");
 	value = take_line(&rest, "org");
-	if (value == NULL || !uuid_is_well_formed(value, strlen(value), state->org_id))
+	if (value == NULL || !uuid_is_canonical(value, strlen(value)))
 		return false;
+	memcpy(state->org_id, value, UUID_TEXT_LEN);
 	value = take_line(&rest, "size");
 	if (value == NULL || !text_to_int(value, 0, INT64_MAX, &size))
 		return false;

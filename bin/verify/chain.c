@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/hex.h"
+#include "common/syntax.h"
 #include "digest.h"
 #include "file.h"
 #include "json.h"
@@ -105,7 +106,6 @@ read_envelope(const ChainLine *line, EntryTexts *texts, Entry *entry)
 	const char *p = line->body;
 	const char *end = line->body + line->body_len;
 	const char *quote;
-	char		lower[UUID_TEXT_LEN];
 
 	texts->seq = line->seq_text;
 	texts->seq_len = line->seq_len;
@@ -119,7 +119,7 @@ read_envelope(const ChainLine *line, EntryTexts *texts, Entry *entry)
 	if (!comes_next(&p, end, LITERAL("null")))
 	{
 		if (!comes_next(&p, end, LITERAL("\"")) || end - p < UUID_TEXT_LEN ||
-			!uuid_is_well_formed(p, UUID_TEXT_LEN, lower) || memcmp(p, lower, UUID_TEXT_LEN) != 0)
+			!uuid_is_canonical(p, UUID_TEXT_LEN))
 			return false;
 		texts->job_id = p;
 		p += UUID_TEXT_LEN;
@@ -152,9 +152,8 @@ org_of(const ChainLine *line)
 {
 	Json		body = json_part(line->body, line->body_len);
 	Json		org = json_plain(json_member(json_member(body, "payload"), "org"));
-	char		lower[UUID_TEXT_LEN];
 
-	return org.data && uuid_is_well_formed(org.data, org.len, lower) && memcmp(org.data, lower, UUID_TEXT_LEN) == 0 ? org.data : NULL;
+	return org.data && uuid_is_canonical(org.data, org.len) ? org.data : NULL;
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "common/hex.h"
 #include "common/manifest.h"
 #include "common/signature.h"
+#include "common/syntax.h"
 #include "digest.h"
 #include "file.h"
 #include "json.h"
@@ -29,10 +30,8 @@
 bool
 manifest_name_is_well_formed(const char *name)
 {
-	char		lower[UUID_TEXT_LEN];
-
-	return strlen(name) == UUID_TEXT_LEN + strlen(MANIFEST_SUFFIX) && uuid_is_well_formed(name, UUID_TEXT_LEN, lower) &&
-		memcmp(name, lower, UUID_TEXT_LEN) == 0 && strcmp(name + UUID_TEXT_LEN, MANIFEST_SUFFIX) == 0;
+	return strlen(name) == UUID_TEXT_LEN + strlen(MANIFEST_SUFFIX) && uuid_is_canonical(name, UUID_TEXT_LEN) &&
+		strcmp(name + UUID_TEXT_LEN, MANIFEST_SUFFIX) == 0;
 }
 
 void

@@ -16,6 +16,7 @@
 #include "chain.h"
 #include "common/canonical.h"
 #include "common/hex.h"
+#include "common/syntax.h"
 #include "digest.h"
 #include "json.h"
 #include "line.h"
@@ -53,14 +54,6 @@ find_member(const People *people, const char *id)
 	return found == NULL ? NULL : *found;
 }
 
-static bool
-is_uuid(const char *text, size_t len)
-{
-	char		lower[UUID_TEXT_LEN];
-
-	return uuid_is_well_formed(text, len, lower) && memcmp(text, lower, UUID_TEXT_LEN) == 0;
-}
-
 /* Whether the payload of an entry describes a member. */
 static bool
 read_member(Json payload, Member *member)
@@ -72,7 +65,7 @@ read_member(Json payload, Member *member)
 	Json		role_text = json_plain(role);
 
 	memset(member, 0, sizeof(*member));
-	if (id.data == NULL || !is_uuid(id.data, id.len) ||
+	if (id.data == NULL || !uuid_is_canonical(id.data, id.len) ||
 		person.data == NULL || !hash_is_well_formed(person.data, person.len) || role.data == NULL)
 		return false;
 	memcpy(member->id, id.data, UUID_TEXT_LEN);
@@ -185,7 +178,7 @@ compare_person(void *arg, const char *key, size_t key_len, const char *value, si
 	Member	   *member;
 	const char *problem;
 
-	if (!is_uuid(key, key_len) || !json_each(person, count_member, &nmembers) || nmembers != 3 ||
+	if (!uuid_is_canonical(key, key_len) || !json_each(person, count_member, &nmembers) || nmembers != 3 ||
 		salt.data == NULL || !hash_is_well_formed(salt.data, salt.len) ||
 		subject.data == NULL || subject.data[0] != '"' ||
 		role.data == NULL || (role.data[0] != '"' && role.data[0] != 'n'))

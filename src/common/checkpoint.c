@@ -78,13 +78,12 @@ checkpoint_read(const char *note, size_t len, Checkpoint *result)
 	const char *end = note + len;
 	const char *part;
 	size_t		part_len;
-	char		lower[UUID_TEXT_LEN];
 	uint8_t		key_id_and_signature[KEY_ID_LEN + SIGNATURE_LEN];
 
 	if (len > CHECKPOINT_MAX || !comes_next(&p, end, LITERAL(CHECKPOINT_ORIGIN)))
 		return false;
 	part = up_to(&p, end, '\n', &part_len);
-	if (part == NULL || !uuid_is_well_formed(part, part_len, lower) || memcmp(part, lower, UUID_TEXT_LEN) != 0)
+	if (part == NULL || !uuid_is_canonical(part, part_len))
 		return false;
 	result->org_id = part;
 	part = up_to(&p, end, '\n', &part_len);

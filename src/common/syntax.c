@@ -80,6 +80,14 @@ uuid_is_well_formed(const char *text, size_t len, char *lower)
 }
 
 bool
+uuid_is_canonical(const char *text, size_t len)
+{
+	char		lower[UUID_TEXT_LEN];
+
+	return uuid_is_well_formed(text, len, lower) && memcmp(text, lower, UUID_TEXT_LEN) == 0;
+}
+
+bool
 legacy_is_well_formed(const char *uuid, size_t uuid_len, size_t secret_len, char *lower)
 {
 	return secret_len >= LEGACY_SECRET_MIN && uuid_is_well_formed(uuid, uuid_len, lower);

@@ -33,6 +33,9 @@ extern bool text_contains_token(const char *text, size_t len);
  */
 extern bool uuid_is_well_formed(const char *text, size_t len, char *lower);
 
+/* The same in lower case alone, as the server writes it. */
+extern bool uuid_is_canonical(const char *text, size_t len);
+
 /*
  * Whether a legacy credential could have been imported: the UUID is well-formed,
  * and the secret is not too short. lower is as above.
