@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "chain.h"
+#include "digest.h"
 #include "file.h"
 #include "report.h"
 #include "trust.h"
@@ -22,7 +23,7 @@ typedef struct Backup
 {
 	char		job_id[UUID_TEXT_LEN + 1];	/* terminated */
 	int64_t		seq;			/* 0 for none */
-	uint8_t		digest[MERKLE_HASH_LEN];	/* SHA-256 of its manifest */
+	uint8_t		digest[DIGEST_LEN]; /* SHA-256 of its manifest */
 	bool		contradicts;	/* the manifest is of another job, fence,
 								 * organisation or database */
 } Backup;

@@ -10,26 +10,9 @@
 #include <string.h>
 
 #include "common/base64_text.h"
+#include "common/hex.h"
 
 #define ED25519 0x01
-
-static bool
-read_key_id(const char *text, size_t len, uint8_t *id)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	if (len != 2 * KEY_ID_LEN)
-		return false;
-	for (size_t i = 0; i < len; i++)
-	{
-		const char *digit = text[i] == '\0' ? NULL : strchr(digits, text[i]);
-
-		if (digit == NULL)
-			return false;
-		id[i / 2] = (uint8_t) (id[i / 2] << 4 | (digit - digits));
-	}
-	return true;
-}
 
 bool
 vkey_read(const char *text, size_t len, VerifierKey *result)
@@ -47,7 +30,7 @@ vkey_read(const char *text, size_t len, VerifierKey *result)
 	id = memchr(text, '+', (size_t) (end - text));
 	key = id == NULL ? NULL : memchr(id + 1, '+', (size_t) (end - id - 1));
 	if (key == NULL || !key_name_is_well_formed(text, (size_t) (id - text)) ||
-		!read_key_id(id + 1, (size_t) (key - id - 1), result->id) ||
+		!hex_read(id + 1, (size_t) (key - id - 1), result->id, KEY_ID_LEN) ||
 		!base64_decode(key + 1, (size_t) (end - key - 1), typed_key, sizeof(typed_key)) || typed_key[0] != ED25519)
 		return false;
 	result->name_len = (size_t) (id - text);
