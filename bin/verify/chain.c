@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/hex.h"
+#include "common/scan.h"
 #include "common/syntax.h"
 #include "digest.h"
 #include "file.h"
@@ -23,7 +24,6 @@
 #include "stop.h"
 
 #define FILE_NAME "chain.tsv"
-#define LITERAL(text) (text), sizeof(text) - 1
 
 /* Lines of a file, of which memory holds some. */
 typedef struct Lines
@@ -77,16 +77,6 @@ next_line(Lines *lines, size_t *len, bool *too_long)
 	}
 }
 
-/* Whether text is next, at *p; if so, moves *p past it. */
-static bool
-comes_next(const char **p, const char *end, const char *text, size_t len)
-{
-	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
-		return false;
-	*p += len;
-	return true;
-}
-
 /* 2026-11-21T17:33:20.123456Z, as far as digits go. */
 static bool
 is_time(const char *text)
@@ -105,7 +95,6 @@ read_envelope(const ChainLine *line, EntryTexts *texts, Entry *entry)
 {
 	const char *p = line->body;
 	const char *end = line->body + line->body_len;
-	const char *quote;
 
 	texts->seq = line->seq_text;
 	texts->seq_len = line->seq_len;
@@ -128,15 +117,12 @@ read_envelope(const ChainLine *line, EntryTexts *texts, Entry *entry)
 	}
 	if (!comes_next(&p, end, LITERAL(",\"kind\":\"")))
 		return false;
-	quote = memchr(p, '"', (size_t) (end - p));
-	if (quote == NULL || !kind_is_well_formed(p, (size_t) (quote - p)))
+	texts->kind = up_to(&p, end, '"', &texts->kind_len);
+	if (texts->kind == NULL || !kind_is_well_formed(texts->kind, texts->kind_len))
 		return false;
-	texts->kind = p;
-	texts->kind_len = (size_t) (quote - p);
 
 	/* what is missing here, entry_body_is_valid() finds */
-	p = quote;
-	if (!comes_next(&p, end, LITERAL("\",\"payload\":")) || p == end)
+	if (!comes_next(&p, end, LITERAL(",\"payload\":")) || p == end)
 		return false;
 	entry->seq = line->seq;
 	entry->job_id = texts->job_id;

@@ -16,6 +16,7 @@
 #include "chain.h"
 #include "common/canonical.h"
 #include "common/hex.h"
+#include "common/scan.h"
 #include "common/syntax.h"
 #include "digest.h"
 #include "json.h"
@@ -24,7 +25,6 @@
 #include "stop.h"
 
 #define KINDS "member."
-#define LITERAL(text) {(text), sizeof(text) - 1}
 
 /* What the last entry of a member says. */
 typedef struct Member
@@ -128,7 +128,7 @@ commit(const char *prefix, Json salt, Json value, char *commitment)
 {
 	size_t		len = 0;
 	char	   *text = json_text(value, &len);
-	Part		parts[] = {{prefix, strlen(prefix)}, {salt.data, salt.len}, LITERAL(":"), {text, len}};
+	Part		parts[] = {{prefix, strlen(prefix)}, {salt.data, salt.len}, {LITERAL(":")}, {text, len}};
 	uint8_t		digest[DIGEST_LEN];
 
 	digest_parts(parts, 4, digest);

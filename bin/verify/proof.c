@@ -10,34 +10,21 @@
 
 #include "common/base64_text.h"
 #include "common/decimal.h"
+#include "common/scan.h"
 
 #define INCLUSION_HEAD "c2sp.org/tlog-proof@v1\n"
-
-/* Whether text is next, at *p; if so, moves *p past it. */
-static bool
-comes_next(const char **p, const char *end, const char *text)
-{
-	size_t		len = strlen(text);
-
-	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
-		return false;
-	*p += len;
-	return true;
-}
 
 /* A line "NAME NUMBER"; moves *p past it. */
 static bool
 read_number(const char **p, const char *end, const char *name, int64_t *value)
 {
-	const char *feed;
+	const char *digits;
+	size_t		len;
 
-	if (!comes_next(p, end, name) || !comes_next(p, end, " "))
+	if (!comes_next(p, end, name, strlen(name)) || !comes_next(p, end, LITERAL(" ")))
 		return false;
-	feed = memchr(*p, '\n', (size_t) (end - *p));
-	if (feed == NULL || !decimal_read(*p, (size_t) (feed - *p), value))
-		return false;
-	*p = feed + 1;
-	return true;
+	digits = up_to(p, end, '\n', &len);
+	return digits != NULL && decimal_read(digits, len, value);
 }
 
 /* Lines of hashes up to an empty one, or the end; leaves *p there. */
@@ -46,11 +33,11 @@ read_hashes(const char **p, const char *end, uint8_t hashes[][MERKLE_HASH_LEN], 
 {
 	for (*count = 0; *p < end && **p != '\n'; (*count)++)
 	{
-		const char *feed = memchr(*p, '\n', (size_t) (end - *p));
+		size_t		len;
+		const char *hash = up_to(p, end, '\n', &len);
 
-		if (*count == PROOF_HASHES_MAX || feed == NULL || !base64_decode(*p, (size_t) (feed - *p), hashes[*count], MERKLE_HASH_LEN))
+		if (*count == PROOF_HASHES_MAX || hash == NULL || !base64_decode(hash, len, hashes[*count], MERKLE_HASH_LEN))
 			return false;
-		*p = feed + 1;
 	}
 	return true;
 }
@@ -61,8 +48,8 @@ inclusion_read(const char *text, size_t len, Inclusion *result)
 	const char *p = text;
 	const char *end = text + len;
 
-	if (len > PROOF_MAX || !comes_next(&p, end, INCLUSION_HEAD) || !read_number(&p, end, "index", &result->index) ||
-		!read_hashes(&p, end, result->hashes, &result->count) || !comes_next(&p, end, "\n"))
+	if (len > PROOF_MAX || !comes_next(&p, end, LITERAL(INCLUSION_HEAD)) || !read_number(&p, end, "index", &result->index) ||
+		!read_hashes(&p, end, result->hashes, &result->count) || !comes_next(&p, end, LITERAL("\n")))
 		return false;
 	result->note = p;
 	result->note_len = (size_t) (end - p);

@@ -13,9 +13,8 @@
 
 #include "common/base64_text.h"
 #include "common/decimal.h"
+#include "common/scan.h"
 #include "common/syntax.h"
-
-#define LITERAL(text) (text), sizeof(text) - 1
 
 /* Spaces of Unicode that a name could contain; each line is the UTF-8 of one. */
 static const char *const spaces[] = {
@@ -45,30 +44,6 @@ key_name_is_well_formed(const char *name, size_t len)
 		}
 	}
 	return true;
-}
-
-/* Whether text is next, at *p; if so, moves *p past it. */
-static bool
-comes_next(const char **p, const char *end, const char *text, size_t len)
-{
-	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
-		return false;
-	*p += len;
-	return true;
-}
-
-/* The rest up to the next stop, without it; moves *p past the stop. NULL if it does not come. */
-static const char *
-up_to(const char **p, const char *end, char stop, size_t *len)
-{
-	const char *begin = *p;
-	const char *at = memchr(begin, stop, (size_t) (end - begin));
-
-	if (at == NULL)
-		return NULL;
-	*len = (size_t) (at - begin);
-	*p = at + 1;
-	return begin;
 }
 
 bool

@@ -13,19 +13,8 @@
 #include <string.h>
 
 #include "common/canonical.h"
+#include "common/scan.h"
 #include "common/syntax.h"
-
-/* Whether text is next, at *p; if so, moves *p past it. */
-static inline bool
-comes_next(const char **p, const char *end, const char *text, size_t len)
-{
-	if ((size_t) (end - *p) < len || memcmp(*p, text, len) != 0)
-		return false;
-	*p += len;
-	return true;
-}
-
-#define LITERAL(text) (text), sizeof(text) - 1
 
 /* The first three members are compared byte by byte, so only kind and payload need a syntax check. */
 bool
