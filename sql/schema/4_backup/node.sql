@@ -17,6 +17,7 @@ CREATE TABLE walwarden_internal.node (
 SELECT pg_extension_config_dump('walwarden_internal.node', '');
 COMMENT ON TABLE walwarden_internal.node IS 'The machines that run jobs, as recorded by register_node(). token_id: the token that last registered the node.';
 COMMENT ON COLUMN walwarden_internal.node.last_seen_at IS 'the last call of the node, within a minute; the chain does not describe it';
+COMMENT ON COLUMN walwarden_internal.node.public_key IS '32 bytes of Ed25519 in base64; NULL if the node does not sign';
 
 -- The tokens that speak for a node. A token speaks for one node, for good.
 CREATE TABLE walwarden_internal.node_token (
@@ -27,7 +28,6 @@ CREATE TABLE walwarden_internal.node_token (
 );
 SELECT pg_extension_config_dump('walwarden_internal.node_token', '');
 COMMENT ON TABLE walwarden_internal.node_token IS 'The node that each token speaks for, as recorded by its first register_node().';
-COMMENT ON COLUMN walwarden_internal.node.public_key IS '32 bytes of Ed25519 in base64; NULL if the node does not sign';
 
 CREATE FUNCTION walwarden_internal.node_image(n walwarden_internal.node) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
