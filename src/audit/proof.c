@@ -176,8 +176,8 @@ walwarden_chain_proofs(PG_FUNCTION_ARGS)
 	for (int i = 1; i < claims.count; i++)
 		if (claimed_size(&claims, i) < claimed_size(&claims, i - 1))
 			elog(ERROR, "sizes are not in order");
-	for (int i = 1; i < nseqs; i++)
-		if (DatumGetInt64(seqs[i]) <= DatumGetInt64(seqs[i - 1]))
+	for (int i = 0; i < nseqs; i++)
+		if (DatumGetInt64(seqs[i]) <= (i > 0 ? DatumGetInt64(seqs[i - 1]) : 0))
 			elog(ERROR, "seqs are not in order");
 
 	/* the tree takes the proofs in the order of what they are about */

@@ -67,7 +67,7 @@ SELECT is(p.chosen, v.chosen, v.what), is(p.inclusion[5], CASE WHEN v.size >= 5 
 SELECT is(p.inclusion, '{}', 'no entries') FROM proofs('{2}', ARRAY[mth(0, 2)], NULL, '{}') AS p;
 SELECT throws_ok(statement, NULL, message, message)
   FROM (VALUES ($$SELECT proofs('{2,1}', ARRAY[''::bytea, ''])$$, 'sizes are not in order'), ($$SELECT proofs('{2}', '{}')$$, 'as many roots as sizes are needed'),
-               ($$SELECT proofs('{}', '{}', NULL, '{2,2}')$$, 'seqs are not in order'), ($$SELECT proofs('{NULL}', '{NULL}')$$, 'array contains nulls')) AS v(statement, message);
+               ($$SELECT proofs('{}', '{}', NULL, '{2,2}')$$, 'seqs are not in order'), ($$SELECT proofs('{}', '{}', NULL, '{0}')$$, 'seqs are not in order'), ($$SELECT proofs('{NULL}', '{NULL}')$$, 'array contains nulls')) AS v(statement, message);
 
 -- a chain with a gap has no larger tree
 SET session_replication_role = replica;
