@@ -22,6 +22,7 @@
 #include "control.h"
 #include "io.h"
 #include "job.h"
+#include "log.h"
 #include "scratch.h"
 #include "text.h"
 
@@ -105,19 +106,26 @@ take_line(Job *job, char *line)
 	return false;
 }
 
+/* A file that is not whole is removed; one that cannot be read stays. */
 static bool
 read_job(Job *job, const char *path)
 {
 	FILE	   *file = fopen(path, "re");
 	char		line[1024];
 	bool		whole = false;
+	bool		read;
 
-	if (file == NULL)
-		return false;
-	while (!whole && fgets(line, sizeof(line), file))
+	while (file && !whole && fgets(line, sizeof(line), file))
 		whole = take_line(job, line);
-	fclose(file);
-	return whole && job->kind && job->database_id && job->destination.provider && job->destination.uri;
+	read = file && !ferror(file);
+	if (!read)
+		log_line("%s: %s", path, strerror(errno));
+	if (file)
+		(void) fclose(file);
+	whole = whole && job->kind && job->database_id && job->destination.provider && job->destination.uri;
+	if (read && !whole)
+		unlink(path);
+	return read && whole;
 }
 
 void
@@ -133,13 +141,8 @@ remembered_jobs(const Config *config, Job ***jobs, int *count)
 		Job		   *job = allocate(sizeof(Job));
 		char	   *path = text_format("%s/%s", config->state, entry->d_name);
 
-		if (!scratch_name(entry->d_name, &job->id, &job->fence))
+		if (!scratch_name(entry->d_name, &job->id, &job->fence) || !read_job(job, path))
 			job_free(job);
-		else if (!read_job(job, path))
-		{
-			unlink(path);
-			job_free(job);
-		}
 		else
 		{
 			*jobs = reallocate(*jobs, (*count + 1) * sizeof(Job *));
