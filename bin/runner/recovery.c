@@ -149,7 +149,7 @@ list_destination(const Config *config, const Destination *destination)
 	return good ? 0 : 1;
 }
 
-/* A new file of a directory. Removed again if it cannot be written. */
+/* A new file of a directory. */
 static int
 make_file(const char *directory, const char *name, char **path, char **error)
 {
@@ -170,6 +170,20 @@ write_file(int file, const char *path, const char *data, size_t len, char **erro
 	if (failure != 0)
 		*error = text_format("%s: %s", path, strerror(failure));
 	return failure == 0;
+}
+
+/* Whether all of a file was written. Nobody is to restore by mistake from one that was not. */
+static bool
+end_file(int file, const char *path, bool written, char **error)
+{
+	if (close(file) < 0 && written)
+	{
+		*error = text_format("%s: %s", path, strerror(errno));
+		written = false;
+	}
+	if (!written)
+		unlink(path);
+	return written;
 }
 
 static bool
@@ -209,16 +223,7 @@ fetch_object(const Config *config, const Destination *destination, const Manifes
 		}
 	}
 	if (file >= 0)
-	{
-		if (close(file) < 0 && fetched)
-		{
-			*error = text_format("%s: %s", path, strerror(errno));
-			fetched = false;
-		}
-		/* nobody is to restore from it by mistake */
-		if (!fetched)
-			unlink(path);
-	}
+		fetched = end_file(file, path, fetched, error);
 	free(path);
 	return fetched;
 }
@@ -235,9 +240,8 @@ fetch_objects(const Config *config, const Destination *destination, const Manife
 		*error = text_format("%s: %s", directory, strerror(errno));
 		return false;
 	}
-	fetched = (file = make_file(directory, "manifest.json", &path, error)) >= 0 && write_file(file, path, text, strlen(text), error);
-	if (file >= 0)
-		close(file);
+	file = make_file(directory, "manifest.json", &path, error);
+	fetched = file >= 0 && end_file(file, path, write_file(file, path, text, strlen(text), error), error);
 	free(path);
 	if (!fetched)
 		return false;
