@@ -307,6 +307,8 @@ config_load(const char *path, bool destination_only, Config *config)
 	}
 	for (int line = 1; getline(&text, &room, file) >= 0; line++)
 		read_line(&loader, line, text);
+	if (ferror(file))
+		fault(&loader.faults, 0, "%s", strerror(errno));
 	free(text);
 	(void) fclose(file);
 	check_together(&loader);
