@@ -135,7 +135,7 @@ main(int argc, char **argv)
 			default:
 				return usage_error();
 		}
-	if ((optind < argc && strcmp(argv[optind], "list") != 0 && strcmp(argv[optind], "fetch") != 0) || (check && (once || optind < argc)))
+	if ((optind < argc && (check || once || (strcmp(argv[optind], "list") != 0 && strcmp(argv[optind], "fetch") != 0))) || (check && once))
 		return usage_error();
 	if (geteuid() == 0)
 	{

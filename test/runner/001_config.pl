@@ -108,7 +108,7 @@ unlike("$out$err", qr/hidden/, 'which is not shown');
 is($status, 2, 'and its exit code');
 
 # usage
-for my $arguments ([ '--nonsense' ], [ 'nonsense' ], [ '--check', '--once' ], ['list'], [ 'list', 'file:///a', 'b', 'c' ], [ 'list', '/a' ], [ 'list', 'file:///a/../b' ], [ 'list', 's3://a', '--config=x' ])
+for my $arguments ([ '--nonsense' ], [ 'nonsense' ], [ '--check', '--once' ], [ '--once', 'list', 'file:///a' ], ['list'], [ 'list', 'file:///a', 'b', 'c' ], [ 'list', '/a' ], [ 'list', 'file:///a/../b' ], [ 'list', 's3://a', '--config=x' ])
 {
 	is((run_runner('--config', write_config(), @$arguments))[0], 2, "usage: @$arguments");
 }
