@@ -9,14 +9,11 @@
  */
 #include "follow.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "boottime.h"
 #include "chain_state.h"
@@ -24,6 +21,7 @@
 #include "key.h"
 #include "log.h"
 #include "note.h"
+#include "signals.h"
 #include "text.h"
 
 #define PAGE_ENTRIES 10000		/* as many as chain_hashes() gives */
@@ -361,40 +359,18 @@ on_wake(int sig)
 	(void) sig;
 }
 
-/* What a process begins with that is forked from the supervisor; SIGUSR1 is delivered while it waits. */
+/* SIGUSR1 is delivered while the process waits. */
 static void
 begin(pid_t supervisor)
 {
-	static const int by_default[] = {SIGTERM, SIGCHLD};
-	static const int ignored[] = {SIGINT, SIGHUP, SIGPIPE};
-	struct sigaction action = {.sa_handler = SIG_DFL};
-	sigset_t	blocked;
+	struct sigaction action = {.sa_handler = on_wake};
+	sigset_t	wake;
 
-	for (size_t i = 0; i < sizeof(by_default) / sizeof(by_default[0]); i++)
-		sigaction(by_default[i], &action, NULL);
-	action.sa_handler = SIG_IGN;
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		sigaction(ignored[i], &action, NULL);
-	action.sa_handler = on_wake;
 	sigaction(SIGUSR1, &action, NULL);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGUSR1);
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGUSR1);
+	signals_begin(supervisor, SIG_DFL, &wake);
 	prctl(PR_SET_NAME, "walwarden-chain");
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	/* it may have died before the request was made */
-	if (getppid() != supervisor)
-		_exit(1);
-}
-
-static void
-wait_ms(int64_t ms)
-{
-	struct timespec timeout = {.tv_sec = ms / 1000,.tv_nsec = ms % 1000 * 1000000};
-	sigset_t	none;
-
-	sigemptyset(&none);
-	ppoll(NULL, 0, &timeout, &none);
 }
 
 /* How long until the next look: a poll, or less while the control database is away. */
@@ -428,7 +404,7 @@ follow_run(pid_t supervisor, const Config *config, const Control *control, Follo
 			tell(&f);
 		}
 		if (status->asked == asked)
-			wait_ms(pause_of(&f));
+			signals_wait(pause_of(&f));
 	}
 }
 

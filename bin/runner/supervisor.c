@@ -15,14 +15,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "boottime.h"
@@ -37,6 +35,7 @@
 #include "progress.h"
 #include "remember.h"
 #include "scratch.h"
+#include "signals.h"
 #include "slot.h"
 #include "text.h"
 #include "worker.h"
@@ -92,17 +91,6 @@ is_stopping(void)
 	return stopping;
 }
 
-/* Delivers signals for at most so long. */
-static void
-wait_ms(int64_t ms)
-{
-	struct timespec timeout = {.tv_sec = ms / 1000,.tv_nsec = ms % 1000 * 1000000};
-	sigset_t	none;
-
-	sigemptyset(&none);
-	ppoll(NULL, 0, &timeout, &none);
-}
-
 static void
 set_signals(void)
 {
@@ -138,7 +126,7 @@ lock_state(const Config *config)
 	{
 		for (int i = 0; i < LOCK_TRIES && !stopping && !locked; i++)
 			if (!(locked = flock(fd, LOCK_EX | LOCK_NB) == 0))
-				wait_ms(100);
+				signals_wait(100);
 		if (!locked)
 			log_line("%s is locked: another runner uses this state directory", path);
 	}
@@ -654,7 +642,7 @@ end_processes(Supervisor *s)
 			sent++;
 		if (!any || passed >= GONE_MS)
 			break;
-		wait_ms(20);
+		signals_wait(20);
 	}
 	orphans_kill(is_ours, s);
 	reap(s);
@@ -725,7 +713,7 @@ supervise(Config *config, bool once)
 		attend(s);
 		/* a signal that came during a call does not end this wait */
 		left = child_ended || reload || stopping ? 0 : next_round(s) - boottime_ms();
-		wait_ms(left > 0 ? left : 0);
+		signals_wait(left > 0 ? left : 0);
 	}
 	log_line("stopping");
 	end_processes(s);

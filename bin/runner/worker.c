@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "log.h"
 #include "remember.h"
 #include "scratch.h"
+#include "signals.h"
 #include "text.h"
 
 #define MESSAGE_MAX 900
@@ -259,28 +259,14 @@ end_group(int sig)
 	kill(0, SIGKILL);
 }
 
-/* What every process begins with that is forked from the supervisor. */
 static void
 begin(pid_t supervisor, const Job *job)
 {
-	struct sigaction by_default = {.sa_handler = SIG_DFL};
-	struct sigaction ignored = {.sa_handler = SIG_IGN};
-	struct sigaction ending = {.sa_handler = end_group};
 	sigset_t	none;
 
 	setpgid(0, 0);
-	sigaction(SIGTERM, &ending, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	/* it may have died before the request was made */
-	if (getppid() != supervisor)
-		_exit(WORKER_LOST);
-	sigaction(SIGINT, &ignored, NULL);	/* a terminal sends it to all: the
-										 * supervisor decides */
-	sigaction(SIGHUP, &ignored, NULL);
-	sigaction(SIGCHLD, &by_default, NULL);
-	sigaction(SIGPIPE, &ignored, NULL);
 	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	signals_begin(supervisor, end_group, &none);
 	log_job(job->id);
 }
 
