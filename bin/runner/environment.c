@@ -12,8 +12,6 @@
 
 #include "text.h"
 
-#define SYSTEM_PATH "/usr/local/bin:/usr/bin:/bin"
-
 void
 environment_begin(Environment *environment, const char *bindir, const char *scratch)
 {

@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 
+/* Where programs are, unless a PATH says something else. */
+#define SYSTEM_PATH "/usr/local/bin:/usr/bin:/bin"
+
 typedef struct Environment
 {
 	char	  **entry;			/* NAME=VALUE, then NULL */

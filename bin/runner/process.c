@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "environment.h"
 #include "io.h"
 #include "text.h"
 
@@ -387,7 +388,7 @@ process_find(const char *name)
 	const char *path = getenv("PATH");
 
 	if (path == NULL)
-		path = "/usr/local/bin:/usr/bin:/bin";
+		path = SYSTEM_PATH;
 	while (*path)
 	{
 		size_t		len = strcspn(path, ":");
