@@ -500,18 +500,17 @@ has_jobs(const Supervisor *s)
 static void
 end_once(Supervisor *s)
 {
+	/* in this order: what it has seen is told before that it is done */
 	bool		followed = follower_is_done(&s->follower);
 	Sight		sight = follower_sight(&s->follower);
+	bool		hopeless = !s->claimed_one && (s->away || sight == SIGHT_BLIND);
+	bool		undecided = !s->claimed_one && (s->check_held || (sight != SIGHT_ALARM && s->next_claim <= boottime_ms()));
 
 	if (!s->once || has_jobs(s) || stopping)
 		return;
-	if (!s->claimed_one && (s->away || sight == SIGHT_BLIND))
-		s->exit_code = 1;
-	else if (!s->claimed_one && (s->check_held || (sight != SIGHT_ALARM && s->next_claim <= boottime_ms())))
+	if (!hopeless && (undecided || !followed))
 		return;
-	else if (!followed)
-		return;
-	else if (sight == SIGHT_ALARM)
+	if (hopeless || sight == SIGHT_ALARM)
 		s->exit_code = 1;
 	else if (!s->claimed_one)
 		log_line("there is no job for this node");
