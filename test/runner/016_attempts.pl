@@ -125,7 +125,7 @@ for my $case ([ 'pg_restore', sub { EngineTest::job_of_backup('restore', $first,
 	my $sessions = sub { my ($fence) = @_; return $cluster->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walwarden-runner $last.$fence' AND wait_event_type = 'Lock'"); };
 	$pid = start_runner('--once');
 	wait_for(sub { $sessions->(1) == 1 }, 'CREATE DATABASE waits');
-	my ($worker) = grep { $_->[0] != $pid && $_->[1] =~ /walwarden-runner/ } processes($pid);
+	my ($worker) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid);
 	kill 'KILL', $worker->[0];
 	wait_for(sub { $sessions->(1) == 0 }, 'the process of the job is killed, and the statement is ended as well');
 	wait_for(sub { $sessions->(2) == 1 }, 'DROP DATABASE waits');
