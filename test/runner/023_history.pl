@@ -17,11 +17,9 @@ node_token('node-1', "$base/token");
 make_key('node-1');
 write_config(control => $control, signing_key => "$base/node-1.key");
 
-my $org = authority(q{SELECT id FROM walwarden_internal.org WHERE slug = 'acme'});
+my $org = org_id();
 sub hashes { return split /\n/, authority("SELECT encode(hash, 'hex') FROM walwarden_internal.audit_entry WHERE org_id = '$org' ORDER BY seq"); }
-sub size { return authority("SELECT max(seq) FROM walwarden_internal.audit_entry WHERE org_id = '$org'"); }
 sub verdict { return authority(q{SELECT CASE WHEN ok THEN 'ok' ELSE reason END FROM walwarden.verify_audit_chain('acme')}); }
-sub checkpoint { return authority("SELECT note FROM walwarden_internal.checkpoint"); }
 sub log_has { my ($line) = @_; return sub { slurp($RunnerTest::log) =~ $line }; }
 sub clear_log { unlink $RunnerTest::log if defined $RunnerTest::log; return; }
 
@@ -52,9 +50,9 @@ sub works
 	my ($pid, $what) = @_;
 	my $id = request_backup();
 	wait_for(sub { state_of($id) eq 'completed' }, "$what: a backup is completed");
-	wait_for(sub { known('size') == size() && checkpoint() =~ /^\Q@{[size()]}\E$/m }, "$what: and what it appended is signed");
+	await_checkpoint("$what: and what it appended is signed");
 	my $shown = request('GET', '/audit/verification')->{checkpoint};
-	is($shown->{size} . ' ' . $shown->{root}, size() . ' ' . tree_root(hashes()), "$what: the API shows the checkpoint");
+	is($shown->{size} . ' ' . $shown->{root}, chain_size() . ' ' . tree_root(hashes()), "$what: the API shows the checkpoint");
 	checkpoint_ok(checkpoint(), $org, [ hashes() ], $what);
 	return;
 }
@@ -66,7 +64,7 @@ sub found
 	my $pid = start_runner();
 	works($pid, "before: $what");
 	write_entries(3);
-	wait_for(sub { known('size') == size() }, "$what: the node knows what is to be lost");
+	wait_for(sub { known('size') == chain_size() }, "$what: the node knows what is to be lost");
 	is(stop_runner($pid), 0, 'the runner ends');
 	my ($entry, $hash) = (known('size'), known('head'));
 	$deed->($entry);
@@ -138,12 +136,12 @@ $cluster->safe_psql('postgres', 'CREATE DATABASE older TEMPLATE authority');
 found('an older copy, restored and continued', 'has the hash', sub {
 	my ($entry) = @_;
 	restore_copy('newest');
-	write_entries($entry - size() + 5);
+	write_entries($entry - chain_size() + 5);
 });
 
 # a node that has lost what it knew cannot sign less than it has published
 unlink "$base/state/chain";
-unguarded("DELETE FROM walwarden_internal.audit_entry WHERE org_id = '$org' AND seq > @{[size()]} - 2");
+unguarded("DELETE FROM walwarden_internal.audit_entry WHERE org_id = '$org' AND seq > @{[chain_size()]} - 2");
 clear_log();
 my $pid = start_runner();
 wait_for(log_has(qr/chain: the checkpoint was not accepted: the node has published a checkpoint of \d+ entries already \(55000\)/), 'a checkpoint that the database still knows');

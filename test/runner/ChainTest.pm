@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use RunnerTest;
 use Test::More;
 
-our @EXPORT = qw(tree_root checkpoint_ok known);
+our @EXPORT = qw(tree_root public_key key_id checkpoint_ok signature_ok known);
 
 # Of the hashes of entries in hex, in base64.
 sub tree_root { return encode_base64(root(map { pack 'H*', $_ } @_), ''); }
@@ -25,19 +25,36 @@ sub root
 	return sha256("\1" . root(@hashes[0 .. $split - 1]) . root(@hashes[$split .. $#hashes]));
 }
 
-# A note, in bytes, is the checkpoint of these entries, signed by node-1 with the key in its files.
+# The public key of node-1, from the key in its files: 32 bytes.
+sub public_key
+{
+	my $base = $RunnerTest::base;
+	system_or_bail('openssl', 'pkey', '-pubin', '-in', "$base/node-1.pem", '-outform', 'DER', '-out', "$base/public.der");
+	return substr slurp("$base/public.der"), -32;
+}
+
+# What stands in notes for that key: 4 bytes.
+sub key_id { return substr sha256("node-1\n\1" . public_key()), 0, 4; }
+
+# A note, in bytes, is the checkpoint of these entries, signed by node-1.
 sub checkpoint_ok
 {
 	my ($note, $org, $hashes, $name) = @_;
-	my $base = $RunnerTest::base;
 	my ($signed, $signature) = $note =~ /\A(.*\n)\n\xE2\x80\x94 node-1 (\S+)\n\z/s or return fail("$name: $note");
 	is($signed, sprintf("walwarden/%s\n%d\n%s\n", $org, scalar @$hashes, tree_root(@$hashes)), $name);
 	my ($id, $bytes) = unpack 'a4 a64', decode_base64($signature);
-	system_or_bail('openssl', 'pkey', '-pubin', '-in', "$base/node-1.pem", '-outform', 'DER', '-out', "$base/public.der");
-	is(unpack('H*', $id), unpack('H8', sha256("node-1\n\1" . substr slurp("$base/public.der"), -32)), "$name: the id of the key");
+	is(unpack('H*', $id), unpack('H*', key_id()), "$name: the id of the key");
+	return signature_ok($signed, $bytes, $name);
+}
+
+# These bytes were signed by node-1, says openssl.
+sub signature_ok
+{
+	my ($signed, $signature, $name) = @_;
+	my $base = $RunnerTest::base;
 	unlink "$base/signed", "$base/signature";
 	append_to_file("$base/signed", $signed);
-	append_to_file("$base/signature", $bytes);
+	append_to_file("$base/signature", $signature);
 	return is(system('openssl', 'pkeyutl', '-verify', '-pubin', '-inkey', "$base/node-1.pem", '-rawin', '-in', "$base/signed", '-sigfile', "$base/signature"), 0, "$name: the signature");
 }
 

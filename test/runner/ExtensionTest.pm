@@ -3,12 +3,13 @@
 package ExtensionTest;
 use strict;
 use warnings;
+use ChainTest;
 use Exporter 'import';
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use RunnerTest;
 
-our @EXPORT = qw(extension authority node_token request requests pauses);
+our @EXPORT = qw(extension authority node_token request requests pauses org_id chain_size checkpoint await_checkpoint);
 
 my $json = JSON::PP->new->canonical->utf8;
 my ($api, $report_job);
@@ -67,6 +68,18 @@ sub pauses
 	$report_job //= authority(q{SELECT pg_get_functiondef('walwarden_internal.report_job(uuid, bigint, text, jsonb)'::regprocedure)});
 	authority(defined $seconds ? $report_job =~ s/pauses CONSTANT integer\[\] := '\K[^']*/{$seconds}/r : $report_job);
 	return;
+}
+
+# The chain of acme: whose it is, how many entries it has, and the newest checkpoint of it.
+sub org_id { return authority(q{SELECT id FROM walwarden_internal.org WHERE slug = 'acme'}); }
+sub chain_size { return authority(q{SELECT max(seq) FROM walwarden_internal.audit_entry WHERE org_id = '} . org_id() . q{'}); }
+sub checkpoint { return authority('SELECT note FROM walwarden_internal.checkpoint'); }
+
+# The runner, which is started, has followed the chain to its end and signed what it read.
+sub await_checkpoint
+{
+	my ($what) = @_;
+	return wait_for(sub { my $size = chain_size(); known('size') == $size && checkpoint() =~ /^$size$/m }, $what);
 }
 
 1;
