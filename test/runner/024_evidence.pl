@@ -1,7 +1,8 @@
 # From a backup to a verdict: a runner makes backups, follows the chain and signs it, the
 # bundle comes over REST, and with every server stopped two verifiers that share no code judge
 # it. Also the whole chain, as the page for auditors gets it, before and after a person is erased.
-#   VERIFY   walwarden-verify
+#   VERIFY                walwarden-verify
+#   NODE_MODULES_RUNNER   node_modules with sigstore's verifier; default: beside this file
 use strict;
 use warnings;
 use ChainTest;
@@ -143,6 +144,29 @@ my ($signature) = $manifest =~ /"signature":"([^"]+)"/;
 signature_ok($manifest =~ s/,"signature":"[^"]+"//r, decode_base64($signature), 'the manifest, by openssl');
 ($signature) = $kept =~ /^\xE2\x80\x94 node-1 (\S+)$/m;
 signature_ok($kept =~ s/\n\K\n.*//sr, substr(decode_base64($signature), 4), 'the checkpoint, by openssl');
+# the notes and proofs, by the verifier of a public transparency log
+sub sigstore
+{
+	my ($directory) = @_;
+	IPC::Run::run([ 'node', "$here/sigstore.mjs", $ENV{NODE_MODULES_RUNNER} // "$here/node_modules", "$base/trust/node-1.vkey", "$base/$directory" ], '>', \my $out, '2>', \my $err);
+	return "$out$err";
+}
+for my $directory ('first', 'both')
+{
+	my @proofs = glob "$base/$directory/proofs/*";
+	is(sigstore($directory), @proofs . " proofs hold\n", "the proofs of the bundle $directory, by sigstore");
+}
+my ($proof) = glob "$base/first/proofs/*";
+my $sound = slurp($proof);
+for ([ 'a hash', qr/^index \d+\n\K./m, qr/VerificationError: calculated root hash does not match/ ], [ 'the size that is signed', qr/^walwarden.*\n\K./m, qr/VerificationError: invalid checkpoint signature/ ])
+{
+	my ($what, $where, $error) = @$_;
+	unlink $proof;
+	append_to_file($proof, $sound =~ s/$where/$& eq '9' ? '8' : '9'/er);
+	like(sigstore('first'), $error, "which finds $what changed");
+}
+unlink $proof;
+append_to_file($proof, $sound);
 
 # the second bundle continues the history of the first
 my @absent = map { "SKIP artifact @{[basename((glob qq{$base/destination/*/$_.*.dump})[0])]}: it is not here" } sort $first, $second;
