@@ -3,7 +3,7 @@
 # cluster. Run by test/run demo, with the control database's name as argument.
 set -euo pipefail
 
-mkdir -p "$NODE"/{backups,keys,work,state}
+mkdir -p "$NODE"/{backups,keys,work,state,trust}
 createdb orders
 psql -qX -v ON_ERROR_STOP=1 -d orders <<'SQL'
 CREATE TABLE customer (id integer PRIMARY KEY, name text NOT NULL);
@@ -19,6 +19,9 @@ psql -qX -v ON_ERROR_STOP=1 -d "$1" -o /dev/null -c 'CREATE ROLE runner LOGIN' -
     openssl genpkey -algorithm ed25519 -out "$NODE/node-1.key"
 )
 openssl pkey -in "$NODE/node-1.key" -pubout -out "$NODE/keys/node-1.pem"
+# for an auditor, as docs/auditors.md has it
+key() { printf '\001'; openssl pkey -in "$NODE/node-1.key" -pubout -outform DER | tail -c 32; }
+echo "node-1+$({ echo node-1; key; } | sha256sum | cut -c 1-8)+$(key | base64)" > "$NODE/trust/node-1.vkey"
 
 server="host=$PGHOST
 port=$PGPORT

@@ -51,6 +51,7 @@ show "curl -s \$URL/recovery/windows/$window/proof $auth | grep -oE '\"verdict\"
 echo
 echo "== 18. A drill restores the backup beside the original, compares the rows of each table with those that the backup had, measures the seconds, and drops the copy"
 try_restore "$backup"
+proven=$drill
 show "grep -o '\"tables\":.*' $NODE/backups/${artifact%.dump}.rows.json"
 show "curl -s \$URL/restores/$drill $auth | grep -oE '\"state\" : \"[a-z]*\"|\"validation\" : \{.*\}\}'"
 show "curl -s \$URL/recovery/windows/$window/proof $auth | grep -oE '\"withinRto\" : [a-z]*'"
@@ -74,3 +75,18 @@ show "curl -s \$URL/restores/$drill $auth | grep -oE '\"state\" : \"[a-z]*\"|\"e
 show "curl -s \$URL/recovery/windows/$window/proof $auth | grep -oE '\"verdict\" : \"[a-z]*\"'"
 show "curl -s \$URL/databases/$database/recovery/candidate $auth"
 [[ $(get "/databases/$database/recovery/candidate") != *"$backup"* ]] || printf '\nThis is the backup of step 16.\n'
+
+echo
+echo "== 21. For an auditor: a bundle of the evidence of that backup over REST, written by a function of docs/auditors.md, with the backup itself. The folder trust, with the key of the node, comes another way"
+eval "$(sed -n '/^export_bundle() {$/,/^}$/p' docs/auditors.md)"
+export -f export_bundle
+# which the runner has to have read and signed
+for _ in $(seq 3000); do
+    [ "$(psql -XAt -d demo_rest -c "SELECT size >= (SELECT max(seq) FROM walwarden_internal.audit_entry WHERE job_id = '$proven') FROM walwarden_internal.checkpoint")" != t ] && kill -0 "$runner_pid" || break
+    sleep 0.2
+done
+cd "$NODE"
+artifact=$(field "/backups/$backup" name)
+show "export_bundle bundle '{\"backupJobIds\": [\"$backup\"]}'"
+show "mkdir bundle/artifacts && cp backups/${artifact%.dump}.{dump,rows.json} bundle/artifacts && ls bundle"
+show "cat trust/node-1.vkey"
