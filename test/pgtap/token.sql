@@ -85,7 +85,7 @@ SELECT ok(walwarden.set_role_scopes('read_only', '{readiness:read}'), 'role chan
 SELECT is(effective_of(:'by_role'), '{readiness:read}', 'the token follows');
 SELECT token_id AS by_own_role FROM walwarden.issue_token('acme', 'r', role => 'analyst', owner => 'adm') \gset
 SELECT ok(walwarden.add_member('acme', 'root', 'owner') IS NOT NULL AND walwarden.set_member_role('acme', 'adm', 'member'), 'owner reduced');
-SELECT is(effective_of(:'by_own_role'), '{databases:read,destinations:read,restores:read,evidence:read,readiness:read,backups:trigger,restores:write,evidence:export}',
+SELECT is(effective_of(:'by_own_role'), ARRAY(SELECT s FROM unnest(walwarden_internal.role_scopes('analyst')) WITH ORDINALITY AS u(s, n) WHERE s = ANY (walwarden_internal.role_scopes('member')) ORDER BY n),
     'what the token''s role and the owner''s have in common');
 SELECT is(effective_of((walwarden.issue_token('acme', 'n', kind => 'node')).token_id), '{}', 'a node token has no scope');
 SELECT ok(walwarden.set_member_role('acme', 'adm', 'admin'), 'back');
