@@ -1,20 +1,34 @@
 /*
  * refusal.h
- *		The reasons why a token is not active or a credential is rejected.
+ *		The reasons why a token is not active or a credential is rejected, and the state
+ *		of the token by each.
  */
 #ifndef WALWARDEN_REFUSAL_H
 #define WALWARDEN_REFUSAL_H
+
+/* TOKEN_UNKNOWN is 0: a reason to which refusal.c gives no state gives no access. */
+typedef enum TokenState
+{
+	TOKEN_UNKNOWN,				/* it does not exist, or was removed */
+	TOKEN_ACTIVE,
+	TOKEN_INACTIVE,
+	TOKEN_DISABLED,
+	TOKEN_EXPIRED,
+	TOKEN_REVOKED
+} TokenState;
 
 typedef enum Refusal
 {
 	REFUSAL_NONE,				/* the token is active */
 	REFUSAL_MALFORMED,
 	REFUSAL_UNKNOWN,
+	/* the values of the column stopped, in its order of precedence */
 	REFUSAL_REMOVED,
 	REFUSAL_REVOKED,
 	REFUSAL_EXPIRED,
-	REFUSAL_VALUE_RENEWED,
 	REFUSAL_DISABLED,
+	/* of a token that its own row does not stop */
+	REFUSAL_VALUE_RENEWED,
 	REFUSAL_PLAN,
 	REFUSAL_ORG_CLOSED,
 	REFUSAL_OWNER_DISABLED,
@@ -29,5 +43,7 @@ typedef enum Refusal
 #define REFUSALS (REFUSAL_RATE_LIMITED + 1)
 
 extern const char *refusal_name(Refusal refusal);
+extern TokenState refusal_state(Refusal refusal);
+extern const char *token_state_name(TokenState state);
 
 #endif							/* WALWARDEN_REFUSAL_H */

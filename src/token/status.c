@@ -46,31 +46,10 @@ text_is(const text *value, const char *want)
 	return VARSIZE_ANY_EXHDR(value) == strlen(want) && memcmp(VARDATA_ANY(value), want, strlen(want)) == 0;
 }
 
-const char *
-token_state_name(TokenState state)
-{
-	switch (state)
-	{
-		case TOKEN_ACTIVE:
-			return "active";
-		case TOKEN_INACTIVE:
-			return "inactive";
-		case TOKEN_DISABLED:
-			return "disabled";
-		case TOKEN_EXPIRED:
-			return "expired";
-		case TOKEN_REVOKED:
-			return "revoked";
-		case TOKEN_UNKNOWN:
-			break;
-	}
-	return "unknown";
-}
-
 static void
-become(TokenStatus *status, TokenState state, Refusal refusal)
+become(TokenStatus *status, Refusal refusal)
 {
-	status->state = state;
+	status->state = refusal_state(refusal);
 	status->refusal = refusal;
 }
 
@@ -104,35 +83,31 @@ static const TokenColumns credential_columns = {
 	Anum_credential_networks, Anum_credential_rate_limit
 };
 
-/* The state that a token's own row sets. An unknown value counts as removed. */
-static TokenState
-stopped_state(const Row *row, const TokenColumns *columns)
+/* What its own row says of a token. An unknown value counts as removed. */
+static Refusal
+stopped_by(const Row *row, const TokenColumns *columns)
 {
 	const text *stopped = row_text(row, columns->stopped);
 
-	return stopped == NULL ? TOKEN_ACTIVE :
-		text_is(stopped, "disabled") ? TOKEN_DISABLED :
-		text_is(stopped, "expired") ? TOKEN_EXPIRED :
-		text_is(stopped, "revoked") ? TOKEN_REVOKED : TOKEN_UNKNOWN;
+	if (stopped == NULL)
+		return REFUSAL_NONE;
+	for (Refusal refusal = REFUSAL_REVOKED; refusal < REFUSAL_VALUE_RENEWED; refusal++)
+		if (text_is(stopped, refusal_name(refusal)))
+			return refusal;
+	return REFUSAL_REMOVED;
 }
 
 /*
- * The state by the token's own row, in order of precedence. An expiry that is on record
- * stays, even if the clock has been set back.
+ * The state by the token's own row. An expiry that is not on record yet takes its place in
+ * the order of precedence; one that is stays, even if the clock has been set back.
  */
 static void
-judge_token(TokenStatus *status, TokenState stopped)
+judge_token(TokenStatus *status, Refusal stopped)
 {
-	if (stopped == TOKEN_UNKNOWN)
-		become(status, TOKEN_UNKNOWN, REFUSAL_REMOVED);
-	else if (stopped == TOKEN_REVOKED)
-		become(status, TOKEN_REVOKED, REFUSAL_REVOKED);
-	else if (stopped == TOKEN_EXPIRED || (status->has_expiry && status->expires_at <= GetCurrentTimestamp()))
-		become(status, TOKEN_EXPIRED, REFUSAL_EXPIRED);
-	else if (stopped == TOKEN_DISABLED)
-		become(status, TOKEN_DISABLED, REFUSAL_DISABLED);
-	else
-		become(status, TOKEN_ACTIVE, REFUSAL_NONE);
+	if (status->has_expiry && status->expires_at <= GetCurrentTimestamp() &&
+		(stopped == REFUSAL_NONE || stopped > REFUSAL_EXPIRED))
+		stopped = REFUSAL_EXPIRED;
+	become(status, stopped);
 }
 
 /* Fill in status from a row. Its pointers are in the current memory context or belong to org_cache.c. */
@@ -168,14 +143,14 @@ status_of_row(const Row *token, const TokenColumns *columns, Reading *reading, T
 		status->rate_limit = DatumGetInt32(value);
 	}
 
-	judge_token(status, stopped_state(token, columns));
+	judge_token(status, stopped_by(token, columns));
 	org = org_cache_org(reading, &status->org_id);
 	if (org != NULL)
 		status->org_slug = org->slug;
 	if (status->state == TOKEN_ACTIVE && org != NULL && org->closed)
-		become(status, TOKEN_INACTIVE, REFUSAL_ORG_CLOSED);
+		become(status, REFUSAL_ORG_CLOSED);
 	if (status->state == TOKEN_ACTIVE && (org == NULL || !org->has_tokens))
-		become(status, TOKEN_INACTIVE, REFUSAL_PLAN);
+		become(status, REFUSAL_PLAN);
 
 	value = row_get(token, columns->owner_id, &isnull);
 	status->private = !isnull;
@@ -192,7 +167,7 @@ status_of_row(const Row *token, const TokenColumns *columns, Reading *reading, T
 			refusal = owner->refusal;
 		}
 		if (status->state == TOKEN_ACTIVE && refusal != REFUSAL_NONE)
-			become(status, TOKEN_INACTIVE, refusal);
+			become(status, refusal);
 	}
 
 	/* the scopes of the token, unless it or, if legacy, its owner has a role */
@@ -277,7 +252,7 @@ read_credential(CredentialKind kind, const uint8 *fingerprint, Reading *reading,
 	Datum		value;
 
 	memset(status, 0, sizeof(TokenStatus));
-	become(status, TOKEN_UNKNOWN, REFUSAL_UNKNOWN);
+	become(status, REFUSAL_UNKNOWN);
 	SET_VARSIZE(stored, VARHDRSZ + DIGEST_LEN);
 	memcpy(VARDATA(stored), fingerprint, DIGEST_LEN);
 	ScanKeyInit(&key, Anum_credential_fingerprint, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
@@ -296,7 +271,7 @@ read_credential(CredentialKind kind, const uint8 *fingerprint, Reading *reading,
 
 			if (status->state == TOKEN_ACTIVE && until <= GetCurrentTimestamp())
 			{
-				become(status, TOKEN_EXPIRED, REFUSAL_VALUE_RENEWED);
+				become(status, REFUSAL_VALUE_RENEWED);
 				status->effective.n = 0;
 			}
 			status->ends_at = Min(status->ends_at, until);
@@ -341,7 +316,7 @@ token_status_of_bearer(const char *value, size_t len, TokenStatus *status)
 	if (!token_is_well_formed(value, len))
 	{
 		memset(status, 0, sizeof(TokenStatus));
-		become(status, TOKEN_UNKNOWN, REFUSAL_MALFORMED);
+		become(status, REFUSAL_MALFORMED);
 		return;
 	}
 	bearer_fingerprint(value, len, fingerprint);
@@ -391,7 +366,7 @@ walwarden_token_status(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 
 	memset(&status, 0, sizeof(status));
-	become(&status, TOKEN_UNKNOWN, REFUSAL_UNKNOWN);
+	become(&status, REFUSAL_UNKNOWN);
 	reading_begin(&reading, GetActiveSnapshot(), invalidation_generation, false);
 	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, reading.snapshot))
 		status_of_row(&token, &token_columns, &reading, &status);

@@ -16,16 +16,6 @@
 #include "token/scope_list.h"
 #include "token/usage.h"
 
-typedef enum TokenState
-{
-	TOKEN_ACTIVE,
-	TOKEN_INACTIVE,
-	TOKEN_DISABLED,
-	TOKEN_EXPIRED,
-	TOKEN_REVOKED,
-	TOKEN_UNKNOWN				/* it does not exist, or was removed */
-} TokenState;
-
 typedef struct TokenStatus
 {
 	pg_uuid_t	token_id;
@@ -52,7 +42,6 @@ typedef struct TokenStatus
 	int			rate_limit;		/* uses per minute; 0: no limit */
 } TokenStatus;
 
-extern const char *token_state_name(TokenState state);
 extern void token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenStatus *status, uint64 *generation);
 extern void token_status_of_bearer(const char *value, size_t len, TokenStatus *status);
 extern bool token_status_is_for_node(const TokenStatus *status);
