@@ -127,7 +127,8 @@ CREATE FUNCTION counted() RETURNS SETOF text LANGUAGE sql AS $$
 $$;
 CREATE FUNCTION listed() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT format('%s %s %s %s', s, count(t), count(*) FILTER (WHERE t.expires_at BETWEEN now() AND now() + interval '7 days' AND s <> 'revoked'), count(*) FILTER (WHERE t.last_used_at IS NULL AND t.token_id IS NOT NULL))
-      FROM unnest('{active,inactive,disabled,expired,revoked}'::text[]) AS s LEFT JOIN walwarden.list_tokens('acme', max_rows => 1000) AS t ON t.state = s
+      FROM (SELECT from_state FROM walwarden_internal.token_transition UNION SELECT to_state FROM walwarden_internal.token_transition) AS v(s) LEFT JOIN walwarden.list_tokens('acme', max_rows => 1000) AS t ON t.state = s
+     WHERE s NOT IN ('none', 'removed')
      GROUP BY s ORDER BY s COLLATE "C"
 $$;
 SELECT is_empty('SELECT FROM counted()', 'no count before maintenance');
@@ -143,7 +144,7 @@ SET LOCAL ROLE tm_op;
 SELECT walwarden.run_maintenance() \g /dev/null
 RESET ROLE;
 SELECT results_eq('SELECT counted()', 'SELECT listed()', 'counts by state');
-SELECT results_eq('SELECT counted()', $$VALUES ('active 4 2 3'), ('disabled 1 1 1'), ('expired 0 0 0'), ('inactive 1 1 1'), ('revoked 1 0 1')$$, 'as expected');
+SELECT results_eq($$SELECT c FROM counted() AS c WHERE c !~ ' 0 0 0$'$$, $$VALUES ('active 4 2 3'), ('disabled 1 1 1'), ('inactive 1 1 1'), ('revoked 1 0 1')$$, 'as expected');
 SET LOCAL ROLE tm_monitor;
 SELECT isnt_empty('SELECT counted()', 'a monitor sees them');
 RESET ROLE;
@@ -168,7 +169,7 @@ UPDATE walwarden_internal.token SET expires_at = now() - interval '1 second' WHE
 SELECT summary('valid_until = now()') \g /dev/null
 SELECT is(to_count(), 1::bigint, 'a count changed by the clock');
 SELECT walwarden_internal.store_summary((SELECT id FROM walwarden_internal.org WHERE slug = 'acme')) \g /dev/null
-SELECT results_eq('SELECT counted()', $$VALUES ('active 3 1 2'), ('disabled 1 1 1'), ('expired 1 0 1'), ('inactive 1 1 1'), ('revoked 1 0 1')$$, 'a token has expired');
+SELECT results_eq($$SELECT c FROM counted() AS c WHERE c !~ ' 0 0 0$'$$, $$VALUES ('active 3 1 2'), ('disabled 1 1 1'), ('expired 1 0 1'), ('inactive 1 1 1'), ('revoked 1 0 1')$$, 'a token has expired');
 SELECT ok((SELECT valid_until <= as_of + interval '1 day' FROM walwarden_internal.org_summary WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'acme')), 'uses are counted after a day');
 SELECT summary($$valid_until = now(), tokens = '[{"state": "active", "tokens": 60000}, {"state": "revoked", "tokens": 10000}]'$$) \g /dev/null
 SELECT is(to_count(), 0::bigint, 'many tokens are not counted at once');

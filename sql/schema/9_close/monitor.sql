@@ -52,7 +52,7 @@ BEGIN
                                         'expiring_7d', coalesce(c.expiring_7d, 0), 'never_used', coalesce(c.never_used, 0))),
            min(c.changes_at)
       INTO counts, valid_until
-      FROM unnest('{active,inactive,disabled,expired,revoked}'::text[]) AS s(state)
+      FROM (SELECT DISTINCT f.from_state FROM walwarden_internal.token_transition AS f WHERE f.from_state <> 'none') AS s(state)
       LEFT JOIN counted AS c ON c.state = s.state;
 END
 $$;
@@ -211,7 +211,7 @@ CREATE VIEW walwarden.stat_tokens AS
     SELECT * FROM walwarden_internal.stat_tokens_door();
 COMMENT ON VIEW walwarden.stat_tokens IS 'The number of tokens of each organisation in each state, as counted by maintenance. An organisation is counted again after each change, and at least once a day; if it has many tokens, less often. An organisation that was not counted yet has no rows. For operators and monitors; other readers fail with 42501. Example: SELECT org, tokens FROM walwarden.stat_tokens WHERE state = ''active'';';
 COMMENT ON COLUMN walwarden.stat_tokens.org IS 'the slug of the organisation';
-COMMENT ON COLUMN walwarden.stat_tokens.state IS 'active, inactive, disabled, expired or revoked; each organisation has a row for every state';
+COMMENT ON COLUMN walwarden.stat_tokens.state IS 'as in token_list; each organisation has a row for every state';
 COMMENT ON COLUMN walwarden.stat_tokens.tokens IS 'number of tokens in this state';
 COMMENT ON COLUMN walwarden.stat_tokens.expiring_7d IS 'number of these that expire within 7 days after as_of';
 COMMENT ON COLUMN walwarden.stat_tokens.never_used IS 'number of these that nobody had used up to as_of';
