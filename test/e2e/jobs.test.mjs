@@ -2,7 +2,7 @@
 // what excludes what, and what the chain says of it.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, artifact, call, createDatabase, createOrg, issue, Node, sleep, sql, unchecked } from './lib.mjs'
+import { allScopes, artifact, call, callAgain, createDatabase, createOrg, issue, Node, sleep, sql, unchecked } from './lib.mjs'
 
 let token
 before(() => {
@@ -14,7 +14,7 @@ test('200 jobs, 8 nodes: none is claimed twice', async () => {
   const ids = []
   for (let i = 0; i < 200; i += 20) {
     ids.push(...await Promise.all(Array.from({ length: 20 }, async () =>
-      (await call('POST', `/databases/${(await createDatabase(token)).id}/backups`, { token })).json.backupJobId)))
+      (await callAgain('POST', `/databases/${(await createDatabase(token)).id}/backups`, { token })).json.backupJobId)))
   }
   const claims = []
   const nodes = Array.from({ length: 8 }, () => new Node('jobs'))
@@ -151,10 +151,10 @@ test('a node claims what its connections allow, and goes on with another token',
 test('in place: one at a time, and no backup meanwhile', async () => {
   const node = new Node('jobs')
   const database = await createDatabase(token)
-  const start = () => call('POST', `/databases/${database.id}/backups`, { token })
+  const start = () => callAgain('POST', `/databases/${database.id}/backups`, { token })
   const { backupJobId } = (await start()).json
   await node.completeBackup()
-  const restore = (change) => call('POST', '/restores', { token, body: { databaseId: database.id, backupJobId, kind: 'restore', mode: 'in_place', target: `target-${database.id}`, confirmDestructive: true, ...change } })
+  const restore = (change) => callAgain('POST', '/restores', { token, body: { databaseId: database.id, backupJobId, kind: 'restore', mode: 'in_place', target: `target-${database.id}`, confirmDestructive: true, ...change } })
   const cancel = (id) => call('POST', `/restores/${id}/cancel`, { token })
 
   // all at once: one of them, whichever it is

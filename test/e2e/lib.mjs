@@ -229,9 +229,9 @@ export const passed = (from, to) => ({
 })
 
 export async function createDatabase (token, name = randomUUID(), more = {}) {
-  const destination = await call('POST', '/destinations', { token, body: { name, provider: 's3', uri: 's3://bucket/e2e' } })
+  const destination = await callAgain('POST', '/destinations', { token, body: { name, provider: 's3', uri: 's3://bucket/e2e' } })
   assert.equal(destination.status, 201, destination.text)
-  const database = await call('POST', '/databases', { token, body: { name, connectionRef: 'primary', destinationId: destination.json.id, ...more } })
+  const database = await callAgain('POST', '/databases', { token, body: { name, connectionRef: 'primary', destinationId: destination.json.id, ...more } })
   assert.equal(database.status, 201, database.text)
   return database.json
 }

@@ -2,7 +2,7 @@
 // inserted meanwhile.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, call, createOrg, issue, sql, sqlAsync } from './lib.mjs'
+import { allScopes, call, callAgain, createOrg, issue, sql, sqlAsync } from './lib.mjs'
 
 let token
 before(() => {
@@ -15,7 +15,7 @@ async function create (n, prefix) {
   const names = Array.from({ length: n }, (_, i) => `${prefix}-${i}`)
   await Promise.all(Array.from({ length: 40 }, async () => {
     for (let name; (name = names.pop());) {
-      assert.equal((await call('POST', '/databases', { token, body: { name, connectionRef: 'primary' } })).status, 201)
+      assert.equal((await callAgain('POST', '/databases', { token, body: { name, connectionRef: 'primary' } })).status, 201)
     }
   }))
 }
