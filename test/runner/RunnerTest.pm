@@ -108,6 +108,10 @@ sub start_runner
 		open STDOUT, '>>', $log;
 		open STDERR, '>>', $log;
 		POSIX::close($_) for 3 .. 255;
+		# as under sudo, from a home directory that is closed to others
+		mkdir "$base/closed";
+		chdir "$base/closed";
+		chmod 0, "$base/closed";
 		exec $ENV{RUNNER}, '--config', "$base/runner.conf", @arguments or POSIX::_exit(127);
 	}
 	$running{$pid} = 1;
