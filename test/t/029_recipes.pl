@@ -28,7 +28,7 @@ sub blocks {
 my @pages = ('README.md', glob 'docs/*.md');
 
 # 1,200 tokens. The oldest, one of each name that the pages use, ends within a week and was not used for long; a
-# revoked one of the same name is newer.
+# revoked one of the same name is newer. A node has reported another history.
 sql(q{
 	SET client_min_messages = warning;
 	SELECT walwarden.create_org('acme'), walwarden.create_org('other');
@@ -41,6 +41,14 @@ sql(q{
 	SELECT walwarden.disable_token(t.token_id) FROM walwarden.issue_token('acme', 'ci') AS t;
 	SELECT walwarden.set_org_retention('acme', '3650 days');
 	UPDATE walwarden_internal.token SET created_at = created_at - interval '91 days' WHERE id IN (SELECT token_id FROM fixed);
+	CREATE ROLE runner;
+	SELECT walwarden.grant_runner('runner');
+	SELECT token AS node FROM walwarden.issue_token('acme', 'node-1', kind => 'node') \gset
+	BEGIN;
+	SELECT walwarden.authenticate(:'node');
+	SET LOCAL ROLE runner;
+	SELECT walwarden.register_node('node-1', '1'), walwarden.report_alarm(1, repeat('0', 64), NULL);
+	COMMIT;
 	ANALYZE});
 
 # The same lists as the tables have them: without a caller, without a page.
