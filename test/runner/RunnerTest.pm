@@ -86,12 +86,20 @@ sub config_file
 	return $path;
 }
 
+# In a child: as under sudo, from a home directory that is closed to others.
+sub enter_closed
+{
+	my $closed = "$base/closed.$$";
+	mkdir $closed and chdir $closed and chmod 0, $closed or POSIX::_exit(127);
+	return;
+}
+
 # Runs the program to its end: (exit code, stdout, stderr).
 sub run_runner
 {
 	my (@arguments) = @_;
 	my ($out, $err);
-	IPC::Run::run([ $ENV{RUNNER}, @arguments ], '<', '/dev/null', '>', \$out, '2>', \$err);
+	IPC::Run::run([ $ENV{RUNNER}, @arguments ], '<', '/dev/null', '>', \$out, '2>', \$err, init => \&enter_closed);
 	return ($? >> 8, $out, $err);
 }
 
@@ -108,10 +116,7 @@ sub start_runner
 		open STDOUT, '>>', $log;
 		open STDERR, '>>', $log;
 		POSIX::close($_) for 3 .. 255;
-		# as under sudo, from a home directory that is closed to others
-		mkdir "$base/closed";
-		chdir "$base/closed";
-		chmod 0, "$base/closed";
+		enter_closed();
 		exec $ENV{RUNNER}, '--config', "$base/runner.conf", @arguments or POSIX::_exit(127);
 	}
 	$running{$pid} = 1;
