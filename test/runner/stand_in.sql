@@ -6,7 +6,7 @@ CREATE TABLE walwarden.token (token text PRIMARY KEY, node text);
 CREATE TABLE walwarden.call (seq bigserial, at timestamptz DEFAULT clock_timestamp(), name text, arguments jsonb);
 CREATE TABLE walwarden.job (
     id text PRIMARY KEY, kind text, fence bigint DEFAULT 0, state text DEFAULT 'queued', attempt int DEFAULT 0,
-    job jsonb DEFAULT '{}', error jsonb, lease interval, lease_until timestamptz);
+    job jsonb DEFAULT '{}', error jsonb, lease interval, lease_until timestamptz, claimed_by text);
 
 -- The chain, and the alarms of the node.
 CREATE TABLE walwarden.entry (seq bigint PRIMARY KEY, hash text);
@@ -47,6 +47,9 @@ $$;
 CREATE FUNCTION walwarden.current_org_id() RETURNS uuid LANGUAGE sql AS $$ SELECT '0b6e1f9c-2f0c-4a57-9a52-7d1c3c6e0001'::uuid $$;
 CREATE FUNCTION walwarden.current_org() RETURNS text LANGUAGE sql AS $$ SELECT 'acme' $$;
 
+-- The node that the token registered last.
+CREATE FUNCTION walwarden.current_node() RETURNS text LANGUAGE sql AS $$ SELECT t.node FROM walwarden.token AS t WHERE t.token = current_setting('stand_in.token') $$;
+
 CREATE FUNCTION walwarden.register_node(name text, version text, public_key text DEFAULT NULL) RETURNS uuid LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM walwarden.called('register_node', jsonb_build_object('name', $1, 'version', $2, 'publicKey', $3), false);
@@ -73,7 +76,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    UPDATE walwarden.job AS f SET state = 'claimed', fence = f.fence + 1, attempt = f.attempt + 1, lease = $2, lease_until = clock_timestamp() + $2
+    UPDATE walwarden.job AS f SET state = 'claimed', fence = f.fence + 1, attempt = f.attempt + 1, lease = $2, lease_until = clock_timestamp() + $2, claimed_by = walwarden.current_node()
      WHERE f.id = j.id RETURNING * INTO j;
     INSERT INTO walwarden.call (name, arguments) VALUES ('claimed', jsonb_build_object('id', j.id, 'connections', $3));
     RETURN QUERY SELECT j.id, j.kind, j.fence, j.lease_until, j.job || jsonb_build_object('attempt', j.attempt);
@@ -85,7 +88,7 @@ CREATE FUNCTION walwarden.held_jobs(OUT job_id text, OUT kind text, OUT fence bi
 BEGIN
     PERFORM walwarden.called('held_jobs', '{}');
     RETURN QUERY SELECT j.id, j.kind, j.fence, j.lease_until, j.job || jsonb_build_object('attempt', j.attempt)
-                   FROM walwarden.job AS j WHERE j.state NOT IN ('queued', 'completed', 'failed') ORDER BY j.id;
+                   FROM walwarden.job AS j WHERE j.state NOT IN ('queued', 'completed', 'failed') AND coalesce(j.claimed_by, walwarden.current_node()) = walwarden.current_node() ORDER BY j.id;
 END
 $$;
 
