@@ -281,7 +281,7 @@ $other->quit;
 # statistics
 my $counted = q{SELECT string_agg(format('%s %s', reason, count), ', ' ORDER BY outcome, reason) FROM walwarden.stat_auth WHERE count > 0};
 $node->restart;
-my $reasons = join ',', sort(slurp_file('src/token/refusal.c') =~ /^\t\t\[REFUSAL_\w+\] = "(.*)"/mg);
+my $reasons = join ',', sort(slurp_file('src/token/refusal.c') =~ /^\t\[REFUSAL_\w+\] = \{"(.*)",/mg);
 like($reasons, qr/^active,.*unknown/, 'the reasons are read');
 my $every = q{SELECT string_agg(reason, ',' ORDER BY reason COLLATE "C") FROM walwarden.stat_auth};
 is(sql('one', $every), $reasons, 'each has a counter');
