@@ -67,8 +67,11 @@ stream_to_object(Worker *worker, Process *process, const char *name, int64_t exp
 	}
 	if (!process_wait(process, &error))
 	{
-		/* so says a server in English; in another language it is tried again */
-		bool		denied = strstr(error, "permission denied for ") != NULL;
+		/*
+		 * so say a server, and pg_dump of a sequence, in English; in another
+		 * language it is tried again
+		 */
+		bool		denied = strstr(error, "permission denied for ") || strstr(error, "user may lack SELECT privilege");
 
 		object_abort(writer);
 		fail(worker, denied ? "role_insufficient" : "engine_failed", node_of(worker), !denied, "%s", error);

@@ -9,6 +9,7 @@ SET ROLE former;
 CREATE EXTENSION walwarden;
 RESET ROLE;
 REASSIGN OWNED BY former TO CURRENT_USER;
+DROP OWNED BY former;
 DROP ROLE former;
 SELECT walwarden.create_org('acme');
 SELECT walwarden.issue_token('acme', 'ci', ARRAY['databases:read']);

@@ -68,7 +68,7 @@ $cluster->safe_psql('orders', 'SELECT lo_unlink(1)');
 # rights that are missing are not there in a minute either
 $cluster->safe_psql('orders', 'CREATE ROLE partial LOGIN; CREATE SEQUENCE numbers; GRANT SELECT ON item, filler, guarded TO partial');
 append_to_file("$base/services", sprintf "[partial]\nhost=%s\nport=%d\ndbname=orders\nuser=partial\n", $cluster->host, $cluster->port);
-nothing_stored(backup(connectionRef => 'partial'), 'role_insufficient', 0, qr/pg_dump failed .*permission denied for sequence numbers/, 'a sequence cannot be read');
+nothing_stored(backup(connectionRef => 'partial'), 'role_insufficient', 0, qr/pg_dump failed .*(permission denied for sequence numbers|sequence "numbers"; user may lack SELECT privilege)/, 'a sequence cannot be read');
 $cluster->safe_psql('orders', 'REVOKE SELECT ON guarded FROM partial');
 nothing_stored(backup(connectionRef => 'partial'), 'role_insufficient', 0, qr/^ERROR:  permission denied for table guarded/, 'a table cannot be read');
 $cluster->safe_psql('orders', 'DROP SEQUENCE numbers');
