@@ -9,7 +9,7 @@ SET ROLE former;
 CREATE EXTENSION walwarden;
 RESET ROLE;
 REASSIGN OWNED BY former TO CURRENT_USER;
-DROP OWNED BY former;
-DROP ROLE former;
+-- refused from 19 on
+DO $$BEGIN DROP ROLE former; EXCEPTION WHEN dependent_objects_still_exist THEN NULL; END$$;
 SELECT walwarden.create_org('acme');
 SELECT walwarden.issue_token('acme', 'ci', ARRAY['databases:read']);
