@@ -5,7 +5,6 @@
 #include "json.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/decimal.h"
 #include "log.h"
@@ -17,23 +16,6 @@ bool
 json_is_canonical(Json text)
 {
 	return text.data && canonical_check(text.data, text.len, JSON_MAX, 0, NULL, NULL);
-}
-
-bool
-json_each(Json object, CanonicalVisit visit, void *arg)
-{
-	return object.data && object.len > 0 && object.data[0] == '{' &&
-		canonical_check(object.data, object.len, JSON_MAX, 0, visit, arg);
-}
-
-Json
-json_member(Json object, const char *key)
-{
-	CanonicalMember member = {.key = key,.key_len = strlen(key)};
-
-	if (object.data)
-		canonical_find(object.data, object.len, JSON_MAX, 0, &member, 1);
-	return json_part(member.value, member.len);
 }
 
 char *

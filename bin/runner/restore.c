@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/json.h"
 #include "config.h"
 #include "destination.h"
 #include "environment.h"

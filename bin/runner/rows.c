@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "json.h"
 #include "server.h"
 #include "text.h"
@@ -155,7 +156,7 @@ rows_compare(const char *file, size_t len, const Rows *rows, char **difference)
 {
 	Comparison	comparison = {.rows = rows};
 
-	if (!json_each(json_member(json_part(file, len), "tables"), compare_table, &comparison) || comparison.malformed)
+	if (!json_members(json_member(json_part(file, len), "tables"), compare_table, &comparison) || comparison.malformed)
 	{
 		*difference = text_copy("the file with the row counts is malformed");
 		return false;

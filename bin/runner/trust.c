@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/manifest.h"
 #include "common/signature.h"
 #include "io.h"

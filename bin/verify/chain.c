@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/hex.h"
+#include "common/json.h"
 #include "common/scan.h"
 #include "common/syntax.h"
 #include "digest.h"

@@ -15,6 +15,7 @@
 #include "common/canonical.h"
 #include "common/decimal.h"
 #include "common/hex.h"
+#include "common/json.h"
 #include "common/manifest.h"
 #include "common/signature.h"
 #include "common/syntax.h"

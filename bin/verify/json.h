@@ -9,27 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/canonical.h"
-
-/* A bound that no text here comes near. */
-#define JSON_MAX ((size_t) 1 << 30)
-
-/* A part of a text that canonical_check() accepted. data is NULL for none. */
-typedef struct Json
-{
-	const char *data;
-	size_t		len;
-} Json;
+#include "common/json.h"
 
 extern const CanonicalMemory json_memory;
-
-extern Json json_part(const char *data, size_t len);
-
-/* Calls visit for each member. False if it is not an object. */
-extern bool json_each(Json object, CanonicalVisit visit, void *arg);
-
-/* The member of an object with this key, which has no characters that JSON escapes. */
-extern Json json_member(Json object, const char *key);
 
 /* Whether both are there and the same. */
 extern bool json_equal(Json a, Json b);

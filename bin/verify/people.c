@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "chain.h"
 #include "common/canonical.h"
 #include "common/hex.h"
@@ -178,7 +179,7 @@ compare_person(void *arg, const char *key, size_t key_len, const char *value, si
 	Member	   *member;
 	const char *problem;
 
-	if (!uuid_is_canonical(key, key_len) || !json_each(person, count_member, &nmembers) || nmembers != 3 ||
+	if (!uuid_is_canonical(key, key_len) || !json_members(person, count_member, &nmembers) || nmembers != 3 ||
 		salt.data == NULL || !hash_is_well_formed(salt.data, salt.len) ||
 		subject.data == NULL || subject.data[0] != '"' ||
 		role.data == NULL || (role.data[0] != '"' && role.data[0] != 'n'))
@@ -227,7 +228,7 @@ people_report(const People *people, const Chain *chain, Content text, Report *re
 	if (text.data != NULL && text.len > 0 && text.len <= PEOPLE_MAX && text.data[text.len - 1] == '\n')
 		text.len--;
 	if (text.data != NULL && (!canonical_check(text.data, text.len, PEOPLE_MAX, 0, NULL, NULL) ||
-							  !json_each(json_part(text.data, text.len), compare_person, &comparison) || comparison.is_malformed))
+							  !json_members(json_part(text.data, text.len), compare_person, &comparison) || comparison.is_malformed))
 	{
 		report_check(report, VERDICT_FAIL, "people: people.json has not the form of one");
 		return;
