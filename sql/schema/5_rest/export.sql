@@ -31,14 +31,14 @@ AS $$
       FROM unnest(files) AS f
 $$;
 
--- The entries in which a node registered one of these keys.
-CREATE FUNCTION walwarden_internal.key_entries(org_id uuid, chain_size bigint, keys text[]) RETURNS SETOF bigint
+-- The entries in which a node registered one of these keys, and which.
+CREATE FUNCTION walwarden_internal.key_entries(org_id uuid, chain_size bigint, keys text[]) RETURNS TABLE (seq bigint, key text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY
-        SELECT e.seq
+        SELECT e.seq, p.payload #>> '{after,publicKey}'
           FROM walwarden_internal.audit_entry AS e
          CROSS JOIN LATERAL (SELECT e.body::jsonb -> 'payload' OFFSET 0) AS p(payload)
          WHERE e.org_id = $1 AND e.seq <= chain_size AND e.kind IN ('node.registered', 'node.key_changed')
@@ -61,6 +61,8 @@ AS $$
 DECLARE
     jobs uuid[];
     of_jobs bigint[];
+    of_keys bigint[];
+    registered text[];
     seqs bigint[];
     keys text[];
     sizes bigint[];
@@ -91,10 +93,9 @@ BEGIN
     SELECT array_agg(c.size ORDER BY u.n), array_agg(c.root ORDER BY u.n) INTO sizes, roots
       FROM jsonb_array_elements(checkpoints) WITH ORDINALITY AS u(claim, n)
      CROSS JOIN LATERAL walwarden_internal.read_checkpoint(u.claim ->> 'note', u.claim ->> 'publicKey') AS c;
-    seqs := ARRAY(SELECT u.seq FROM unnest(of_jobs) AS u(seq)
-                  UNION
-                  SELECT k.seq FROM walwarden_internal.key_entries(org_id, chain_size, keys || ARRAY(SELECT c ->> 'publicKey' FROM jsonb_array_elements(checkpoints) AS c)) AS k(seq)
-                  ORDER BY 1);
+    SELECT array_agg(k.seq), array_agg(k.key) INTO of_keys, registered
+      FROM walwarden_internal.key_entries(org_id, chain_size, keys || ARRAY(SELECT c ->> 'publicKey' FROM jsonb_array_elements(checkpoints) AS c)) AS k;
+    seqs := ARRAY(SELECT u.seq FROM unnest(of_jobs || of_keys) AS u(seq) GROUP BY u.seq ORDER BY u.seq);
     SELECT * INTO proofs FROM walwarden_internal.chain_proofs(org_id, coalesce(sizes, '{}'), coalesce(roots, '{}'), seqs, since_size);
     checkpoint := checkpoints -> (proofs.chosen - 1);
     size := sizes[proofs.chosen];
@@ -105,7 +106,7 @@ BEGIN
             SELECT u.seq, u.proof
               FROM unnest(seqs, proofs.inclusion) AS u(seq, proof)
              WHERE u.seq = ANY (of_jobs)
-                OR u.seq IN (SELECT k.seq FROM walwarden_internal.key_entries(org_id, chain_size, keys || (checkpoint ->> 'publicKey')) AS k(seq))
+                OR u.seq IN (SELECT k.seq FROM unnest(of_keys, registered) AS k(seq, key) WHERE k.key = ANY (keys || (checkpoint ->> 'publicKey')))
         )
         SELECT ('chain.tsv', string_agg(format(E'%s\t%s\t%s\t%s\n', e.seq, encode(e.prev_hash, 'hex'), encode(e.hash, 'hex'), e.body), '' ORDER BY e.seq))::walwarden_internal.bundle_file
           FROM entry AS u
