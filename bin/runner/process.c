@@ -335,7 +335,8 @@ process_wait(Process *process, char **error)
 bool
 process_was_killed(const char *error)
 {
-	return strstr(error, KILLED) != NULL;
+	/* behind the program's name: what follows is the program's own words */
+	return text_begins(error + strcspn(error, " "), KILLED);
 }
 
 void
