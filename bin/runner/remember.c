@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/syntax.h"
 #include "control.h"
 #include "io.h"
 #include "job.h"
@@ -88,6 +89,17 @@ forget_job(const Config *config, const Job *job)
 	free(path);
 }
 
+bool
+is_remembered(const Config *config, const Job *job)
+{
+	char		lower[UUID_TEXT_LEN];
+	char	   *path = path_of(config, job);
+	bool		there = uuid_is_well_formed(job->id, strlen(job->id), lower) && access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
 /* Takes one line of a file. True if it was the last one. */
 static bool
 take_line(Job *job, char *line)
@@ -129,7 +141,7 @@ read_job(Job *job, const char *path)
 }
 
 void
-remembered_jobs(const Config *config, Job ***jobs, int *count)
+remembered_jobs(const Config *config, bool (*is_known) (const void *arg, const Job *job), const void *arg, Job ***jobs, int *count)
 {
 	DIR		   *directory = opendir(config->state);
 	struct dirent *entry;
@@ -141,7 +153,7 @@ remembered_jobs(const Config *config, Job ***jobs, int *count)
 		Job		   *job = allocate(sizeof(Job));
 		char	   *path = text_format("%s/%s", config->state, entry->d_name);
 
-		if (!scratch_name(entry->d_name, &job->id, &job->fence) || !read_job(job, path))
+		if (!scratch_name(entry->d_name, &job->id, &job->fence) || is_known(arg, job) || !read_job(job, path))
 			job_free(job);
 		else
 		{

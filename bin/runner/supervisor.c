@@ -46,6 +46,8 @@
 #define KILL_MS 1000
 #define GONE_MS 1500			/* nothing is left of a group that was killed */
 #define CLEAN_UP_MS 300000
+#define CLEAN_AGAIN_MS 1000		/* later and later, up to: */
+#define CLEAN_AGAIN_MAX_MS 600000
 #define LAST_WORDS_SECONDS 5
 #define LOCK_TRIES 50
 #define MAX_WAIT_MS 3600000
@@ -62,6 +64,8 @@ typedef struct Supervisor
 	bool		check_held;		/* the control database may know of a job that
 								 * we do not */
 	bool		check_remembered;	/* something may be left of earlier jobs */
+	int64_t		clean_again;	/* when it is looked at again, or 0 */
+	int64_t		clean_pause;
 	int64_t		pause_until;	/* no call to the control database before */
 	int64_t		pause;
 	bool		away;			/* as was logged */
@@ -209,8 +213,10 @@ empty_slot(Supervisor *s)
 }
 
 static bool
-is_known(const Supervisor *s, const Job *job)
+is_known(const void *arg, const Job *job)
 {
+	const Supervisor *s = arg;
+
 	for (int i = 0; i < MAX_SLOTS; i++)
 		if (s->slots[i].job && strcmp(s->slots[i].job->id, job->id) == 0 && s->slots[i].job->fence == job->fence)
 			return true;
@@ -231,6 +237,25 @@ is_ours(const void *arg, pid_t pid, pid_t group)
 	return false;
 }
 
+/*
+ * Empties a slot. If something may be left of its job still, because the cleaning was ended by
+ * force, or the target or the destination was away, that is tried again.
+ */
+static void
+release(Supervisor *s, Slot *slot)
+{
+	if (is_remembered(s->config, slot->job))
+	{
+		s->clean_pause = s->clean_pause ? s->clean_pause * 2 : CLEAN_AGAIN_MS;
+		if (s->clean_pause > CLEAN_AGAIN_MAX_MS)
+			s->clean_pause = CLEAN_AGAIN_MAX_MS;
+		s->clean_again = boottime_ms() + s->clean_pause;
+	}
+	else if (s->clean_again == 0)
+		s->clean_pause = 0;
+	slot_release(slot);
+}
+
 /* The process of a slot has ended. */
 static void
 slot_ended(Supervisor *s, Slot *slot, int status)
@@ -243,14 +268,14 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 	if (cleaning)
 	{
 		if (slot->debt == DEBT_NONE)
-			slot_release(slot);
+			release(s, slot);
 		return;
 	}
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == WORKER_COMPLETED || WEXITSTATUS(status) == WORKER_FAILED))
 	{
 		if (WEXITSTATUS(status) != WORKER_COMPLETED)
 			s->exit_code = 1;
-		slot_release(slot);
+		release(s, slot);
 		s->next_claim = 0;
 		follower_ask(&s->follower);
 		return;
@@ -266,7 +291,7 @@ slot_ended(Supervisor *s, Slot *slot, int status)
 	if (!stopping && job_bad_reference(slot->job) == NULL && slot_start(slot, s->config, s->control, true))
 		return;
 	if (slot->debt == DEBT_NONE)
-		slot_release(slot);
+		release(s, slot);
 }
 
 static Slot *
@@ -356,7 +381,7 @@ pay(Supervisor *s, Slot *slot)
 		return;
 	slot->debt = DEBT_NONE;
 	if (slot->pid == 0)
-		slot_release(slot);
+		release(s, slot);
 }
 
 /* Jobs that the control database says are ours, and we know nothing of: given back. */
@@ -397,11 +422,12 @@ find_remembered(Supervisor *s)
 	Job		  **jobs;
 	int			count;
 
-	remembered_jobs(s->config, &jobs, &count);
+	remembered_jobs(s->config, is_known, s, &jobs, &count);
 	s->check_remembered = false;
+	s->clean_again = 0;
 	for (int i = 0; i < count; i++)
 	{
-		Slot	   *slot = is_known(s, jobs[i]) ? NULL : empty_slot(s);
+		Slot	   *slot = empty_slot(s);
 
 		if (slot && slot_fill(slot, s->config, jobs[i], boottime_ms()))
 		{
@@ -409,11 +435,10 @@ find_remembered(Supervisor *s)
 			/* whoever has it now, it is not ours */
 			slot->lost = true;
 			if (!slot_start(slot, s->config, s->control, true))
-				slot_release(slot);
+				release(s, slot);
 			continue;
 		}
-		if (!is_known(s, jobs[i]))
-			s->check_remembered = true;
+		s->check_remembered = true;
 		job_free(jobs[i]);
 	}
 	free(jobs);
@@ -535,6 +560,11 @@ attend(Supervisor *s)
 	}
 	if (!stopping && s->check_held && boottime_ms() >= s->pause_until && empty_slot(s))
 		find_held(s);
+	if (s->clean_again != 0 && boottime_ms() >= s->clean_again)
+	{
+		s->clean_again = 0;
+		s->check_remembered = true;
+	}
 	if (!stopping && s->check_remembered && !s->check_held && empty_slot(s))
 		find_remembered(s);
 	if (can_follow(s))
@@ -563,6 +593,8 @@ next_round(Supervisor *s)
 	}
 	if (s->check_held && empty_slot(s) && s->pause_until < next)
 		next = s->pause_until;
+	if (s->clean_again != 0 && s->clean_again < next)
+		next = s->clean_again;
 	if (can_follow(s) && (due = follower_due(&s->follower)) < next)
 		next = due;
 	if (wants_job(s) && empty_slot(s) && (due = s->next_claim > s->pause_until ? s->next_claim : s->pause_until) < next)

@@ -117,6 +117,28 @@ for my $case ([ 'pg_restore', sub { EngineTest::job_of_backup('restore', $first,
 	is_deeply([ remembered(), scratch() ], [], 'nor anything of the job on the node');
 }
 
+# What cannot be removed yet is tried again, without a start: the destination is not writable,
+# and then the process that cleans up is ended by force.
+{
+	unlink "$base/reached";
+	replace('pg_dump', "\$REAL \"\$@\" | cat || exit\ntouch $base/reached\nsleep 1000");
+	my $last = backup_job();
+	$pid = start_runner();
+	my $worker = sub { my ($process) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid); return $process && $process->[0] };
+	wait_for(sub { -e "$base/reached" }, 'a backup has written its dump');
+	chmod 0500, $directory;
+	kill 'KILL', $worker->();
+	wait_for(sub { slurp($RunnerTest::log) =~ /job \Q$last\E: what earlier attempts left was not removed/ }, 'its process is killed, and what it left cannot be removed');
+	is_deeply([ remembered() ], ["$last.1"], 'so the job is remembered');
+	wait_for(sub { my $cleaner = $worker->(); $cleaner && kill 'KILL', $cleaner }, 'nor the next time');
+	chmod 0700, $directory;
+	wait_for(sub { !remembered() && !job_processes($pid) }, 'in the end it can');
+	is_deeply([ grep { /\Q$last\E/ } objects() ], [], 'and nothing of the job is at the destination');
+	is_deeply([ scratch() ], [], 'nor on the node');
+	stop_runner($pid);
+	put_back('pg_dump');
+}
+
 # CREATE DATABASE goes on when its client is killed: it is ended before the database is dropped.
 {
 	my $lock = $cluster->background_psql('postgres');
