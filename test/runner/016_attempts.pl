@@ -117,20 +117,19 @@ for my $case ([ 'pg_restore', sub { EngineTest::job_of_backup('restore', $first,
 	is_deeply([ remembered(), scratch() ], [], 'nor anything of the job on the node');
 }
 
-# What cannot be removed yet is tried again, without a start: the destination is not writable,
-# and then the process that cleans up is ended by force.
+my $kill_process = sub { my ($process) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid); return kill 'KILL', $process->[0]; };
+
+# What cannot be removed yet is tried again, without a start.
 {
 	unlink "$base/reached";
 	replace('pg_dump', "\$REAL \"\$@\" | cat || exit\ntouch $base/reached\nsleep 1000");
 	my $last = backup_job();
 	$pid = start_runner();
-	my $worker = sub { my ($process) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid); return $process && $process->[0] };
 	wait_for(sub { -e "$base/reached" }, 'a backup has written its dump');
 	chmod 0500, $directory;
-	kill 'KILL', $worker->();
+	$kill_process->();
 	wait_for(sub { slurp($RunnerTest::log) =~ /job \Q$last\E: what earlier attempts left was not removed/ }, 'its process is killed, and what it left cannot be removed');
 	is_deeply([ remembered() ], ["$last.1"], 'so the job is remembered');
-	wait_for(sub { my $cleaner = $worker->(); $cleaner && kill 'KILL', $cleaner }, 'nor the next time');
 	chmod 0700, $directory;
 	wait_for(sub { !remembered() && !job_processes($pid) }, 'in the end it can');
 	is_deeply([ grep { /\Q$last\E/ } objects() ], [], 'and nothing of the job is at the destination');
@@ -140,19 +139,22 @@ for my $case ([ 'pg_restore', sub { EngineTest::job_of_backup('restore', $first,
 }
 
 # CREATE DATABASE goes on when its client is killed: it is ended before the database is dropped.
+# And a process that cleans up may be killed as well.
 {
 	my $lock = $cluster->background_psql('postgres');
 	$lock->query_safe('BEGIN; LOCK TABLE pg_database IN SHARE MODE');
 	my $last = EngineTest::job_of_backup('drill', $first, mode => 'new_database', target => 'scratch');
 	my $sessions = sub { my ($fence) = @_; return $cluster->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'walwarden-runner $last.$fence' AND wait_event_type = 'Lock'"); };
-	$pid = start_runner('--once');
+	$pid = start_runner();
 	wait_for(sub { $sessions->(1) == 1 }, 'CREATE DATABASE waits');
-	my ($worker) = grep { $_->[1] =~ /walwarden-runner/ } job_processes($pid);
-	kill 'KILL', $worker->[0];
+	$kill_process->();
 	wait_for(sub { $sessions->(1) == 0 }, 'the process of the job is killed, and the statement is ended as well');
 	wait_for(sub { $sessions->(2) == 1 }, 'DROP DATABASE waits');
+	$kill_process->();
+	wait_for(sub { control("SELECT state FROM walwarden.job WHERE id = '$last'") eq 'failed' }, 'the process that cleans up is killed, and the job has failed');
 	$lock->quit;
-	waitpid $pid, 0;
+	wait_for(sub { !remembered() && !job_processes($pid) }, 'what it made is dropped by the next one');
+	stop_runner($pid);
 	is(control("SELECT error ->> 'class' FROM walwarden.job WHERE id = '$last'"), 'process_died', 'the job has failed');
 	is($cluster->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname LIKE 'walwarden%'}), 0, 'and no database is left');
 }
