@@ -188,6 +188,7 @@ check_entries(int top, Directory *directories, const Trust *trust, Report *repor
 	Content		consistency = file_content(top, "consistency", PROOF_MAX);
 	Content		people = file_content(top, "people.json", PEOPLE_MAX);
 	bool		is_sound;
+	bool		is_covered;
 
 	head_read(file_content(top, "checkpoint", CHECKPOINT_MAX), trust, &head);
 	head_read(trust->kept, trust, &kept);
@@ -200,9 +201,10 @@ check_entries(int top, Directory *directories, const Trust *trust, Report *repor
 	chain_check(top, &chain, report);
 	is_sound = head_check(&head, &chain, &roots[0], report);
 	kept_head_check(&kept, is_sound ? &head : NULL, &chain, &roots[1], consistency, report);
+	is_covered = is_sound && roots[0].reached && chain.count == head.checkpoint.size;
 	included_report(&readers.included, &chain, is_sound, roots[0].reached, report);
 	evidence_report(&readers.evidence, &chain, trust, report);
-	people_report(&readers.people, &chain, people, report);
+	people_report(&readers.people, &chain, is_covered, people, report);
 
 	evidence_free(&readers.evidence);
 	people_free(&readers.people);

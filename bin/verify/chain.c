@@ -231,12 +231,6 @@ take_lines(Chain *chain, int fd)
 	return too_long ? "it has not the form of an entry" : problem;
 }
 
-bool
-chain_is_whole(const Chain *chain)
-{
-	return chain->sound && chain->tree.size == chain->count;
-}
-
 void
 chain_check(int directory, Chain *chain, Report *report)
 {

@@ -58,7 +58,4 @@ typedef struct Chain
 /* Reads chain.tsv up to the first finding, and reports it, or that there is none. */
 extern void chain_check(int directory, Chain *chain, Report *report);
 
-/* Whether a sound chain has every entry from the first to the last that is here. */
-extern bool chain_is_whole(const Chain *chain);
-
 #endif							/* VERIFY_CHAIN_H */

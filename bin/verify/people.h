@@ -27,8 +27,11 @@ typedef struct People
 
 extern void people_take(People *people, const Entry *entry);
 
-/* text: people.json. Reports nothing if there is neither a member nor the file. */
-extern void people_report(const People *people, const Chain *chain, Content text, Report *report);
+/*
+ * text: people.json. whole: the entries are all those of a sound checkpoint, so that none can say
+ * more about a member. Reports nothing if there is neither a member nor the file.
+ */
+extern void people_report(const People *people, const Chain *chain, bool whole, Content text, Report *report);
 extern void people_free(People *people);
 
 #endif							/* VERIFY_PEOPLE_H */

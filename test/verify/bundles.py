@@ -122,6 +122,14 @@ NAMELESS = manifest("node-1", JOB_A, 1, artifact={"checksumSha256": "0" * 64}, r
 case("an artifact without a name", 3, [f"SKIP artifact of {JOB_A}: the manifest names no file"],
      without(one_backup(chain(a=NAMELESS), recorded=NAMELESS), artifact_path("dump"), artifact_path("rows.json")))
 case("no people.json", 3, ["SKIP people: people.json is not here"], whole(people=None))
+UP_TO_12 = {**whole(), "chain.tsv": WHOLE.tsv(range(1, 13)), **{f"proofs/{n}": WHOLE.proof(n) for n in range(1, 13)}}
+case("a whole chain but for its end, where persons changed", 3, ["SKIP people: 2 of them need the whole chain"], UP_TO_12)
+case("a whole chain but for its end, and a person in no entry", 3, ["SKIP people: 1 of them need the whole chain"],
+     {**UP_TO_12, "people.json": canonical({ANN: {**PEOPLE[ANN], "dbRole": "ann"}, BOB: PEOPLE_BEFORE[BOB], JOB_A: PEOPLE[ANN]}).encode()})
+case("a whole chain without a checkpoint, and a person missing", 3, ["SKIP checkpoint: there is none", *SKIPPED, "SKIP people: 1 of them need the whole chain"],
+     without(whole(BEFORE, PEOPLE), "checkpoint"))
+case("a whole chain that is newer than the checkpoint, and a person missing", 3,
+     ["SKIP inclusion: 1 entries are not yet covered by a checkpoint", "SKIP people: 1 of them need the whole chain"], whole(BEFORE, PEOPLE, checkpoint=BEFORE.note(13)))
 case("people of whom there is no entry", 3, ["SKIP people: 2 of them need the whole chain"], {**one_backup(), "people.json": canonical(PEOPLE_BEFORE).encode()})
 case("a kept checkpoint without a proof", 3, ["SKIP older checkpoint: there is no consistency proof"], one_backup(), with_kept(WHOLE.note(9)))
 case("a consistency proof without a kept checkpoint", 3, ["SKIP older checkpoint: there is none, but there is a consistency proof"],
