@@ -50,6 +50,15 @@ verify(const char *trust_path, const char *bundle_path, bool json)
 	return report_end(&report);
 }
 
+/* What is wrong with the command, then how it is. */
+static int
+refuse_usage(const char *problem)
+{
+	(void) fprintf(stderr, "walwarden-verify: %s\n\n", problem);
+	(void) fputs(usage, stderr);
+	return EXIT_USAGE;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -68,6 +77,8 @@ main(int argc, char **argv)
 		switch (option)
 		{
 			case 't':
+				if (trust != NULL)
+					return refuse_usage("--trust is given twice: put what you trust into one folder");
 				trust = optarg;
 				break;
 			case 'j':
@@ -83,10 +94,13 @@ main(int argc, char **argv)
 				(void) fputs(usage, stderr);
 				return EXIT_USAGE;
 		}
-	if (trust == NULL || argc - optind != 2 || strcmp(argv[optind], "bundle") != 0)
-	{
-		(void) fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
+	if (optind == argc || strcmp(argv[optind], "bundle") != 0)
+		return refuse_usage("the command is missing: there is one, bundle");
+	if (trust == NULL)
+		return refuse_usage("--trust DIRECTORY is missing: your own folder with the keys of the nodes that you trust.\n"
+							"A bundle that comes with its keys proves nothing: get them another way, and put each into\n"
+							"a file NAME.vkey. The page for auditors (docs/auditors.md) tells how.");
+	if (argc - optind != 2)
+		return refuse_usage("name one directory, the bundle");
 	return verify(trust, argv[optind + 1], json);
 }

@@ -426,6 +426,11 @@ USAGE = [
     ("no folder", None),
 ]
 
+NO_TRUST = "--trust DIRECTORY is missing: your own folder with the keys of the nodes that you trust"
+WRONG = [([], "the command is missing"), (["check", "--trust", "x", "y"], "the command is missing"), (["bundle"], NO_TRUST), (["bundle", "x"], NO_TRUST),
+         (["bundle", "--trust", "x"], "name one directory"), (["bundle", "--trust", "x", "y", "z"], "name one directory"),
+         (["bundle", "--trust", "x", "--trust", "y", "z"], "--trust is given twice"), (["--no"], "")]
+
 
 def usage_problems(program, work, trust):
     write(work / "bundle", whole())
@@ -468,9 +473,9 @@ def main(program, work):
     tests = [(f"{what}: {'OK SKIP FAIL'.split()[{0: 0, 3: 1, 1: 2}[code]]}", problems(program, work, code, *rest)) for what, code, *rest in cases]
     tests += [(f"without a verdict: {what}", usage_problems(program, work, trust)) for what, trust in USAGE]
     tests.append(("more than the memory", memory_problems(program, work)))
-    for arguments in ([], ["bundle"], ["bundle", "--trust", "x"], ["bundle", "x"], ["check", "--trust", "x", "y"], ["bundle", "--trust", "x", "y", "z"], ["--no"]):
+    for arguments, problem in WRONG:
         code, lines, stderr = run(program, *arguments)
-        tests.append((f"usage: {' '.join(arguments)}", [] if code == 2 and not lines and "Usage:" in stderr else [f"{code} {lines} {stderr}"]))
+        tests.append((f"usage: {' '.join(arguments)}", [] if code == 2 and not lines and problem in stderr and "Usage:" in stderr else [f"{code} {lines} {stderr}"]))
     print(f"1..{len(tests)}")
     for n, (what, found) in enumerate(tests, start=1):
         found = list(found)
