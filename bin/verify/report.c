@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "harmless.h"
 #include "stop.h"
 
 /* Longer than any line: names in it are bounded. */
@@ -25,23 +26,6 @@ report_begin(Report *report, FILE *out, bool json)
 	report->json = json;
 	if (out && json)
 		(void) fputs("{\"checks\":[", out);
-}
-
-/* Neither a terminal nor a JSON parser sees a byte that it could take for its own. */
-static void
-print_harmless(FILE *out, const char *text, bool json)
-{
-	for (const unsigned char *c = (const unsigned char *) text; *c; c++)
-	{
-		if (*c < 0x20 || *c > 0x7E || *c == '\\')
-			(void) fprintf(out, "%s\\x%02x", json ? "\\" : "", *c);
-		else
-		{
-			if (json && *c == '"')
-				(void) fputc('\\', out);
-			(void) fputc(*c, out);
-		}
-	}
 }
 
 void

@@ -10,7 +10,7 @@
 /* Exit code of wrong usage, and of what cannot be read. */
 #define EXIT_USAGE 2
 
-/* Writes a line to stderr and exits with EXIT_USAGE. */
+/* Writes a line to stderr, printable ASCII only, and exits with EXIT_USAGE. */
 extern void stop(const char *format,...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Like realloc(), but never returns without memory. */

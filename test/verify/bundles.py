@@ -438,7 +438,7 @@ def usage_problems(program, work, trust):
     folder = work / ("trust" if trust is not None else "nowhere")
     for command in ((program, "bundle"), (sys.executable, HERE.parent / "verify_bundle.py")):
         code, lines, stderr = run(*command, "--trust", folder, work / "bundle")
-        if code != 2 or lines or not stderr:
+        if code != 2 or lines or not stderr or not all(c == "\n" or " " <= c <= "~" for c in stderr):
             yield f"{command[0]}: exit code {code}, {lines}, {stderr}"
 
 
