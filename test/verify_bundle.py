@@ -291,6 +291,8 @@ class Trust:
                 if key is None:
                     raise Unreadable(f"{harmless(name)} is not a file with one verifier key")
                 self.keys.append(key)
+            elif name != b"checkpoint" and b"checkpoint" in name.lower():
+                raise Unreadable(f"{harmless(name)} would not be read: the newest checkpoint has the name checkpoint, others belong elsewhere")
         if not self.keys:
             raise Unreadable(f"{path} has no verifier key")
         self.kept = content(directory, b"checkpoint", NOTE_MAX)

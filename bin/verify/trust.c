@@ -27,11 +27,23 @@ is_key_file(const char *name)
 	return len > strlen(SUFFIX) && strcmp(name + len - strlen(SUFFIX), SUFFIX) == 0;
 }
 
+/* One that was meant to be the kept checkpoint must not count as none. */
+static bool
+is_checkpoint_file(const char *name, const char *path)
+{
+	bool		is_exact = strcmp(name, CHECKPOINT_FILE) == 0;
+
+	if (!is_exact && strcasestr(name, CHECKPOINT_FILE) != NULL)
+		stop("%s/%s would not be read: the newest checkpoint has the name " CHECKPOINT_FILE ", others belong elsewhere", path, name);
+	return is_exact;
+}
+
 void
 trust_load(const char *path, Trust *trust)
 {
 	int			directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	Names		names;
+	bool		is_kept = false;
 
 	if (directory < 0)
 		stop("the folder of trusted keys cannot be opened: %s: %s", path, strerror(errno));
@@ -44,7 +56,10 @@ trust_load(const char *path, Trust *trust)
 		Content		text;
 
 		if (!is_key_file(names.name[i]))
+		{
+			is_kept |= is_checkpoint_file(names.name[i], path);
 			continue;
+		}
 		text = file_content(directory, names.name[i], VKEY_MAX);
 		trust->keys = reallocate(trust->keys, (trust->nkeys + 1) * sizeof(VerifierKey));
 		if (text.data == NULL || !vkey_read(text.data, text.len, &trust->keys[trust->nkeys]))
@@ -54,9 +69,9 @@ trust_load(const char *path, Trust *trust)
 	}
 	if (trust->nkeys == 0)
 		stop("%s has no verifier key: no file NAME" SUFFIX, path);
-	/* a kept checkpoint that cannot be read must not count as none */
+	/* nor must one that cannot be read */
 	trust->kept = file_content(directory, CHECKPOINT_FILE, CHECKPOINT_MAX);
-	if (trust->kept.data == NULL && faccessat(directory, CHECKPOINT_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (trust->kept.data == NULL && is_kept)
 		stop("%s/" CHECKPOINT_FILE " is not a regular file", path);
 	names_free(&names);
 	close(directory);

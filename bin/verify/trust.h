@@ -22,7 +22,7 @@ typedef struct Trust
 	Content		kept;			/* the checkpoint */
 } Trust;
 
-/* Ends the program if the folder holds no key, or one that cannot be read. */
+/* Ends the program if the folder holds no key, one that cannot be read, or a checkpoint with another name. */
 extern void trust_load(const char *path, Trust *trust);
 extern void trust_free(Trust *trust);
 

@@ -420,6 +420,11 @@ SMALL = b"node-1+" + sha256("node-1\n\1", bytes([1]) + bytes(31))[:4].hex().enco
 USAGE = [
     ("no keys", {"README": b""}), ("a key that is none", {**TRUST, "x.vkey": b"node-1\n"}), ("a key file that is a link", {**TRUST, "x.vkey": Link("node-1.vkey")}),
     ("a kept checkpoint that is a link", {**TRUST, "checkpoint": Link("/dev/null")}),
+    ("a key that is a directory", {**TRUST, "x.vkey": DIRECTORY}), ("a key that is empty", {**TRUST, "x.vkey": b""}),
+    ("a key with a line end of Windows", {"x.vkey": altered(TRUST["node-1.vkey"], b"\n", b"\r\n")}),
+    ("a key file with escapes of a terminal in its name", {**TRUST, "\x1b[2J\u009b2J.vkey": b"x"}),
+    ("a kept checkpoint that is a directory", {**TRUST, "checkpoint": DIRECTORY}), ("a kept checkpoint that is a FIFO", {**TRUST, "checkpoint": FIFO}),
+    *((f"a kept checkpoint with the name {name}", {**TRUST, name: NOTE}) for name in ("checkpoint.txt", "Checkpoint", "the checkpoint")),
     ("two keys in a file", {"x.vkey": TRUST["node-1.vkey"] * 2}), ("another key id", {"x.vkey": altered(TRUST["node-1.vkey"], b"-1", b"-3")}),
     ("an upper-case key id", {"x.vkey": b"+".join(p.upper() if i == 1 else p for i, p in enumerate(TRUST["node-1.vkey"].split(b"+", 2)))}),
     ("a key of another type", {"x.vkey": altered(TRUST["node-1.vkey"], b"+A", b"+B")}), ("a key under which anybody can sign", {"x.vkey": SMALL}),
