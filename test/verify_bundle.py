@@ -14,6 +14,7 @@ but something could not be checked with what is there.
 import base64
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -172,7 +173,12 @@ def content(directory, name, limit):
 
 
 def names(directory, limit=FILES_MAX):
-    return [] if directory is None else sorted(os.fsencode(n) for n in os.listdir(directory))[:limit + 1]
+    """In their order, or None if there are more."""
+    if directory is None:
+        return []
+    with os.scandir(directory) as entries:
+        result = sorted(os.fsencode(entry.name) for entry in itertools.islice(entries, limit + 1))
+    return None if len(result) > limit else result
 
 
 def is_regular(directory, name):
@@ -282,7 +288,7 @@ class Trust:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self.keys = []
         there = names(directory, TRUSTED_MAX)
-        if len(there) > TRUSTED_MAX:
+        if there is None:
             raise Unreadable(f"{path} has too many files")
         for name in there:
             if name.endswith(b".vkey") and len(name) > 5:
@@ -382,6 +388,9 @@ class Bundle:
         self.verdicts = []
         self.directory = {name: open_below(self.top, name, os.O_DIRECTORY) for name in self.DIRECTORIES}
         self.names = {name: names(fd) for name, fd in self.directory.items()}
+        self.crowded = [name for name, there in self.names.items() if there is None]
+        for name in self.crowded:
+            self.directory[name], self.names[name] = None, []
 
         # the chain, as it is read
         self.sound, self.org, self.count, self.first, self.last = False, None, 0, None, None
@@ -415,8 +424,12 @@ class Bundle:
         return 1 if "FAIL" in self.verdicts else 3 if "SKIP" in self.verdicts else 0
 
     def check_files(self):
-        count, intruders = 0, []
-        for name in names(self.top):
+        count, intruders = 0, [(name, b"has too many files") for name in self.crowded]
+        there = names(self.top)
+        if there is None:
+            self.report("FAIL", "files: the bundle has too many files")
+            return
+        for name in there:
             if name in self.DIRECTORIES:
                 if not is_directory(self.top, name):
                     intruders.append((name, b"is not a directory"))
@@ -427,8 +440,6 @@ class Bundle:
             else:
                 count += 1
         for directory, takes in self.DIRECTORIES.items():
-            if len(self.names[directory]) > FILES_MAX:
-                intruders.append((directory, b"has too many files"))
             for name in self.names[directory]:
                 path = directory + b"/" + name
                 if not takes(name):
@@ -679,7 +690,7 @@ class Bundle:
             if is_missed:
                 self.report("SKIP", f"artifact of {job}: the manifest names no file")
             return
-        file = open_file(self.directory[b"artifacts"], name) if name in self.names[b"artifacts"] else None
+        file = open_file(self.directory[b"artifacts"], name)
         if file is None:
             if is_missed:
                 self.report("SKIP", b"artifact " + name + b": it is not here")
@@ -706,7 +717,8 @@ class Bundle:
         after = member(entry["payload"], "after")
         who, person, role = (member(after, key) for key in ("id", "person", "dbRole"))
         if matches(UUID, who) and matches(HASH, person) and (role is None or matches(HASH, role)):
-            self.members[who] = person, role, "erasedAt" in after
+            if who in self.members or len(self.members) <= MEMBERS_MAX:
+                self.members[who] = person, role, "erasedAt" in after
         else:
             self.no_member = self.no_member or n
 

@@ -45,6 +45,7 @@ typedef struct Directory
 	bool		(*takes) (const char *name);
 	int			fd;				/* -1 if it is not there */
 	Names		names;
+	bool		too_many;		/* of them: none is looked at */
 } Directory;
 
 enum
@@ -99,6 +100,12 @@ check_files(int top, Directory *directories, Report *report)
 	Names		names = directory_names(top, FILES_MAX);
 	size_t		count = 0;
 
+	if (names.count > FILES_MAX)
+	{
+		report_check(report, VERDICT_FAIL, "files: the bundle has too many files");
+		names_free(&names);
+		return;
+	}
 	for (size_t i = 0; i < names.count; i++)
 	{
 		FileKind	kind = file_kind(top, names.name[i]);
@@ -120,7 +127,7 @@ check_files(int top, Directory *directories, Report *report)
 	{
 		const Directory *directory = &directories[d];
 
-		if (directory->names.count > FILES_MAX)
+		if (directory->too_many)
 			note_intruder(&intruder, "", directory->name, "has too many files");
 		for (size_t i = 0; i < directory->names.count; i++)
 		{
@@ -213,6 +220,25 @@ check_entries(int top, Directory *directories, const Trust *trust, Report *repor
 	free(people.data);
 }
 
+static void
+leave(Directory *directory)
+{
+	names_free(&directory->names);
+	if (directory->fd >= 0)
+		close(directory->fd);
+	directory->fd = -1;
+}
+
+static void
+look_into(int top, Directory *directory)
+{
+	directory->fd = directory_open(top, directory->name);
+	directory->names = directory_names(directory->fd, FILES_MAX);
+	directory->too_many = directory->names.count > FILES_MAX;
+	if (directory->too_many)
+		leave(directory);
+}
+
 void
 bundle_check(int directory, const Trust *trust, Report *report)
 {
@@ -223,16 +249,9 @@ bundle_check(int directory, const Trust *trust, Report *report)
 	};
 
 	for (int i = 0; i < DIRECTORIES; i++)
-	{
-		directories[i].fd = directory_open(directory, directories[i].name);
-		directories[i].names = directory_names(directories[i].fd, FILES_MAX);
-	}
+		look_into(directory, &directories[i]);
 	check_files(directory, directories, report);
 	check_entries(directory, directories, trust, report);
 	for (int i = 0; i < DIRECTORIES; i++)
-	{
-		names_free(&directories[i].names);
-		if (directories[i].fd >= 0)
-			close(directories[i].fd);
-	}
+		leave(&directories[i]);
 }

@@ -159,6 +159,9 @@ case("a FIFO as the checkpoint", 1, ["FAIL files: checkpoint is not a regular fi
 case("a directory as people.json", 1, ["FAIL files: people.json is not a regular file", "SKIP people: people.json is not here"], whole(people=None, **{"people.json": DIRECTORY}))
 case("a file as backups", 1, ["FAIL files: backups is not a directory", f"FAIL {DUMP_NAME}: no manifest names it"], without({**whole(), "backups": b""}, manifest_path(JOB_A)))
 
+case("proofs that are too many", 1, ["FAIL files: proofs has too many files"], whole(**{f"proofs/{n}": b"" for n in range(1, 100_002)}))
+case("files that are too many", 1, ["FAIL files: the bundle has too many files"], whole(**{f"{n}": b"" for n in range(100_001)}))
+
 # The chain
 
 BAD_CHAIN = ["SKIP inclusion: the chain is not sound", f"SKIP {A}: the chain is not sound"]
