@@ -138,7 +138,7 @@ def matches(pattern, value):
 # Files
 
 
-NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 
 def open_below(directory, name, flags=0):
@@ -152,8 +152,17 @@ def open_below(directory, name, flags=0):
         raise
 
 
+def is_something_else(directory, name):
+    try:
+        return not is_regular(directory, name)
+    except OSError:
+        return False
+
+
 def open_file(directory, name):
-    """A regular file, or None."""
+    """A regular file, or None. What is something else is not opened, which could have an effect."""
+    if directory is None or is_something_else(directory, name):
+        return None
     fd = open_below(directory, name)
     if fd is None:
         return None

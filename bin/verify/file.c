@@ -25,18 +25,31 @@ open_below(int directory, const char *name, int flags)
 	if (directory < 0)
 		return -1;
 	fd = openat(directory, name, FLAGS | flags);
-	/* not there, a link, not a directory, or a socket */
-	if (fd < 0 && errno != ENOENT && errno != ELOOP && errno != ENOTDIR && errno != ENXIO)
+	/* not there, a link, or not a directory */
+	if (fd < 0 && errno != ENOENT && errno != ELOOP && errno != ENOTDIR)
 		stop("%s cannot be opened: %s", name, strerror(errno));
 	return fd;
+}
+
+/* Whether something is there that is no regular file. What cannot be asked about is left to those who open it. */
+static bool
+is_something_else(int directory, const char *name)
+{
+	struct stat status;
+
+	return fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(status.st_mode);
 }
 
 int
 file_open(int directory, const char *name)
 {
-	int			fd = open_below(directory, name, 0);
+	int			fd;
 	struct stat status;
 
+	/* to open a device, or a FIFO at which somebody waits, has an effect */
+	if (directory < 0 || is_something_else(directory, name))
+		return -1;
+	fd = open_below(directory, name, 0);
 	if (fd < 0)
 		return -1;
 	if (fstat(fd, &status) != 0)

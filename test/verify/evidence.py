@@ -221,7 +221,7 @@ def write(directory, files):
         if isinstance(data, Link):
             os.symlink(data.to, name)
         elif data is FIFO:
-            os.mkfifo(name)
+            os.mkfifo(name, 0)  # who opens it, fails
         elif data is DIRECTORY:
             os.makedirs(name, exist_ok=True)
         else:
