@@ -706,14 +706,15 @@ class Bundle:
             return
         named.add(name)
         digest, size = hashlib.sha256(), 0
+        expected = member(described, "sizeBytes")
         with file:
+            if expected is not MISSING and not same(expected, os.fstat(file.fileno()).st_size):
+                self.report("FAIL", b"artifact " + name + b": it has not the size that the manifest names")
+                return
             while chunk := file.read(1 << 18):
                 digest.update(chunk)
                 size += len(chunk)
-        expected = member(described, "sizeBytes")
-        if expected is not MISSING and not same(expected, size):
-            self.report("FAIL", b"artifact " + name + b": it has not the size that the manifest names")
-        elif member(described, "checksumSha256") != digest.hexdigest():
+        if member(described, "checksumSha256") != digest.hexdigest():
             self.report("FAIL", b"artifact " + name + b": it has not the SHA-256 that the manifest names")
         else:
             self.report("OK", b"artifact " + name + f": {size} bytes".encode())

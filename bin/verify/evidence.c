@@ -207,10 +207,11 @@ object_problem(Json object, int fd, const char *name, int64_t *size)
 	uint8_t		digest[DIGEST_LEN];
 	char		hex[2 * DIGEST_LEN];
 
+	/* before it is read, which may take long */
+	if (size_member.data != NULL && (!decimal_read(size_member.data, size_member.len, &expected) || expected != file_size(fd, name)))
+		return "it has not the size that the manifest names";
 	digest_file(fd, name, digest, size);
 	hex_lower(digest, DIGEST_LEN, hex);
-	if (size_member.data != NULL && (!decimal_read(size_member.data, size_member.len, &expected) || expected != *size))
-		return "it has not the size that the manifest names";
 	if (!json_is_string(checksum, hex, sizeof(hex)))
 		return "it has not the SHA-256 that the manifest names";
 	return NULL;

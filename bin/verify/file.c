@@ -66,6 +66,16 @@ directory_open(int directory, const char *name)
 	return open_below(directory, name, O_DIRECTORY);
 }
 
+int64_t
+file_size(int fd, const char *name)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) != 0)
+		stop("%s cannot be read: %s", name, strerror(errno));
+	return status.st_size;
+}
+
 Content
 file_content(int directory, const char *name, size_t limit)
 {

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What is no regular file is not there, for these two. */
 
@@ -22,6 +23,9 @@ typedef struct Content
 	char	   *data;			/* allocated; NULL if the file is not there */
 	size_t		len;			/* limit + 1 if it is longer than limit */
 } Content;
+
+/* The size of an open file. name: for a message. */
+extern int64_t file_size(int fd, const char *name);
 
 extern Content file_content(int directory, const char *name, size_t limit);
 

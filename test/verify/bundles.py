@@ -342,6 +342,7 @@ case("a manifest without an entry", 1, [f"FAIL manifest {JOB_B}: no entry record
 
 case("a byte of the artifact changed", 1, [f"FAIL {DUMP_NAME}: it has not the SHA-256 that the manifest names"], {**one_backup(), artifact_path("dump"): altered(DUMP, b"\x40", b"\x41")})
 case("an artifact cut", 1, [f"FAIL {DUMP_NAME}: it has not the size that the manifest names"], {**one_backup(), artifact_path("dump"): DUMP[:-1]})
+case("an artifact that takes long to read", 1, [f"FAIL {DUMP_NAME}: it has not the size that the manifest names"], {**one_backup(), artifact_path("dump"): Sparse(1 << 42)})
 case("an empty artifact", 1, [f"FAIL {DUMP_NAME}: it has not the size that the manifest names"], {**one_backup(), artifact_path("dump"): b""})
 case("a byte of the rows changed", 1, [f"FAIL {ROWS_NAME}: it has not the SHA-256 that the manifest names"], {**one_backup(), artifact_path("rows.json"): altered(ROWS, b"4", b"5")})
 case("an artifact that no manifest names", 1, ["FAIL artifact x: no manifest names it"], {**one_backup(), "artifacts/x": b""})

@@ -208,6 +208,13 @@ class Link:
         self.to = to
 
 
+class Sparse:
+    """A file of so many zeros, which take no room."""
+
+    def __init__(self, size):
+        self.size = size
+
+
 FIFO = object()
 DIRECTORY = object()
 
@@ -226,4 +233,7 @@ def write(directory, files):
             os.makedirs(name, exist_ok=True)
         else:
             with open(name, "wb") as file:
-                file.write(data)
+                if isinstance(data, Sparse):
+                    file.truncate(data.size)
+                else:
+                    file.write(data)
