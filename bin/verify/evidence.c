@@ -96,13 +96,13 @@ evidence_take(Evidence *evidence, const Entry *entry)
 	manifest = json_member(state, "manifest");
 	job = json_member(state, "backupJobId");
 	backup->seq = entry->seq;
-	backup->contradicts = manifest.data == NULL || !json_is_string(job, backup->job_id, UUID_TEXT_LEN) ||
+	backup->contradicts = !json_is_string(job, backup->job_id, UUID_TEXT_LEN) ||
 		!agrees(manifest, "jobId", job) ||
 		!agrees(manifest, "fence", json_member(state, "fence")) ||
 		!agrees(manifest, "databaseId", json_member(state, "databaseId")) ||
 		!agrees(manifest, "orgId", json_member(entry->payload, "org"));
-	if (manifest.data != NULL)
-		digest_bytes(manifest.data, manifest.len, backup->digest);
+	/* without a manifest that of nothing, which no manifest has */
+	digest_bytes(manifest.data, manifest.len, backup->digest);
 }
 
 /* NULL, or what is wrong with the signature; *is_signed is whether there is one. */

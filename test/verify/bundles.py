@@ -328,6 +328,8 @@ for what, data in (("a manifest with a space", altered(TEXT, b":", b": ")), ("a 
     case(what, 1, [f"FAIL {A}: {NO_JSON}", *LOST], {**one_backup(), manifest_path(JOB_A): data})
 EARLIER = chain().evidence(JOB_A, manifest("node-1", JOB_A, 2))
 case("an earlier manifest of the job", 1, [f"FAIL {A}: the last entry of its job has another one"], one_backup(EARLIER, (*OF_A, 17)))
+WITHOUT = chain().append("evidence.recorded", JOB_A, after={"backupJobId": JOB_A, "databaseId": DATABASE, "fence": 1, "state": "failed"})
+case("evidence without a manifest, recorded again", 1, [f"FAIL {A}: the last entry of its job has another one"], one_backup(WITHOUT, (*OF_A, 17)))
 case("the manifest of another job", 1, [f"FAIL {A}: the last entry of its job has another one", f"SKIP artifact b.tar.gz: it is not here", *LOST],
      {**one_backup(), manifest_path(JOB_A): canonical(MANIFEST_B).encode()})
 recorded("evidence with the manifest of another job", "its entry is of another job, fence, database or organisation", signed(jobId=JOB_B))
