@@ -490,7 +490,7 @@ class Bundle:
 
     def take(self, line):
         columns = line.split(b"\t", 3)
-        if len(columns) != 4 or line[-1:] != b"\n" or len(line) > LINE_MAX + 1:
+        if len(columns) != 4 or line[-1:] != b"\n" or len(columns[3]) > BODY_MAX + 1:
             raise Finding("it has not the form of an entry")
         seq, prev_hash, digest, body = *columns[:3], columns[3][:-1]
         n = number(seq)

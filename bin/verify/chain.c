@@ -99,7 +99,7 @@ read_envelope(const ChainLine *line, EntryTexts *texts, Entry *entry)
 
 	texts->seq = line->seq_text;
 	texts->seq_len = line->seq_len;
-	if (line->body_len > ENTRY_BODY_MAX || !comes_next(&p, end, LITERAL("{\"at\":\"")) || end - p < ISO_TIME_LEN || !is_time(p))
+	if (!comes_next(&p, end, LITERAL("{\"at\":\"")) || end - p < ISO_TIME_LEN || !is_time(p))
 		return false;
 	texts->at = p;
 	p += ISO_TIME_LEN;

@@ -32,7 +32,7 @@ line_read(const char *text, size_t len, ChainLine *result)
 	const char *tab = len == 0 ? NULL : memchr(text, '\t', len);
 	size_t		hashes = 2 * (HASH_TEXT_LEN + 1);
 
-	if (tab == NULL || len > CHAIN_LINE_MAX)
+	if (tab == NULL)
 		return false;
 	result->seq_text = text;
 	result->seq_len = (size_t) (tab - text);
@@ -42,6 +42,6 @@ line_read(const char *text, size_t len, ChainLine *result)
 	result->hash = result->prev_hash + HASH_TEXT_LEN + 1;
 	result->body = result->hash + HASH_TEXT_LEN + 1;
 	result->body_len = (size_t) (end - result->body);
-	return hash_is_well_formed(result->prev_hash, HASH_TEXT_LEN) && result->hash[-1] == '\t' &&
+	return result->body_len <= ENTRY_BODY_MAX && hash_is_well_formed(result->prev_hash, HASH_TEXT_LEN) && result->hash[-1] == '\t' &&
 		hash_is_well_formed(result->hash, HASH_TEXT_LEN) && result->body[-1] == '\t';
 }

@@ -31,7 +31,7 @@ typedef struct ChainLine
 /* Whether text is HASH_TEXT_LEN digits of lower-case hex. */
 extern bool hash_is_well_formed(const char *text, size_t len);
 
-/* Whether text has the form of a line. The body may be anything. *result is undefined if not. */
+/* Whether text has the form of a line. The body may be anything that is not too long. *result is undefined if not. */
 extern bool line_read(const char *text, size_t len, ChainLine *result);
 
 #endif							/* VERIFY_LINE_H */

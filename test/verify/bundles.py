@@ -213,6 +213,12 @@ bad_line("cut in a line", LAST, FORM, WHOLE.tsv()[:-100])
 bad_line("an empty line", 2, FORM, TSV[0] + b"\n" + b"".join(TSV[1:]))
 bad_line("a line without end", 1, FORM, TSV[0][:-1] + b"x" * 200_000)
 bad_line("a body that is too long", 1, FORM, TSV[0][:-1] + b"x" * 66_000 + b"\n")
+for n, line in ((1, 1), (LAST + 1, LAST + 1)):
+    bad_line(f"a body of another organisation that is too long, in line {line}", line, FORM, b"".join(TSV[:n - 1]) + rehashed(
+        TSV[0].replace(b"1", str(n).encode(), 1), lambda b: b.replace(ORG, OTHER_ORG).replace("acme", "a" * (65_537 - len(b.encode()) + 4))))
+LONG = chain().append("app.x", data="x" * 65_536)
+LONG_ENOUGH = chain().append("app.x", data="x" * (2 * 65_536 - len(LONG.entries[-1][3])))
+case("a body that is as long as can be", 0, None, whole(LONG_ENOUGH))
 bad_line("a body that is not UTF-8", 9, BODY, b"".join(TSV[:8]) + (lambda prev, body: b"9\t" + prev + b"\t" + sha256(prev, body).hex().encode() + b"\t" + body + b"\n")(
     WHOLE.entries[8][1].encode(), altered(WHOLE.entries[8][3].encode(), "ë".encode(), b"\xff")))
 case("an empty chain", 1, ["FAIL chain: chain.tsv is empty", *BAD_CHAIN], {**whole(people=None), "chain.tsv": b""})
