@@ -78,8 +78,6 @@ def canonical(value, depth=DEPTH_MAX):
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int):
-        if abs(value) >= 2**53:
-            raise ValueError("a large number")
         return str(value)
     if isinstance(value, str):
         value.encode()
@@ -98,6 +96,13 @@ def refuse(text):
     raise ValueError(f"{text} is not an integer")
 
 
+def integer(text):
+    value = int(text)
+    if abs(value) >= 2**53:
+        raise ValueError(f"{text} is a large number")
+    return value
+
+
 def unique(pairs):
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -109,7 +114,7 @@ def parse(octets, limit=BODY_MAX):
     """What canonical JSON says, or None: also for the word null, which nobody asks for."""
     try:
         text = octets.decode()
-        value = json.loads(text, object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+        value = json.loads(text, object_pairs_hook=unique, parse_int=integer, parse_float=refuse, parse_constant=refuse)
         return value if len(octets) <= limit and canonical(value) == text else None
     except (ValueError, RecursionError):
         return None
