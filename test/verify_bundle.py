@@ -564,7 +564,7 @@ class Bundle:
             verdict, what = "SKIP", f"{old.problem}, but there is a consistency proof"
         elif old.problem is not None:
             verdict, what = "FAIL", old.problem
-        elif not self.is_of_org(old):
+        elif not self.is_of_org(old) or (new is not None and new.org != old.org):
             verdict, what = "FAIL", "it is of another organisation"
         elif computed not in (None, old.root):
             verdict, what = "FAIL", "the entries have another root"

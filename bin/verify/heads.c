@@ -82,7 +82,7 @@ kept_head_check(const Head *kept, const Head *head, const Chain *chain, const Ro
 	}
 	else if (kept->problem != NULL)
 		report_check(report, VERDICT_FAIL, KEPT "%s", kept->problem);
-	else if (!is_of_org(kept, chain))
+	else if (!is_of_org(kept, chain) || (new != NULL && memcmp(old->org_id, new->org_id, UUID_TEXT_LEN) != 0))
 		report_check(report, VERDICT_FAIL, KEPT "it is of another organisation");
 	else if (computed && memcmp(root->hash, old->root, MERKLE_HASH_LEN) != 0)
 		report_check(report, VERDICT_FAIL, KEPT "the entries have another root");

@@ -265,6 +265,9 @@ case("a consistency proof cut", 1, [OLDER + "the consistency proof does not lead
      {**one_backup(), "consistency": WHOLE.consistency(9)[:-46]}, with_kept(WHOLE.note(9)))
 case("a kept checkpoint of a stranger", 1, [OLDER + UNTRUSTED], whole(), with_kept(WHOLE.note(9, seed="stranger")))
 case("a kept checkpoint of another organisation", 1, [OLDER + "it is of another organisation"], whole(), with_kept(chain(OTHER_ORG).note(9)))
+case("a kept checkpoint of another organisation, and no entry", 1,
+     ["FAIL chain: chain.tsv is empty", OLDER + "it is of another organisation", "SKIP inclusion: the chain is not sound"],
+     {"chain.tsv": b"", "checkpoint": NOTE}, with_kept(chain(OTHER_ORG).note()))
 case("a kept checkpoint that is none", 1, [OLDER + "it has not the form of a checkpoint"], whole(), with_kept(b"x"))
 
 # Inclusion
