@@ -244,6 +244,16 @@ case("the key id of a checkpoint forged", 1, [f"FAIL checkpoint: {FORGED}", *SKI
     bytes.fromhex(TRUST["node-1.vkey"].decode().split("+")[1]) + bytes(64)).encode() + b"\n"))
 case("text behind the signature", 1, NO_FORM, whole(checkpoint=NOTE + b"more\n"))
 case("two signatures", 1, NO_FORM, whole(checkpoint=NOTE + NOTE.splitlines(keepends=True)[-1]))
+case("a second signature that is bad", 1, NO_FORM, whole(checkpoint=NOTE + altered(NOTE.splitlines(keepends=True)[-1], b"node-1", b"node-2")))
+case("a checkpoint with line ends of Windows", 1, NO_FORM, whole(checkpoint=NOTE.replace(b"\n", b"\r\n")))
+case("a checkpoint with a size of 016", 1, NO_FORM, whole(checkpoint=altered(NOTE, b"\n16\n", b"\n016\n")))
+case("a root without its padding", 1, NO_FORM, whole(checkpoint=altered(NOTE, b"=\n\n", b"\n\n")))
+case("a root whose padding hides bits", 1, NO_FORM, whole(checkpoint=NOTE[:NOTE.index(b"=") - 1] + b"B" + NOTE[NOTE.index(b"="):]))
+case("a checkpoint of nothing", 3, [f"SKIP inclusion: {LAST} entries are not yet covered by a checkpoint"], whole(checkpoint=WHOLE.note(0)))
+case("a checkpoint of nothing with a root", 1, ["FAIL checkpoint: the root is not that of the entries", *SKIPPED],
+     whole(checkpoint=note("node-1", "node-1", ORG, 0, root(WHOLE.hashes()))))
+case("a checkpoint of as many entries as fit", 1, ["FAIL inclusion: entry 1: there is no proof, and not every entry up to the checkpoint is here"],
+     whole(checkpoint=note("node-1", "node-1", ORG, 2**63 - 1, root(WHOLE.hashes()))))
 case("a line more in the checkpoint", 1, NO_FORM, whole(checkpoint=altered(NOTE, b"\n\n", b"\nx\n\n")))
 case("a checkpoint cut", 1, NO_FORM, whole(checkpoint=NOTE[:-1]))
 case("a checkpoint that is too long", 1, NO_FORM, whole(checkpoint=NOTE + b" " * 2000))
@@ -283,6 +293,8 @@ WRONG = "the proof does not lead to the root of the checkpoint"
 bad_proof("the proof of another entry", WRONG, WHOLE.proof(8))
 bad_proof("the proof of another entry with the index of this one", WRONG, altered(WHOLE.proof(8), b"index 7", b"index 6"))
 bad_proof("a hash changed", WRONG, altered(PROOF, PROOF.split(b"\n")[3], WHOLE.proof(1).split(b"\n")[2]))
+bad_proof("a hash whose padding hides bits", NOT_A_PROOF, altered(PROOF, b"=\n", b"\n").replace(PROOF.split(b"\n")[2][:-1], PROOF.split(b"\n")[2][:-2] + b"B="))
+bad_proof("a proof with line ends of Windows", NOT_A_PROOF, PROOF.replace(b"\n", b"\r\n"))
 bad_proof("a hash missing", WRONG, altered(PROOF, PROOF.split(b"\n")[3] + b"\n", b""))
 bad_proof("a hash too many", WRONG, altered(PROOF, b"\n\n", b"\n" + PROOF.split(b"\n")[3] + b"\n\n"))
 bad_proof("65 hashes", NOT_A_PROOF, altered(PROOF, b"\n\n", b"\n" + (PROOF.split(b"\n")[3] + b"\n") * 61 + b"\n"))
@@ -328,12 +340,15 @@ bad_manifest("a manifest that another node signed", UNTRUSTED, canonical(manifes
 bad_manifest("a manifest signed anew", "the last entry of its job has another one", canonical(signed(format="walwarden/manifest/v2")).encode())
 bad_manifest("the signature taken off", "the last entry of its job has another one", canonical({k: v for k, v in MANIFEST_A.items() if k != "signature"}).encode())
 bad_manifest("a signature that is none", "its signature is malformed", canonical({**MANIFEST_A, "signature": "x"}).encode())
+bad_manifest("a signature without its padding", "its signature is malformed", canonical({**MANIFEST_A, "signature": MANIFEST_A["signature"].rstrip("=")}).encode())
 bad_manifest("a signature that is a number", "its signature is malformed", canonical({**MANIFEST_A, "signature": 1}).encode())
 bad_manifest("a key that is none", "its node or its key is malformed", canonical({**MANIFEST_A, "publicKey": "x"}).encode())
 bad_manifest("a node that is a number", "its node or its key is malformed", canonical({**MANIFEST_A, "node": 1}).encode())
 bad_manifest("a node with an escape", "its node or its key is malformed", canonical({**MANIFEST_A, "node": "\n"}).encode())
 for what, data in (("a manifest with a space", altered(TEXT, b":", b": ")), ("a manifest with a line feed", TEXT + b"\n"),
                    ("a duplicate key", altered(TEXT, b'"fence":1', b'"fence":1,"fence":1')),
+                   ("a size of 260.0", altered(TEXT, b'"sizeBytes":260', b'"sizeBytes":260.0')), ("a fence of 1e0", altered(TEXT, b'"fence":1', b'"fence":1e0')),
+                   ("a letter escaped", altered(TEXT, b'"node":"n', rb'"node":"\u006e')),
                    ("the signature not in its place", altered(TEXT, b'{', f'{{"signature":"{MANIFEST_A["signature"]}",'.encode())),
                    ("a manifest cut", TEXT[:-1]), ("an empty manifest", b""), ("a list as manifest", b"[]"),
                    ("a manifest that is too long", b'{"a":"' + b"x" * 70_000 + b'"}')):
@@ -377,6 +392,7 @@ def bad_people(what, problem, people, c=WHOLE):
 
 NO_PEOPLE = "people.json has not the form of one"
 bad_people("an erased person with a made-up salt", f"member {BOB} is not the person in people.json", {**PEOPLE_BEFORE, BOB: {**PEOPLE_BEFORE[BOB], "salt": "ab" * 32}})
+bad_people("a subject that looks the same", f"member {BOB} is not the person in people.json", {**PEOPLE_BEFORE, BOB: {**PEOPLE_BEFORE[BOB], "subject": 'bob "o\u0308" \u0001@acme.example'}})
 bad_people("another subject", f"member {ANN} is not the person in people.json", {ANN: {**PEOPLE[ANN], "subject": "eve@acme.example"}})
 bad_people("another server role", f"member {ANN} does not have the dbRole in people.json", {ANN: {**PEOPLE[ANN], "dbRole": "ann"}})
 bad_people("no server role", f"member {ANN} does not have the dbRole in people.json", {ANN: {**PEOPLE[ANN], "dbRole": None}})
@@ -386,6 +402,9 @@ bad_people("nobody", f"member {ANN} is not in people.json and was not erased", {
 bad_people("a person in no entry", f"{JOB_A} is in people.json and in no entry", {**PEOPLE, JOB_A: PEOPLE[ANN]})
 for what, data in (("with a space", canonical(PEOPLE).encode() + b" \n"), ("with an empty line", canonical(PEOPLE).encode() + b"\n\n"), ("that is a list", b"[]"), ("that is empty", b""), ("cut", canonical(PEOPLE).encode()[:-1]),
                    ("with a key that is no id", canonical({"ann": PEOPLE[ANN]}).encode()), ("with an upper-case salt", canonical({ANN: {**PEOPLE[ANN], "salt": "AB" * 32}}).encode()),
+                   ("with a short salt", canonical({ANN: {**PEOPLE[ANN], "salt": SALTS[ANN][:-1]}}).encode()),
+                   ("with a member twice", canonical(PEOPLE).encode()[:-1] + b"," + canonical(PEOPLE).encode()[1:]),
+                   ("with line ends of Windows", canonical(PEOPLE).encode() + b"\r\n"),
                    ("without a subject", canonical({ANN: {"salt": SALTS[ANN], "dbRole": None}}).encode()),
                    ("with a member too many", canonical({ANN: {**PEOPLE[ANN], "x": 1}}).encode()), ("with a number", canonical({ANN: {**PEOPLE[ANN], "dbRole": 1}}).encode())):
     bad_people(f"people.json {what}", NO_PEOPLE, data)
