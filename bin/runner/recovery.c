@@ -32,14 +32,50 @@ find_manifest(void *arg, const char *name, int64_t size)
 		names_add(arg, name);
 }
 
+/* Where a manifest was found. */
+typedef enum Place
+{
+	PLACE_OWN,
+	PLACE_BELOW,				/* its destination is below this one */
+	PLACE_ABOVE,				/* or above */
+	PLACE_OTHER
+} Place;
+
+/* Where an object of this name is, if it is to be at own. */
+static Place
+place_of(const char *name, const char *own)
+{
+	size_t		name_len = strlen(name);
+	size_t		own_len = strlen(own);
+
+	if (strcmp(name, own) == 0)
+		return PLACE_OWN;
+	if (name_len > own_len && text_ends(name, own) && name[name_len - own_len - 1] == '/')
+		return PLACE_BELOW;
+	if (own_len > name_len && text_ends(own, name) && own[own_len - name_len - 1] == '/')
+		return PLACE_ABOVE;
+	return PLACE_OTHER;
+}
+
+/* Why a manifest is not taken from there. */
+static char *
+place_problem(Place place, const char *name, const char *own)
+{
+	if (place == PLACE_BELOW)
+		return text_format("its destination is a directory below: add /%.*s to DESTINATION", (int) (strlen(name) - strlen(own) - 1), name);
+	return text_copy(place == PLACE_ABOVE ? "its destination is the directory above: leave out the last part of DESTINATION" :
+					 "it is the manifest of another backup");
+}
+
 /* Reads a manifest. *data is its text. */
 static Trust
-load_manifest(const Config *config, const Destination *destination, const char *name, Manifest *manifest, char **data, char **error)
+load_manifest(const Config *config, const Destination *destination, const char *name, Manifest *manifest, Place *place, char **data, char **error)
 {
 	ObjectDigest digest;
 	Trust		trust;
 
 	*data = NULL;
+	*place = PLACE_OWN;
 	memset(manifest, 0, sizeof(*manifest));
 	if (!object_get(config, destination, name, MANIFEST_MAX, data, &digest, error))
 		return TRUST_MALFORMED;
@@ -52,15 +88,18 @@ load_manifest(const Config *config, const Destination *destination, const char *
 	if (trust != TRUST_MALFORMED)
 	{
 		char	   *stem = manifest_stem(manifest->database_id, manifest->job_id, manifest->fence);
-		bool		in_place = text_begins(name, stem) && strcmp(name + strlen(stem), SUFFIX_MANIFEST) == 0;
+		char	   *own = text_format("%s%s", stem, SUFFIX_MANIFEST);
 
-		free(stem);
-		if (!in_place)
+		*place = place_of(name, own);
+		if (*place != PLACE_OWN)
 		{
 			manifest_free(manifest);
-			*error = text_copy("it is the manifest of another backup");
+			free(*error);
+			*error = place_problem(*place, name, own);
 			trust = TRUST_MALFORMED;
 		}
+		free(own);
+		free(stem);
 	}
 	return trust;
 }
@@ -105,6 +144,7 @@ list_destination(const Config *config, const Destination *destination)
 	Names		names = {0};
 	Line	   *lines;
 	size_t		count = 0;
+	bool		said = false;
 	char	   *error = NULL;
 	bool		good = object_list(config, destination, "", find_manifest, &names, &error);
 
@@ -117,8 +157,14 @@ list_destination(const Config *config, const Destination *destination)
 		Manifest	m;
 		char	   *data;
 		char	   *reason = NULL;
-		Trust		trust = load_manifest(config, destination, names.name[i], &m, &data, &reason);
+		Place		place;
+		Trust		trust = load_manifest(config, destination, names.name[i], &m, &place, &data, &reason);
+		bool		is_elsewhere = place == PLACE_BELOW || place == PLACE_ABOVE;
 
+		/* a wrong DESTINATION is so for all of them */
+		if (trust == TRUST_MALFORMED && !(is_elsewhere && said))
+			complain("%s: %s", names.name[i], reason);
+		said |= is_elsewhere;
 		free(reason);
 		if (!is_believed(trust))
 			good = false;
@@ -127,7 +173,7 @@ list_destination(const Config *config, const Destination *destination)
 		else
 			lines[count].time = text_copy(m.time);
 		lines[count].text = trust == TRUST_MALFORMED ?
-			text_format("%-27s  %-13s  %-13s  %14s  %s", "-", "-", trust_text(trust), "-", names.name[i]) :
+			text_format("%-27s  %-13s  %-13s  %14s  %s", "-", "-", is_elsewhere ? "elsewhere" : trust_text(trust), "-", names.name[i]) :
 			text_format("%-27s  %-13s  %-13s  %14lld  %.*s  %s", m.time, m.method, trust_text(trust), (long long) m.artifact.digest.size,
 						(int) (strlen(names.name[i]) - strlen(SUFFIX_MANIFEST)), names.name[i], m.database);
 		/* names come from the destination, titles from whoever chose them */
@@ -258,13 +304,14 @@ fetch_backup(const Config *config, const Destination *destination, const char *n
 	Manifest	m = {0};
 	char	   *data = NULL;
 	char	   *error = NULL;
+	Place		place;
 	Trust		trust = TRUST_MALFORMED;
 	bool		fetched = false;
 
 	if (!reference_is_safe(name))
 		error = text_copy("this is not a name that list prints");
 	else
-		trust = load_manifest(config, destination, object, &m, &data, &error);
+		trust = load_manifest(config, destination, object, &m, &place, &data, &error);
 	if (data && is_believed(trust))
 		fetched = fetch_objects(config, destination, &m, data, directory, &error);
 	if (fetched)

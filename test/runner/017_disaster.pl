@@ -61,11 +61,34 @@ my @lines = split /\n/, run_block($list);
 is(scalar(@lines), 4, 'the list has three backups');
 like($lines[$_->[0]], qr/ signed .*\Q${\ name_of($_->[1])}\E/, 'the newest first') for [ 1, $tar ], [ 2, $dump ], [ 3, $older ];
 
+# DESTINATION is a directory above, or below
+my ($status, $out, $err);
+mkdir "$base/above";
+rename "$base/destination", "$base/above/destination" or die $!;
+for (
+	[ "$base/above", "destination/${\ name_of($tar)}", qr{: its destination is a directory below: add /destination to DESTINATION$} ],
+	[ "$base/above/destination/7c1f0b62-0000-4000-8000-000000000001", "$tar->{id}.1", qr{: its destination is the directory above: leave out the last part of DESTINATION$} ])
+{
+	my ($directory, $name, $line) = @$_;
+	my $config = write_config(local_root => "$base/above", trusted_keys => "$base/trusted");
+	($status, $out, $err) = run_runner('--config', $config, 'list', "file://$directory");
+	is($status, 1, "a list of $directory is not good");
+	is(() = $out =~ /^- +- +elsewhere +- +\S+manifest[.]json$/mg, 3, 'all backups are elsewhere');
+	like($err, $line, 'it is said where');
+	is(() = $err =~ /\n/g, 1, 'once');
+	($status, $out, $err) = run_runner('--config', $config, 'fetch', $name, "$base/cwd/rescue", "file://$directory");
+	is($status, 1, 'nothing is fetched from there');
+	like($err, $line, 'which says the same');
+}
+rename "$base/above/destination", "$base/destination" or die $!;
+write_config(signing_key => $key, trusted_keys => "$base/trusted");
+
 # a name that a terminal would obey
 append_to_file("$base/destination/a\xC2\x9B31m.manifest.json", '{}');
-my ($status, $out) = run_runner('--config', "$base/runner.conf", 'list', "file://$base/destination");
+($status, $out, $err) = run_runner('--config', "$base/runner.conf", 'list', "file://$base/destination");
 is($status, 1, 'a manifest that is none');
 like($out, qr/malformed .* a  31m[.]manifest[.]json$/m, 'is listed without control characters');
+like($err, qr/^a  31m[.]manifest[.]json: it is not a manifest in canonical JSON$/m, 'with the reason');
 unlink "$base/destination/a\xC2\x9B31m.manifest.json";
 
 # a dump, with a runner and by hand
