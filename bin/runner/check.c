@@ -69,6 +69,15 @@ output_of(const char *const *argv, char **error)
 	return NULL;
 }
 
+/* That the control database does not take this node, and what may help. */
+static void
+say_refused(const Control *control, const char *before, const char *after)
+{
+	const char *hint = control_hint(control);
+
+	say(false, "control", "%s%s%s%s%s", before, control_message(control), after, hint == NULL ? "" : *after ? " " : ". ", hint ? hint : "");
+}
+
 static void
 check_control(const Config *config, Control *control)
 {
@@ -94,10 +103,10 @@ check_control(const Config *config, Control *control)
 			free(said);
 			return;
 		case CONTROL_NO_IDENTITY:
-			say(false, "control", "the token is not accepted: %s", control_message(control));
+			say_refused(control, "the token is not accepted: ", ". Was it issued in the database that control names?");
 			return;
 		default:
-			say(false, "control", "%s", control_message(control));
+			say_refused(control, "", "");
 	}
 }
 

@@ -109,6 +109,12 @@ control_message(const Control *control)
 	return control->session.message ? control->session.message : "";
 }
 
+const char *
+control_hint(const Control *control)
+{
+	return control->session.hint;
+}
+
 bool
 control_read_token(Control *control)
 {

@@ -38,6 +38,9 @@ extern void control_hurry(Control *control, int seconds);
 /* What the last call said if it was not DONE: one harmless line. */
 extern const char *control_message(const Control *control);
 
+/* What may help, or NULL: one harmless line. */
+extern const char *control_hint(const Control *control);
+
 /* Reads the token file. False with a message. */
 extern bool control_read_token(Control *control);
 

@@ -48,6 +48,8 @@ session_close(Session *session)
 	disconnect(session);
 	free(session->message);
 	session->message = NULL;
+	free(session->hint);
+	session->hint = NULL;
 }
 
 void
@@ -188,6 +190,20 @@ lost(Session *session)
 	return CONTROL_AWAY;
 }
 
+/* What may help against an error: the extension says it, unless it is not there. */
+static void
+take_hint(Session *session, const PGresult *result, const char *state)
+{
+	const char *hint = strcmp(state, "3F000") == 0 ? "In control, name the database in which walwarden is installed." :
+		PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+
+	if (hint == NULL)
+		return;
+	free(session->hint);
+	session->hint = text_copy(hint);
+	text_make_harmless(session->hint);
+}
+
 static ControlStatus
 status_of_error(Session *session, const PGresult *result)
 {
@@ -206,6 +222,7 @@ status_of_error(Session *session, const PGresult *result)
 	if (state == NULL || PQstatus(session->connection) != CONNECTION_OK)
 		return lost(session);
 	session_say(session, "%s (%s)", text ? text : "failed", state);
+	take_hint(session, result, state);
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		if (text_begins(state, states[i].state))
 		{
@@ -228,6 +245,8 @@ session_call(Session *session, const char *statement, int count, const char *con
 	PGresult   *next;
 
 	*result = NULL;
+	free(session->hint);
+	session->hint = NULL;
 	if (status != CONTROL_DONE)
 		return status;
 	deadline = deadline_of(session, CALL_SECONDS);

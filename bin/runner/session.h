@@ -36,6 +36,7 @@ typedef struct Session
 	bool		(*interrupted) (void);	/* asked after each signal, or NULL */
 	int			patience;		/* seconds for a call, or 0 for the usual */
 	char	   *message;		/* what the last call said if it was not DONE */
+	char	   *hint;			/* what may help: a harmless line, or NULL */
 } Session;
 
 /*

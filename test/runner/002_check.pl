@@ -69,7 +69,7 @@ is($status, 1, 'is a failure');
 like($out, qr/^FAIL control: cannot connect/m, 'a server that is not there');
 control('DELETE FROM walwarden.token');
 ($status, $out) = check();
-like($out, qr/^FAIL control: the token is not accepted: the token is not valid \(28000\)$/m, 'a token that is not accepted');
+like($out, qr/^FAIL control: the token is not accepted: the token is not valid \(28000\)[.] Was it issued in the database that control names[?]$/m, 'a token that is not accepted');
 token($RunnerTest::token);
 for my $state (qw(42501 55000))
 {

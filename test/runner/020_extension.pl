@@ -29,6 +29,30 @@ sub restores { my ($id) = @_; return request('GET', "/restores/$id"); }
 my ($status, $out, $err) = run_runner('--config', "$base/runner.conf", '--check');
 is($status, 0, '--check finds nothing wrong') or diag("$out$err");
 
+# what a control database says that does not take the node, and what may help
+$cluster->safe_psql('postgres', 'CREATE ROLE stranger LOGIN; CREATE DATABASE bare');
+$cluster->safe_psql('postgres', 'CREATE DATABASE other');
+$cluster->safe_psql('other', q{CREATE EXTENSION walwarden CASCADE; SELECT walwarden.grant_runner('runner')});
+authority(q{SELECT walwarden.create_org('other')});
+token_file("$base/api_token", authority(q{SELECT token FROM walwarden.issue_token('other', 'api', ARRAY['databases:read'])}));
+for (
+	[ 'a role without grant_runner()', $control =~ s/user=runner/user=stranger/r, 'token',
+		qr/cannot register as node node-1: permission denied for register_node \(42501\)[.] Ask a superuser to authorise this role with walwarden[.]grant_runner\(\)[.]/ ],
+	[ 'a database without the extension', $control =~ s/dbname=authority/dbname=bare/r, 'token',
+		qr/cannot register as node node-1: schema "walwarden" does not exist \(3F000\)[.] In control, name the database in which walwarden is installed[.]/ ],
+	[ 'another database with the extension', $control =~ s/dbname=authority/dbname=other/r, 'token',
+		qr/the token is not accepted: invalid or inactive token \(28000\)[.] Was it issued in the database that control names[?] Check that the whole token was sent[.] .*/ ],
+	[ 'a token of another kind', $control, 'api_token',
+		qr/cannot register as node node-1: the token is not a node token \(42501\)[.] Use a token of kind node, .*/ ])
+{
+	my ($what, $wrong, $file, $line) = @$_;
+	($status, $out) = run_runner('--config', write_config(control => $wrong, token_file => "$base/$file", signing_key => "$base/node-1.key"), '--check');
+	is($status, 1, "$what: --check fails");
+	like($out, qr/^FAIL control: $line$/m, "$what: and says what may help");
+	unlike($out, qr/wal_[0-9a-f]{64}/, "$what: without the token");
+}
+write_config(control => $control, signing_key => "$base/node-1.key", trusted_keys => "$base/keys", allow_in_place => 'scratch', lease => 60);
+
 my $destination = request('POST', '/destinations', { name => 'local', provider => 'local', uri => "file://$base/destination" });
 my $database = request('POST', '/databases', { name => 'orders', connectionRef => 'orders', destinationId => $destination->{id}, objectives => { rtoSeconds => 3600 } });
 my $backup = request('POST', "/databases/$database->{id}/backups")->{backupJobId};
