@@ -119,6 +119,17 @@ authority(q{
 my $after = people();
 export_bundle('both', [ $first, $second ], sinceSize => 0 + ($kept =~ /^(\d+)$/m)[0]);
 export_chain('erased');
+
+# the node gets another key, which it reads when the configuration is read again
+for (qw(key pem)) { rename "$base/node-1.$_", "$base/old.$_" or die $!; }
+make_key('node-1');
+kill 'HUP', $pid;
+wait_for(sub { authority(q{SELECT count(*) FROM walwarden.search_audit('acme', 'node.key_changed')}) eq '1' }, 'the chain records another key');
+my $third = make_backup();
+export_bundle('changed', [ $first, $third ]);
+folder('keys');
+copy("$base/trust/node-1.vkey", "$base/keys/node-1.old.vkey") or die $!;
+for (qw(key pem)) { rename "$base/old.$_", "$base/node-1.$_" or die $!; }
 is(stop_runner($pid), 0, 'the runner ends');
 $cluster->stop;
 
@@ -169,11 +180,18 @@ unlink $proof;
 append_to_file($proof, $sound);
 
 # the second bundle continues the history of the first
-my @absent = map { "SKIP artifact @{[basename((glob qq{$base/destination/*/$_.*.dump})[0])]}: it is not here" } sort $first, $second;
+sub absent { return map { "SKIP artifact @{[basename((glob qq{$base/destination/*/$_.*.dump})[0])]}: it is not here" } sort @_; }
+my @absent = absent($first, $second);
 $said = judged('both', 'kept', 3, \@absent, 'a bundle of two backups, and the checkpoint before');
 like($said, qr/^OK older checkpoint: the tree begins with its \d+ entries$/m, 'which the consistency proof reaches');
 folder('other', checkpoint_of_another());
 judged('both', 'other', 1, ['FAIL older checkpoint: the consistency proof does not lead from it to the checkpoint', @absent], 'a checkpoint of another history');
+
+# after a change of the key
+$said = judged('changed', 'keys', 3, [ absent($first, $third) ], 'a bundle by two keys, for who has both');
+like($said, qr/^OK manifest $_: signed by node-1, entry \d+ has it$/m, 'which signed a manifest each') for $first, $third;
+judged('changed', 'trust', 1, ['FAIL checkpoint: it is signed with a key that is not trusted', 'SKIP inclusion: there is no sound checkpoint',
+		"FAIL manifest $third: it is signed with a key that is not trusted", absent($first, $third)], 'for who has the former one');
 
 # signed by the same key, of as many entries
 sub checkpoint_of_another
