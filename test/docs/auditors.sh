@@ -6,7 +6,7 @@ cd "$(mktemp -d "$WORK/auditors.XXXXXX")"
 python3 "$SOURCE/test/verify/bundles.py" --example .
 rm -r trust
 # before a-bundle-over-rest
-# a backup of a node, whose manifest and checkpoint are signed. Before the second block nothing
+# a backup of a node, whose manifest and checkpoint are signed. Before the last block nothing
 # is served any more, and this page needs no server after it
 if [ -n "${URL:-}" ] && [ ! -e exported ]; then
     TOKEN=$(psql -XqAtc "SELECT token FROM walwarden.issue_token('acme', 'page', ARRAY(SELECT name FROM walwarden_internal.scope))")
@@ -30,7 +30,7 @@ if [ -n "${URL:-}" ] && [ ! -e exported ]; then
     as_node "SELECT walwarden.publish_checkpoint('$("$SOURCE/test/ed25519.py" note page node-1 "walwarden/$org" "$size" "$root")' || E'\n')" >/dev/null
     mkdir trust-acme
     echo "node-1+$({ printf 'node-1\n\001'; base64 --decode <<< "$key"; } | sha256sum | cut -c 1-8)+$({ printf '\001'; base64 --decode <<< "$key"; } | base64)" > trust-acme/node-1.vkey
-elif [ -e exported ]; then
+elif [ -e whole-acme ]; then
     stop_rest
     pg_ctl -s -w -m fast stop
     trap 'pg_ctl -s -w -l "$WORK/server.log" start' EXIT
