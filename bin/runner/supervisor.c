@@ -41,12 +41,13 @@
 #include "worker.h"
 
 #define MAX_SLOTS 32			/* max_jobs is not larger */
+#define PAUSE_MIN_MS 500
 #define PAUSE_MAX_MS 10000
 #define TERM_AGAIN_MS 400		/* TERM, once more, then KILL: */
 #define KILL_MS 1000
 #define GONE_MS 1500			/* nothing is left of a group that was killed */
 #define CLEAN_UP_MS 300000
-#define CLEAN_AGAIN_MS 1000		/* later and later, up to: */
+#define CLEAN_AGAIN_MIN_MS 1000
 #define CLEAN_AGAIN_MAX_MS 600000
 #define LAST_WORDS_SECONDS 5
 #define LOCK_TRIES 50
@@ -64,8 +65,8 @@ typedef struct Supervisor
 	bool		check_held;		/* the control database may know of a job that
 								 * we do not */
 	bool		check_remembered;	/* something may be left of earlier jobs */
-	int64_t		clean_again;	/* when it is looked at again, or 0 */
-	int64_t		clean_pause;
+	int64_t		clean_again;	/* when they are looked at again, or 0 */
+	int64_t		clean_pause;	/* before that */
 	int64_t		pause_until;	/* no call to the control database before */
 	int64_t		pause;
 	bool		away;			/* as was logged */
@@ -167,6 +168,14 @@ open_control(Supervisor *s)
 	control_interrupt(s->control, is_stopping);
 }
 
+/* The pause after a failure. pause: the one before it, or 0. */
+static int64_t
+longer_pause(int64_t pause, int64_t shortest, int64_t longest)
+{
+	pause = pause ? pause * 2 : shortest;
+	return pause < longest ? pause : longest;
+}
+
 /*
  * Whether a call succeeded in the sense that the control database is there. Otherwise there
  * are no further calls for a while.
@@ -193,9 +202,7 @@ answered(Supervisor *s, ControlStatus status)
 			s->away = true;
 			/* what we asked for may have been done */
 			s->check_held = true;
-			s->pause = s->pause ? s->pause * 2 : 500;
-			if (s->pause > PAUSE_MAX_MS)
-				s->pause = PAUSE_MAX_MS;
+			s->pause = longer_pause(s->pause, PAUSE_MIN_MS, PAUSE_MAX_MS);
 			if (s->pause > s->config->lease * 1000 / 6)
 				s->pause = s->config->lease * 1000 / 6;
 			s->pause_until = boottime_ms() + s->pause;
@@ -246,9 +253,7 @@ release(Supervisor *s, Slot *slot)
 {
 	if (is_remembered(s->config, slot->job))
 	{
-		s->clean_pause = s->clean_pause ? s->clean_pause * 2 : CLEAN_AGAIN_MS;
-		if (s->clean_pause > CLEAN_AGAIN_MAX_MS)
-			s->clean_pause = CLEAN_AGAIN_MAX_MS;
+		s->clean_pause = longer_pause(s->clean_pause, CLEAN_AGAIN_MIN_MS, CLEAN_AGAIN_MAX_MS);
 		s->clean_again = boottime_ms() + s->clean_pause;
 	}
 	else if (s->clean_again == 0)
