@@ -27,9 +27,10 @@ SCHEMA     = $(patsubst %,sql/schema/%.sql, \
              $(addprefix 3_token/, catalogue tables server_role caller identity actor usage role_grant org member scope \
                                    bounds token list round lifecycle legacy leak statistics grant_list audit search rows) \
              $(addprefix 4_backup/, signature node tables schemas job evidence checkpoint alarm destination recovery schedule retention rows) \
-             $(addprefix 5_rest/, schemas catalogue request resources jobs recovery export leak openapi rows) \
-             $(addprefix 9_close/, structure verify monitor maintenance copy org guard comments acl) \
-             $(addsuffix /grants, 3_token 4_backup 5_rest 9_close))
+             $(addprefix 5_rest/, schemas catalogue descriptions request resources jobs recovery export leak tag openapi rows) \
+             $(addprefix 6_people/, session member schemas operations sign_in orgs tokens members) \
+             $(addprefix 9_close/, structure verify monitor maintenance copy org openapi guard comments acl) \
+             $(addsuffix /grants, 3_token 4_backup 5_rest 6_people 9_close))
 
 # Deltas of released versions are kept as they were installed; the one to the version in
 # work is made: what sql/upgrade has of it is the part that is written by hand.
@@ -43,7 +44,7 @@ EXTRA_CLEAN = walwarden--*.sql walwarden-*.zip
 # cluster.
 REGRESS_OPTS   = --encoding=UTF8 --no-locale
 REGRESS        = catalogue errors
-ISOLATION      = chain lifecycle ended uses snapshots managers revoke rewrite waits close jobs schedule checkpoint
+ISOLATION      = chain lifecycle ended uses snapshots managers revoke rewrite waits close jobs schedule checkpoint signin
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config

@@ -126,4 +126,5 @@ SELECT name, capabilities, scopes FROM walwarden_internal.role ORDER BY name;
 SELECT action, target, any_of FROM walwarden_internal.permission ORDER BY action, target;
 SELECT name, builtin FROM walwarden_internal.scope ORDER BY name;
 SELECT name, api_tokens FROM walwarden_internal.plan ORDER BY name;
-SELECT method, path, operation, required_scope, success_status, stage FROM walwarden_internal.rest_operation ORDER BY path, method;
+SELECT method, path, operation, required_scope, success_status, stage, tag FROM walwarden_internal.rest_operation ORDER BY path, method;
+SELECT reason, status FROM walwarden_internal.rest_reason ORDER BY status, reason;

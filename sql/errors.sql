@@ -541,6 +541,7 @@ SELECT refused('super', $$SELECT set_config('request.headers', '{"x-walwarden-to
 RESET SESSION AUTHORIZATION;
 SELECT refused('nobody', $$SELECT walwarden.require_scope('databases:read')$$);
 SELECT refused('nobody', $$SELECT walwarden.require_scope(NULL)$$);
+SELECT refused('nobody', $$SELECT set_config('request.method', 'GET', true), walwarden.require_scope('databases:read')$$);
 
 -- audit
 SELECT refused('nobody', $$SELECT * FROM walwarden.list_audit('acme')$$);
@@ -1125,6 +1126,11 @@ SELECT refused('runner', $$SELECT * FROM walwarden.list_nodes('acme')$$);
 SELECT refused('runner', $$SELECT as_token('api'); SELECT * FROM walwarden.list_nodes('acme')$$);
 SELECT refused('runner', $$SELECT as_token('elsewhere'); SELECT * FROM walwarden.list_nodes('acme')$$);
 SELECT refused('nobody', $$SELECT as_token('node'); SELECT * FROM walwarden.list_nodes('acme')$$);
+SELECT refused('nobody', $$SELECT walwarden.sign_in_link('x')$$);
+SELECT refused('admin', $$SELECT walwarden.sign_in_link('x')$$);
+SELECT refused('op', $$SELECT walwarden.sign_in_link('nobody')$$);
+SELECT refused('op', $$SELECT walwarden.sign_in_link(NULL)$$);
+SELECT refused('op', $$SELECT walwarden.sign_in_link('')$$);
 SELECT refused('nobody', $$SELECT walwarden.run_maintenance()$$);
 SELECT refused('member', $$SELECT walwarden.run_maintenance()$$);
 SELECT refused('admin', $$SELECT walwarden.run_maintenance()$$);
@@ -1149,6 +1155,8 @@ SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-wallarmapi-
 SELECT refused('super', $$UPDATE walwarden_internal.rest_operation SET required_scope = NULL$$);
 SELECT refused('super', $$DELETE FROM walwarden_internal.json_schema$$);
 SELECT refused('super', $$UPDATE walwarden_internal.rest_error SET code = 'x'$$);
+SELECT refused('super', $$UPDATE walwarden_internal.rest_reason SET status = 400$$);
+SELECT refused('super', $$UPDATE walwarden_internal.rest_description SET description = 'x'$$);
 SELECT refused('super', $$INSERT INTO walwarden_internal.job_transition VALUES ('backup', 'completed', 'queued', 'api', 'a.b')$$);
 SELECT refused('super', $$TRUNCATE walwarden_internal.job_state CASCADE$$);
 

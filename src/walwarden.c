@@ -20,6 +20,7 @@
 #include "base/lock.h"
 #include "base/served.h"
 #include "base/settings.h"
+#include "people/idle.h"
 #include "token/expansion.h"
 #include "token/client.h"
 #include "token/identity.h"
@@ -45,6 +46,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(usage_shmem_size());
 	RequestAddinShmemSpace(stat_shmem_size());
 	RequestAddinShmemSpace(refusal_log_shmem_size());
+	RequestAddinShmemSpace(idle_shmem_size());
 	limiter_shmem_request();
 }
 
@@ -57,6 +59,7 @@ shmem_startup(void)
 	usage_shmem_init();
 	stat_shmem_init();
 	refusal_log_shmem_init();
+	idle_shmem_init();
 	limiter_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -15,6 +15,9 @@
 
 #include "base/export.h"
 
+/* Marks an error as a refusal. There are no translations in it. */
+#define REFUSAL_DOMAIN "walwarden refusal"
+
 static OuterContext outer = {false, NULL};
 
 /*
@@ -47,11 +50,18 @@ refuse(int sqlstate, const char *message, const char *hint, const char *detail)
 {
 	if (outer.known)
 		error_context_stack = outer.stack;
-	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg_internal("%s", message),
-			 detail == NULL ? 0 : errdetail_internal("%s", detail),
-			 errhint("%s", hint)));
+	ereport_domain(ERROR, REFUSAL_DOMAIN,
+				   (errcode(sqlstate),
+					errmsg_internal("%s", message),
+					detail == NULL ? 0 : errdetail_internal("%s", detail),
+					errhint("%s", hint)));
+}
+
+/* Whether an error is a refusal, whose message is meant for the caller. */
+bool
+refuse_is_refusal(const ErrorData *error)
+{
+	return error->domain != NULL && strcmp(error->domain, REFUSAL_DOMAIN) == 0;
 }
 
 /*

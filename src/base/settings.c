@@ -27,10 +27,13 @@ int			walwarden_usage_flush_interval = 10;
 int			walwarden_maintenance_interval = 60;
 int			walwarden_idempotency_retention = 86400;
 int			walwarden_max_limited_tokens = 1024;
+int			walwarden_session_idle_timeout = 3600;
 
 static int	walwarden_max_token_lifetime = 0;
 static int	walwarden_max_tokens_per_org = 10000;
+static int	walwarden_session_lifetime = 43200;
 static int	walwarden_verify_interval = 86400;
+static char *walwarden_base_url = NULL;
 
 /* What SQL reads, by setting(). */
 static const struct
@@ -41,6 +44,7 @@ static const struct
 	{"idempotency_retention", &walwarden_idempotency_retention},
 	{"max_token_lifetime", &walwarden_max_token_lifetime},
 	{"max_tokens_per_org", &walwarden_max_tokens_per_org},
+	{"session_lifetime", &walwarden_session_lifetime},
 	{"verify_interval", &walwarden_verify_interval},
 };
 
@@ -80,6 +84,23 @@ check_early_values(void)
 					 errhint("Connect again without it in the options of the connection.")));
 }
 
+/* Whether a text is empty, or the address of a page that /signin can be appended to. */
+static bool
+check_base_url(char **value, void **extra, GucSource source)
+{
+	const char *url = *value;
+	size_t		len = strlen(url);
+	size_t		scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
+
+	if (len == 0)
+		return true;
+	if (scheme > 0 && url[scheme] != '/' && url[scheme] != '\0' && url[len - 1] != '/' &&
+		strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/[]") == len)
+		return true;
+	GUC_check_errhint("Give the address that people use, for example https://walwarden.example.com, without a slash at the end.");
+	return false;
+}
+
 void
 settings_init(void)
 {
@@ -95,6 +116,13 @@ settings_init(void)
 							10000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.base_url",
+							   "Sets the address under which people reach this server, for the links of sign_in_link().",
+							   "For example https://walwarden.example.com. If it is empty, sign_in_link() returns the code alone.",
+							   &walwarden_base_url,
+							   "",
+							   PGC_SUSET, 0,
+							   check_base_url, NULL, NULL);
 	DefineCustomBoolVariable("walwarden.early_lock_release",
 							 "Releases the lock of an audit chain before the commit is flushed to disk.",
 							 "Clients that append to one chain can then share a flush. A commit is still acknowledged only when it is durable, but others can see it a moment before.",
@@ -138,6 +166,20 @@ settings_init(void)
 							10000, 1, INT_MAX,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.session_idle_timeout",
+							"Sets how long a person who signed in may do nothing before they have to sign in again.",
+							"Zero sets no limit. It needs shared_preload_libraries; without it only walwarden.session_lifetime limits a session.",
+							&walwarden_session_idle_timeout,
+							3600, 0, 30 * 86400,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.session_lifetime",
+							"Sets how long after signing in a person has to sign in again.",
+							"It applies to new sessions.",
+							&walwarden_session_lifetime,
+							43200, 60, 30 * 86400,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.usage_flush_interval",
 							"Sets the time between the rounds in which the background worker writes last-used times.",
 							"A crash loses the times that were not written yet. Requires shared_preload_libraries.",
@@ -175,4 +217,12 @@ walwarden_setting(PG_FUNCTION_ARGS)
 		PG_RETURN_INT32(*readable[i].value);
 	}
 	elog(ERROR, "unknown setting walwarden.%s", name);
+}
+
+/* walwarden_internal.base_url() */
+PG_FUNCTION_INFO_V1(walwarden_base_url_setting);
+Datum
+walwarden_base_url_setting(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(walwarden_base_url));
 }

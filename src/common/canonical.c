@@ -3,6 +3,9 @@
  *		Canonical JSON: RFC 8785 restricted to strings, integers, booleans, null,
  *		arrays and objects.
  *
+ * A request may spell an integer in any way that JSON has for it, such as 1.0 or 1e2;
+ * everything else that is rendered is written by programs, and spells it as it is.
+ *
  * The input is untrusted. It is parsed once, from left to right, and rendered at the
  * same time; the members of an object are sorted when it closes. Equal values give
  * equal bytes, and every canonical text renders to itself.
@@ -39,6 +42,7 @@ typedef struct Parser
 	size_t		out_len;
 	size_t		out_room;
 	size_t		limit;
+	bool		any_spelling;	/* of integers */
 	Member	   *members;		/* of all open objects, innermost last */
 	size_t		nmembers;
 	size_t		members_room;
@@ -345,6 +349,108 @@ parse_string(Parser *p)
 	}
 }
 
+static bool
+is_digit(const Parser *p)
+{
+	return p->at < p->len && p->in[p->at] >= '0' && p->in[p->at] <= '9';
+}
+
+/* Moves past digits, of which there has to be one. */
+static bool
+skip_digits(Parser *p)
+{
+	if (!is_digit(p))
+		return fail(p, "expected a digit");
+	while (is_digit(p))
+		p->at++;
+	return true;
+}
+
+/* An exponent after its letter. No body is so long that one beyond +-10^9 would matter. */
+static bool
+parse_exponent(Parser *p, int64_t *exponent)
+{
+	bool		negative = accept(p, '-');
+
+	if (!negative)
+		(void) accept(p, '+');
+	if (!is_digit(p))
+		return fail(p, "expected a digit");
+	for (; is_digit(p); p->at++)
+		if (*exponent < 1000000000)
+			*exponent = *exponent * 10 + (p->in[p->at] - '0');
+	if (negative)
+		*exponent = -*exponent;
+	return true;
+}
+
+/* value is at most MAX_INTEGER, and minus zero is zero. */
+static bool
+emit_integer(Parser *p, bool negative, uint64_t value)
+{
+	char		text[1 + 16];
+	char	   *at = text + sizeof(text);
+
+	negative = negative && value != 0;
+	do
+	{
+		*--at = (char) ('0' + value % 10);
+		value /= 10;
+	} while (value != 0);
+	if (negative)
+		*--at = '-';
+	return emit(p, at, (size_t) (text + sizeof(text) - at));
+}
+
+/* The digits of a number beside its point; n counts from the first. */
+static unsigned
+digit_at(const Parser *p, size_t begin, size_t whole, size_t n)
+{
+	return p->in[begin + n + (n >= whole)] - '0';
+}
+
+/*
+ * A number with a fraction or an exponent that is an integer nevertheless, from its first
+ * digit. whole: how many digits are before the point.
+ */
+static bool
+parse_spelled_integer(Parser *p, bool negative, size_t begin, size_t whole)
+{
+	size_t		digits = whole;
+	int64_t		exponent = 0;
+	uint64_t	value = 0;
+
+	if (accept(p, '.'))
+	{
+		size_t		fraction = p->at;
+
+		if (!skip_digits(p))
+			return false;
+		digits += p->at - fraction;
+	}
+	if ((accept(p, 'e') || accept(p, 'E')) && !parse_exponent(p, &exponent))
+		return false;
+
+	/* where the point is, counted in digits from the first */
+	exponent += (int64_t) whole;
+	for (size_t n = 0; n < digits; n++)
+	{
+		unsigned	digit = digit_at(p, begin, whole, n);
+
+		if ((int64_t) n < exponent)
+			value = value * 10 + digit;
+		if (value > MAX_INTEGER || ((int64_t) n >= exponent && digit != 0))
+			return fail(p, "number is not an integer within +-(2^53-1)");
+	}
+	for (int64_t n = (int64_t) digits; n < exponent && value != 0; n++)
+	{
+		value *= 10;
+		if (value > MAX_INTEGER)
+			return fail(p, "number is not an integer within +-(2^53-1)");
+	}
+	return emit_integer(p, negative, value);
+}
+
 /* An integer within +-(2^53-1), in its shortest form. */
 static bool
 parse_integer(Parser *p)
@@ -352,23 +458,21 @@ parse_integer(Parser *p)
 	bool		negative = accept(p, '-');
 	size_t		begin = p->at;
 	uint64_t	value = 0;
+	bool		spelled;
 
-	while (p->at < p->len && p->in[p->at] >= '0' && p->in[p->at] <= '9')
-	{
-		value = value * 10 + (p->in[p->at] - '0');
-		if (value > MAX_INTEGER)
-			return fail(p, "number is not an integer within +-(2^53-1)");
-		p->at++;
-	}
+	for (; is_digit(p); p->at++)
+		if (value <= MAX_INTEGER)
+			value = value * 10 + (p->in[p->at] - '0');
 	if (p->at == begin)
 		return fail(p, "expected a value");
 	if (p->in[begin] == '0' && p->at - begin > 1)
 		return fail(p, "number with a leading zero");
-	if (p->at < p->len && (p->in[p->at] == '.' || p->in[p->at] == 'e' || p->in[p->at] == 'E'))
+	spelled = p->at < p->len && (p->in[p->at] == '.' || p->in[p->at] == 'e' || p->in[p->at] == 'E');
+	if (spelled && p->any_spelling)
+		return parse_spelled_integer(p, negative, begin, p->at - begin);
+	if (spelled || value > MAX_INTEGER)
 		return fail(p, "number is not an integer within +-(2^53-1)");
-	if (negative && value != 0 && !emit(p, "-", 1))
-		return false;
-	return emit(p, (const char *) p->in + begin, p->at - begin);
+	return emit_integer(p, negative, value);
 }
 
 static bool
@@ -625,8 +729,8 @@ parse_value(Parser *p, int depth)
 	}
 }
 
-bool
-canonical_render(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result)
+static bool
+render(const char *input, size_t len, size_t limit, bool any_spelling, const CanonicalMemory *memory, CanonicalText *result)
 {
 	Parser		p = {0};
 	bool		ok;
@@ -634,6 +738,7 @@ canonical_render(const char *input, size_t len, size_t limit, const CanonicalMem
 	p.in = (const unsigned char *) input;
 	p.len = len;
 	p.limit = limit;
+	p.any_spelling = any_spelling;
 	p.memory = memory;
 	p.out_room = len < limit ? len : limit; /* canonical text is seldom longer */
 	if (p.out_room == 0)
@@ -669,6 +774,18 @@ canonical_render(const char *input, size_t len, size_t limit, const CanonicalMem
 	result->error = p.error;
 	result->error_at = p.at;
 	return ok;
+}
+
+bool
+canonical_render(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result)
+{
+	return render(input, len, limit, false, memory, result);
+}
+
+bool
+canonical_render_request(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result)
+{
+	return render(input, len, limit, true, memory, result);
 }
 
 /*

@@ -36,6 +36,9 @@ typedef struct CanonicalText
  */
 extern bool canonical_render(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result);
 
+/* As canonical_render(), but an integer may be spelled in any way: 1.0 and 1e2 are 1 and 100. */
+extern bool canonical_render_request(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result);
+
 /* Called for a member of the outermost object: its key, without the quotes, and its value. */
 typedef void (*CanonicalVisit) (void *arg, const char *key, size_t key_len, const char *value, size_t value_len);
 

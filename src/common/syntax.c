@@ -166,6 +166,59 @@ media_type_is_json(const char *type, size_t len)
 	return skip_blanks(type, len, skip_quote(type, len, at)) == len;
 }
 
+/* The end of the entity tag at *begin, or 0 if there is none. Sets weak, and moves *begin past W/. */
+static size_t
+tag_end(const char *list, size_t len, size_t *begin, bool *weak)
+{
+	size_t		at = *begin;
+
+	*weak = len - at >= 2 && list[at] == 'W' && list[at + 1] == '/';
+	if (*weak)
+		at += 2;
+	*begin = at;
+	if (at == len || list[at] != '"')
+		return 0;
+	for (at++; at < len && list[at] != '"'; at++)
+		if (list[at] < '!' || list[at] > '~')
+			return 0;
+	return at == len ? 0 : at + 1;
+}
+
+TagMatch
+entity_tag_match(const char *list, size_t len, const char *tag, size_t tag_len, bool weakly)
+{
+	bool		matches = false;
+	bool		any = false;
+	bool		separated = true;
+	size_t		at = 0;
+
+	if (len == 1 && list[0] == '*')
+		return TAG_MATCHES;
+	while (at < len)
+	{
+		size_t		begin = at;
+		size_t		end;
+		bool		weak;
+
+		if (list[at] == ' ' || list[at] == '\t' || list[at] == ',')
+		{
+			separated |= list[at] == ',';
+			at++;
+			continue;
+		}
+		end = tag_end(list, len, &begin, &weak);
+		if (end == 0 || !separated)
+			return TAG_LIST_MALFORMED;
+		matches |= (weakly || !weak) && end - begin == tag_len && memcmp(list + begin, tag, tag_len) == 0;
+		any = true;
+		separated = false;
+		at = end;
+	}
+	if (!any)
+		return TAG_LIST_MALFORMED;
+	return matches ? TAG_MATCHES : TAG_DIFFERS;
+}
+
 bool
 kind_is_well_formed(const char *kind, size_t len)
 {

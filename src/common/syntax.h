@@ -1,8 +1,8 @@
 /*
  * syntax.h
  *		The syntax of texts from outside: tokens, UUIDs, legacy credentials, ids of
- *		requests, idempotency keys, media types, and kinds of entries. Does not depend
- *		on the server, so that it can be fuzzed by itself.
+ *		requests, idempotency keys, media types, lists of entity tags, and kinds of
+ *		entries. Does not depend on the server, so that it can be fuzzed by itself.
  */
 #ifndef WALWARDEN_SYNTAX_H
 #define WALWARDEN_SYNTAX_H
@@ -50,6 +50,19 @@ extern bool idempotency_key_is_well_formed(const char *key, size_t len);
 
 /* application/json, in any case, with no parameter but charset=utf-8. */
 extern bool media_type_is_json(const char *type, size_t len);
+
+typedef enum TagMatch
+{
+	TAG_LIST_MALFORMED,
+	TAG_DIFFERS,				/* the list has other tags */
+	TAG_MATCHES
+} TagMatch;
+
+/*
+ * Compare a strong entity tag, with its quotes, with a list in If-Match or If-None-Match:
+ * "*", or tags with commas between them (RFC 9110). weakly: weak tags match too.
+ */
+extern TagMatch entity_tag_match(const char *list, size_t len, const char *tag, size_t tag_len, bool weakly);
 
 /* Whether kind has two or more words of lower-case letters, digits and underscores, separated by dots. */
 extern bool kind_is_well_formed(const char *kind, size_t len);

@@ -12,14 +12,18 @@
 #define Anum_rest_operation_success_status	5
 #define Anum_rest_operation_caller			8
 #define Anum_rest_operation_request			9
+#define Anum_rest_operation_response		10
 #define Anum_rest_operation_list_field		11
 #define Anum_rest_operation_location		12
-#define Anum_rest_operation_template		13
-#define Anum_rest_operation_depth			14
-#define Anum_rest_operation_parameter		15
-#define Anum_rest_operation_parameter_at	16
-#define Anum_rest_operation_handler			17
-#define Natts_rest_operation				17
+#define Anum_rest_operation_tag				13
+#define Anum_rest_operation_template		14
+#define Anum_rest_operation_depth			15
+#define Anum_rest_operation_parameter		16
+#define Anum_rest_operation_parameter_at	17
+#define Anum_rest_operation_handler			18
+#define Anum_rest_operation_in_org			19
+#define Anum_rest_operation_takes_key		20
+#define Natts_rest_operation				21
 
 /* a type, not a table */
 #define Anum_rest_request_method			1
@@ -37,7 +41,11 @@
 #define Anum_rest_request_after_at			13
 #define Anum_rest_request_after_id			14
 #define Anum_rest_request_body				15
-#define Natts_rest_request					15
+#define Anum_rest_request_session_id		16
+#define Anum_rest_request_org				17
+#define Anum_rest_request_member_id			18
+#define Anum_rest_request_filters			19
+#define Natts_rest_request					19
 
 #define Anum_idempotency_key_holder			1
 #define Anum_idempotency_key_key_hash		2

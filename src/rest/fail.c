@@ -2,8 +2,9 @@
  * fail.c
  *		Ending a request of REST v1 with an error response.
  *
- * Such a response stays an error of class WW until the last moment, so that everything
- * done before it is rolled back.
+ * Such a response stays an error with SQLSTATE WW000 until the last moment, so that everything
+ * done before it is rolled back. Its detail is the JSON of the response; rest_reason says
+ * its status.
  */
 #include "postgres.h"
 
@@ -18,17 +19,20 @@
 #include "base/export.h"
 #include "rest/fail.h"
 
-/* End the request with an error response. extra: a JSON object with more members of the error. */
+/*
+ * End the request with an error response. reason: one of walwarden_internal.rest_reason.
+ * extra: a JSON object with more members of the error.
+ */
 void
-rest_fail(int status, const char *message, const char *extra)
+rest_fail(const char *reason, const char *message, const char *extra)
 {
 	ereport(ERROR,
-			(errcode(MAKE_SQLSTATE('W', 'W', '0' + status / 100, '0' + status / 10 % 10, '0' + status % 10)),
+			(errcode(MAKE_SQLSTATE('W', 'W', '0', '0', '0')),
 			 errmsg_internal("%s", message),
-			 errdetail_internal("%s", extra)));
+			 errdetail_internal("{\"reason\": \"%s\"%s%s", reason, extra[1] == '}' ? "" : ", ", extra + 1)));
 }
 
-/* walwarden_internal.rest_fail(status integer, message text, extra jsonb) */
+/* walwarden_internal.rest_fail(reason text, message text, extra jsonb) */
 PG_FUNCTION_INFO_V1(walwarden_rest_fail);
 Datum
 walwarden_rest_fail(PG_FUNCTION_ARGS)
@@ -36,17 +40,17 @@ walwarden_rest_fail(PG_FUNCTION_ARGS)
 	Jsonb	   *extra;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		elog(ERROR, "an error response needs a status, a message and an object");
+		elog(ERROR, "an error response needs a reason, a message and an object");
 	extra = PG_GETARG_JSONB_P(2);
-	rest_fail(PG_GETARG_INT32(0), text_to_cstring(PG_GETARG_TEXT_PP(1)), JsonbToCString(NULL, &extra->root, VARSIZE(extra)));
+	rest_fail(text_to_cstring(PG_GETARG_TEXT_PP(0)), text_to_cstring(PG_GETARG_TEXT_PP(1)), JsonbToCString(NULL, &extra->root, VARSIZE(extra)));
 }
 
-/* The same for a field of the request. name, reason and next_action may be NULL. */
+/* The same for a field of the request. name and next_action may be NULL. */
 void
-rest_fail_field(int status, const char *message, const char *name, const char *reason, const char *next_action)
+rest_fail_field(const char *reason, const char *message, const char *name, const char *next_action)
 {
 	StringInfoData extra;
-	const char *const members[][2] = {{"field", name}, {"reason", reason}, {"nextAction", next_action}};
+	const char *const members[][2] = {{"field", name}, {"nextAction", next_action}};
 	const char *separator = "";
 
 	initStringInfo(&extra);
@@ -59,7 +63,7 @@ rest_fail_field(int status, const char *message, const char *name, const char *r
 			separator = ", ";
 		}
 	appendStringInfoChar(&extra, '}');
-	rest_fail(status, message, extra.data);
+	rest_fail(reason, message, extra.data);
 }
 
 /* The same for a query parameter that the operation does not have. is_list: of a list. */
@@ -69,6 +73,6 @@ rest_fail_unknown_parameter(const char *name, bool is_list)
 	Oid			type = TEXTOID;
 	NullableDatum given = {.value = CStringGetTextDatum(name)};
 
-	rest_fail_field(400, "unknown query parameter", TextDatumGetCString(call_function("field_name", 1, &type, &given, NULL)),
-					"unknown_parameter", is_list ? "Use only the parameters limit and cursor." : "Send the request without query parameters.");
+	rest_fail_field("unknown_parameter", "unknown query parameter", TextDatumGetCString(call_function("field_name", 1, &type, &given, NULL)),
+					is_list ? "Use only limit, cursor and the filters of the list." : "Send the request without query parameters.");
 }

@@ -9,8 +9,8 @@
 
 #include "base/compat.h"
 
-pg_noreturn extern void rest_fail(int status, const char *message, const char *extra);
-pg_noreturn extern void rest_fail_field(int status, const char *message, const char *name, const char *reason, const char *next_action);
+pg_noreturn extern void rest_fail(const char *reason, const char *message, const char *extra);
+pg_noreturn extern void rest_fail_field(const char *reason, const char *message, const char *name, const char *next_action);
 pg_noreturn extern void rest_fail_unknown_parameter(const char *name, bool is_list);
 
 #endif							/* WALWARDEN_FAIL_H */

@@ -30,10 +30,12 @@
 #include "base/settings.h"
 #include "base/tables.h"
 #include "common/syntax.h"
+#include "people/session.h"
 #include "rest/columns.h"
 #include "rest/fail.h"
 #include "rest/mutation.h"
 #include "rest/request.h"
+#include "rest/tag.h"
 #include "token/columns.h"
 
 /* The key of a stored response. Keys and requests are stored only as hashes. */
@@ -49,9 +51,12 @@ static void
 check_content_type(const RestRequest *request, const bytea *body)
 {
 	const char *type = request->content_type;
+	const char *encoding = request->content_encoding;
 
 	if (VARSIZE_ANY_EXHDR(body) > 0 && (type == NULL || !media_type_is_json(type, strlen(type))))
-		rest_fail_field(415, "the body must be application/json", "Content-Type", NULL, "Send Content-Type: application/json.");
+		rest_fail_field("not_json", "the body must be application/json", "Content-Type", "Send Content-Type: application/json.");
+	if (encoding != NULL && pg_strcasecmp(encoding, "identity") != 0)
+		rest_fail_field("encoded_body", "the body must not be compressed", "Content-Encoding", "Send the body as it is, without Content-Encoding.");
 }
 
 /* The idempotency key without quotes. */
@@ -63,13 +68,13 @@ read_key(const RestRequest *request)
 	size_t		len;
 
 	if (key == NULL)
-		rest_fail_field(400, "the header Idempotency-Key is missing", field, "missing",
+		rest_fail_field("missing", "the header Idempotency-Key is missing", field,
 						"Send a new random value with each request, and the same value when you repeat a request.");
 	len = strlen(key);
 	if (len >= 2 && key[0] == '"' && key[len - 1] == '"')
 		key = pnstrdup(key + 1, len - 2);
 	if (!idempotency_key_is_well_formed(key, strlen(key)))
-		rest_fail_field(400, "the header Idempotency-Key must be 1 to 255 visible ASCII characters", field, "malformed", NULL);
+		rest_fail_field("malformed", "the header Idempotency-Key must be 1 to 255 visible ASCII characters", field, NULL);
 	return key;
 }
 
@@ -106,13 +111,14 @@ digest_text(char *text, uint8 *digest)
 	digest_sha256(&part, 1, digest);
 }
 
-/* Set the holder of the token's keys. */
+/* Set the holder of the keys: of the token, or of the person in this organisation. */
 static void
-find_holder(const pg_uuid_t *token_id, uint8 *holder)
+find_holder(const RestRequest *request, uint8 *holder)
 {
 	Oid			type = UUIDOID;
-	NullableDatum arg = {.value = UUIDPGetDatum(token_id)};
-	const bytea *digest = DatumGetByteaPP(call_function("rest_key_holder", 1, &type, &arg, NULL));
+	NullableDatum arg = {.value = UUIDPGetDatum(request->person != NULL ? &request->membership.member_id : &request->token_id)};
+	const char *function = request->person != NULL ? "rest_member_key_holder" : "rest_key_holder";
+	const bytea *digest = DatumGetByteaPP(call_function(function, 1, &type, &arg, NULL));
 
 	if (VARSIZE_ANY_EXHDR(digest) != DIGEST_LEN)
 		elog(ERROR, "unexpected length of a digest");
@@ -139,7 +145,7 @@ lock_key(const StoredKey *stored)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
-		rest_fail_field(409, "a request with this key is still in progress", NULL, "request_in_progress",
+		rest_fail_field("request_in_progress", "a request with this key is still in progress", NULL,
 						"Repeat the request later with the same key.");
 	}
 	PG_END_TRY();
@@ -154,18 +160,23 @@ refresh_snapshot(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
-/* The organisation may have been closed, and the token revoked, while the request waited. */
+/*
+ * The organisation may have been closed, and the token revoked or the session ended, while
+ * the request waited.
+ */
 static void
-require_open(const pg_uuid_t *org_id)
+require_open(const RestRequest *request)
 {
 	Row			org;
 	bool		open;
 
-	open = row_find_uuid(&org, "org", "org_pkey", Anum_org_id, org_id, GetActiveSnapshot()) &&
+	open = row_find_uuid(&org, "org", "org_pkey", Anum_org_id, &request->org_id, GetActiveSnapshot()) &&
 		!row_has(&org, Anum_org_closed_at);
 	row_close(&org);
+	if (request->person != NULL && !(open && session_holds(request->person)))
+		rest_fail("session_refused", "the session has ended", "{\"nextAction\": \"Sign in again.\"}");
 	if (!open)
-		rest_fail(401, "invalid or inactive token",
+		rest_fail("token_refused", "invalid or inactive token",
 				  "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}");
 }
 
@@ -187,7 +198,7 @@ find_response(const StoredKey *stored, struct varlena **body)
 		const text *request_hash = row_text(&row, Anum_idempotency_key_request_hash);
 
 		if (memcmp(VARDATA_ANY(request_hash), stored->request_hash, DIGEST_LEN) != 0)
-			rest_fail_field(409, "the key was used for a different request", NULL, "idempotency_key_reused",
+			rest_fail_field("idempotency_key_reused", "the key was used for a different request", NULL,
 							"Use a new key for a new request.");
 		*body = row_text(&row, Anum_idempotency_key_body);
 	}
@@ -239,13 +250,15 @@ store_response(const StoredKey *stored, Datum body, bool isnull)
 
 /*
  * A complete mutation, once the token may use the operation. The checks, in order: 415,
- * 400 for the key, 400 for the query, 413 or 400 for the body, 409 or replay. Then the
- * handler runs. Returns the body of the response: json, or null.
+ * 400 for the key, 400 for the conditions and for the query, 413 or 400 for the body, 409
+ * or replay, 404 and 412 for If-Match. Then the handler runs. Returns the body of the
+ * response: json, or null.
  *
+ * reader: the handler that shows what is changed; NULL if the operation has no conditions.
  * schema: of the body. The active snapshot is replaced after each lock.
  */
 Datum
-rest_mutate(RestRequest *request, const char *handler, const char *schema, bytea *body, bool *isnull, bool *replayed)
+rest_mutate(RestRequest *request, const char *handler, const char *reader, const char *schema, bytea *body, bool *isnull, bool *replayed)
 {
 	StoredKey	stored;
 	struct varlena *known = NULL;
@@ -255,10 +268,11 @@ rest_mutate(RestRequest *request, const char *handler, const char *schema, bytea
 
 	check_content_type(request, body);
 	key = read_key(request);
+	tag_check_conditions(request, false, reader != NULL);
 	refuse_query(request);
 	canonical = read_body(request, schema, body);
 
-	find_holder(&request->token_id, stored.holder);
+	find_holder(request, stored.holder);
 	digest_text(key, stored.key_hash);
 	digest_text(psprintf("%s %s\n%s", request->method, request->path, canonical), stored.request_hash);
 	lock_key(&stored);
@@ -273,21 +287,22 @@ rest_mutate(RestRequest *request, const char *handler, const char *schema, bytea
 
 	lock_acquire(&request->org_id, LOCK_ORGANISATION);
 	refresh_snapshot();
-	require_open(&request->org_id);
+	require_open(request);
+	tag_require(request, reader);
 	response = rest_request_handle(request, handler, isnull);
 	store_response(&stored, *isnull ? (Datum) 0 : stored_response(request, response), *isnull);
 	return response;
 }
 
 /*
- * A mutation that anyone may make. Without a token, nothing tells whose a key would be,
- * so there is none. The checks are the others of rest_mutate(); the handler acquires the
- * locks.
+ * A mutation without a key: nothing tells whose it would be. The checks are the others of
+ * rest_mutate(); the handler acquires the locks.
  */
 Datum
 rest_mutate_without_key(RestRequest *request, const char *handler, const char *schema, bytea *body, bool *isnull)
 {
 	check_content_type(request, body);
+	tag_check_conditions(request, false, false);
 	refuse_query(request);
 	(void) read_body(request, schema, body);
 	return rest_request_handle(request, handler, isnull);

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -31,6 +32,7 @@
 #include "base/call.h"
 #include "base/compat.h"
 #include "base/export.h"
+#include "base/http.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/render.h"
@@ -39,10 +41,14 @@
 #include "common/entry.h"
 #include "common/hex.h"
 #include "common/syntax.h"
+#include "people/session.h"
 #include "rest/columns.h"
+#include "rest/fail.h"
+#include "rest/origin.h"
 #include "rest/request.h"
 #include "token/caller.h"
 #include "token/client.h"
+#include "token/door.h"
 #include "token/identity.h"
 #include "token/limiter.h"
 #include "token/network.h"
@@ -51,8 +57,10 @@
 #include "token/status.h"
 
 #define HEADERS_SETTING "request.headers"
+#define COOKIES_SETTING "request.cookies"
 
-#define SQLSTATE_POSTGREST MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')
+/* nginx has moved the cookie there. */
+#define SESSION_FIELD "x-walwarden-session"
 
 static const char *const auth_names[] = {
 	[AUTH_NONE] = "none",
@@ -72,20 +80,46 @@ request_headers(void)
 	return json_setting(HEADERS_SETTING, setting);
 }
 
-/* The header fields from which a credential is taken. */
-static const char *const credential_fields[] = {
+/* The header fields from which a token or a legacy credential is taken. */
+static const char *const token_fields[] = {
 	"x-walwarden-token", "x-wallarmapi-token", "x-wallarmapi-uuid", "x-wallarmapi-secret"
 };
+
+static bool
+is_named(const JsonbValue *name, const char *field)
+{
+	return name->val.string.len == (int) strlen(field) && memcmp(name->val.string.val, field, name->val.string.len) == 0;
+}
 
 /* Whether a member of the request's fields holds a credential, under its own name or another. */
 static bool
 holds_credential(const JsonbValue *name, const JsonbValue *value)
 {
-	for (int i = 0; i < lengthof(credential_fields); i++)
-		if (name->val.string.len == (int) strlen(credential_fields[i]) &&
-			memcmp(name->val.string.val, credential_fields[i], name->val.string.len) == 0)
+	for (int i = 0; i < lengthof(token_fields); i++)
+		if (is_named(name, token_fields[i]))
 			return true;
-	return value->type == jbvString && text_contains_token(value->val.string.val, value->val.string.len);
+	return is_named(name, SESSION_FIELD) ||
+		(value->type == jbvString && text_contains_token(value->val.string.val, value->val.string.len));
+}
+
+/* For the rest of the transaction. */
+static void
+replace_setting(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* Take the cookie of a session out of the cookies, if a gateway has passed it on. */
+static void
+hide_cookie(void)
+{
+	const char *setting = GetConfigOption(COOKIES_SETTING, true, false);
+	Jsonb	   *rest;
+
+	if (setting == NULL || strstr(setting, SESSION_COOKIE) == NULL)
+		return;
+	rest = DatumGetJsonbP(DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(json_setting(COOKIES_SETTING, setting)), CStringGetTextDatum(SESSION_COOKIE)));
+	replace_setting(COOKIES_SETTING, JsonbToCString(NULL, &rest->root, VARSIZE(rest)));
 }
 
 /*
@@ -115,9 +149,9 @@ hide_credentials(Jsonb *headers)
 	{
 		Jsonb	   *hidden = DatumGetJsonbP(rest);
 
-		(void) set_config_option(HEADERS_SETTING, JsonbToCString(NULL, &hidden->root, VARSIZE(hidden)),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		replace_setting(HEADERS_SETTING, JsonbToCString(NULL, &hidden->root, VARSIZE(hidden)));
 	}
+	hide_cookie();
 }
 
 /* Reject contradictory or incomplete credentials. */
@@ -175,6 +209,31 @@ authenticate_request(Jsonb *headers, RateState *rate)
 	return outcome_of(identity_authenticate_bearer(bearer, strlen(bearer), &client, rate));
 }
 
+/*
+ * Authenticate a person by the cookie of a session, and hide it. On success the person is
+ * the caller, in the memory of the request.
+ */
+static AuthOutcome
+authenticate_person(RestRequest *request, Jsonb *headers, const char *cookie)
+{
+	Person	   *person = palloc0(sizeof(Person));
+
+	caller_record_claims();
+	hide_credentials(headers);
+
+	/* neither is preferred */
+	for (int i = 0; i < lengthof(token_fields); i++)
+		if (json_string(headers, token_fields[i]) != NULL)
+			return refuse_credentials();
+	if (RecoveryInProgress())
+		rest_fail("standby", "the server is a read-only standby", "{}");
+	if (!session_find(cookie, person))
+		return AUTH_REFUSED;
+	request->person = person;
+	door_act_for(person);
+	return AUTH_ACCEPTED;
+}
+
 /* A random id: 32 hex digits. */
 char *
 rest_new_request_id(void)
@@ -221,28 +280,71 @@ header(Jsonb *headers, const char *name)
 	return headers == NULL ? NULL : json_string(headers, name);
 }
 
+/* The status that the gateway asks for in place of 400, or 400. */
+static int
+bad_request_status(const char *wanted)
+{
+	bool		fits = wanted != NULL && strlen(wanted) == 3 && wanted[0] == '4' && strspn(wanted, "0123456789") == 3;
+
+	return fits ? atoi(wanted) : 400;
+}
+
+static void
+check_origin(const RestRequest *request, Jsonb *headers, const char *cookie)
+{
+	RequestOrigin origin = {
+		.method = request->method,
+		.path = request->path,
+		.content_type = request->content_type,
+		.idempotency_key = request->idempotency_key,
+		.session = cookie,
+		.fetch_site = header(headers, "x-walwarden-fetch-site"),
+		.origin = header(headers, "x-walwarden-origin"),
+		.own_origin = header(headers, "x-walwarden-own-origin")
+	};
+
+	origin_check(&origin);
+}
+
 /* Fill in the fields that the gateway sent, and authenticate. The router fills in the rest. */
 void
 rest_request_read(RestRequest *request)
 {
 	Jsonb	   *headers = request_headers();
+	const char *cookie;
 
 	request->method = header(headers, "x-walwarden-method");
 	request->path = header(headers, "x-walwarden-path");
 	request->query = header(headers, "x-walwarden-query");
 	request->content_type = header(headers, "x-walwarden-content-type");
+	request->content_encoding = header(headers, "x-walwarden-content-encoding");
+	request->bad_request_status = bad_request_status(header(headers, "x-walwarden-bad-request"));
 	request->idempotency_key = header(headers, "idempotency-key");
+	request->if_match = header(headers, "if-match");
+	request->if_none_match = header(headers, "if-none-match");
 	request->request_id = request_id(headers);
 
-	request->auth = authenticate_request(headers, &request->rate);
-	if (request->auth == AUTH_ACCEPTED)
+	cookie = header(headers, SESSION_FIELD);
+	request->by_cookie = cookie != NULL;
+	check_origin(request, headers, cookie);
+
+	request->auth = cookie != NULL ? authenticate_person(request, headers, cookie) : authenticate_request(headers, &request->rate);
+	if (rest_request_by_token(request))
 	{
 		/* copies, because a failed request outlives its identity */
 		const TokenStatus *status = identity_status();
 
+		request->has_org = true;
 		request->org_id = status->org_id;
 		request->token_id = status->token_id;
 	}
+}
+
+/* Whether a token was accepted. */
+bool
+rest_request_by_token(const RestRequest *request)
+{
+	return request->auth == AUTH_ACCEPTED && request->person == NULL;
 }
 
 /* The outcome of authentication as SQL names it; NULL before authentication. */
@@ -290,10 +392,16 @@ make_row(const RestRequest *request, Oid type)
 	set_text(&row, Anum_rest_request_request_id, request->request_id);
 	set_text(&row, Anum_rest_request_credential, rest_request_credential(request));
 	set_text(&row, Anum_rest_request_operation, request->operation);
-	if (request->auth == AUTH_ACCEPTED)
-	{
+	if (request->has_org)
 		set_field(&row, Anum_rest_request_org_id, UUIDPGetDatum(&request->org_id));
+	if (rest_request_by_token(request))
 		set_field(&row, Anum_rest_request_token_id, UUIDPGetDatum(&request->token_id));
+	if (request->person != NULL)
+		set_field(&row, Anum_rest_request_session_id, UUIDPGetDatum(&request->person->session_id));
+	if (request->org_slug != NULL)
+	{
+		set_text(&row, Anum_rest_request_org, request->org_slug);
+		set_field(&row, Anum_rest_request_member_id, UUIDPGetDatum(&request->membership.member_id));
 	}
 	if (request->id != NULL)
 		set_field(&row, Anum_rest_request_id, UUIDPGetDatum(request->id));
@@ -303,12 +411,14 @@ make_row(const RestRequest *request, Oid type)
 		set_field(&row, Anum_rest_request_after_at, TimestampTzGetDatum(request->after.at));
 		set_text(&row, Anum_rest_request_after_id, request->after.id);
 	}
+	if (request->filters != NULL)
+		set_field(&row, Anum_rest_request_filters, JsonbPGetDatum(request->filters));
 	if (request->body != NULL)
 		set_field(&row, Anum_rest_request_body, JsonbPGetDatum(request->body));
 	return HeapTupleGetDatum(heap_form_tuple(desc, row.values, row.nulls));
 }
 
-/* Call the handler of an operation, which returns json or null. */
+/* Call the handler of an operation, which returns json, or null unless isnull is NULL. */
 Datum
 rest_request_handle(const RestRequest *request, const char *handler, bool *isnull)
 {
@@ -319,7 +429,7 @@ rest_request_handle(const RestRequest *request, const char *handler, bool *isnul
 }
 
 /*
- * walwarden_internal.canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT duplicate_key text)
+ * walwarden_internal.canonical_json(input bytea, any_spelling boolean, OUT canonical text, OUT error text, OUT error_at integer, OUT duplicate_key text)
  *
  * The canonical form of JSON from outside, or the error and its position in bytes.
  * duplicate_key: only if that is the error.
@@ -329,6 +439,10 @@ Datum
 walwarden_canonical_json(PG_FUNCTION_ARGS)
 {
 	bytea	   *input = PG_GETARG_BYTEA_PP(0);
+	bool		any_spelling = PG_GETARG_BOOL(1);
+	const char *text = VARDATA_ANY(input);
+	size_t		len = VARSIZE_ANY_EXHDR(input);
+	bool		ok;
 	TupleDesc	tupdesc;
 	CanonicalText json;
 	Datum		values[4] = {0};
@@ -336,7 +450,9 @@ walwarden_canonical_json(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (canonical_render(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input), ENTRY_BODY_MAX, &palloc_memory, &json))
+	ok = any_spelling ? canonical_render_request(text, len, ENTRY_BODY_MAX, &palloc_memory, &json) :
+		canonical_render(text, len, ENTRY_BODY_MAX, &palloc_memory, &json);
+	if (ok)
 	{
 		values[0] = PointerGetDatum(cstring_to_text_with_len(json.data, json.len));
 		nulls[0] = false;
@@ -364,41 +480,23 @@ is_router_request(void)
 	return path != NULL && (strcmp(path, "/rpc/v1_get") == 0 || strcmp(path, "/rpc/v1_post") == 0);
 }
 
-/*
- * End a request to the tables of a team, in the form in which a function chooses
- * PostgREST's response. message and detail: JSON.
- */
+/* End a request to the tables of a team whose token has reached its rate limit. */
 pg_noreturn static void
-refuse_request(const char *message, const char *detail)
+refuse_rate(const RateState *rate)
 {
-	error_context_stack = NULL; /* as in refuse_token() */
-	ereport(ERROR,
-			(errcode(SQLSTATE_POSTGREST),
-			 errmsg_internal("%s", message),
-			 errdetail_internal("%s", detail),
-			 errhidestmt(true),
-			 errhidecontext(true)));
-}
+	StringInfoData headers;
+	HttpRefusal refusal = {
+		.status = 429,
+		.code = "rate_limited",
+		.message = "the token has reached its rate limit",
+		.hint = psprintf("Try again in %d s.", rate->reset)
+	};
 
-/*
- * The same for a token that has reached its rate limit. nginx takes the body of a 429 from
- * X-Walwarden-Error.
- */
-pg_noreturn static void
-refuse_rate(Jsonb *headers, const RateState *rate)
-{
-	StringInfoData detail;
-
-	initStringInfo(&detail);
-	appendStringInfo(&detail, "{\"status\":429,\"headers\":{\"Retry-After\":\"%d\",\"RateLimit\":", rate->reset);
-	escape_json(&detail, rest_rate_limit_field(rate));
-	appendStringInfoString(&detail, ",\"X-Walwarden-Error\":");
-	escape_json(&detail, psprintf("{\"error\":{\"code\":\"rate_limited\",\"message\":\"the token has reached its rate limit\",\"requestId\":\"%s\"}}",
-								  request_id(headers)));
-	appendStringInfoString(&detail, "}}");
-	refuse_request(psprintf("{\"code\":\"rate_limited\",\"message\":\"the token has reached its rate limit\",\"details\":null,"
-							"\"hint\":\"Try again in %d s.\"}", rate->reset),
-				   detail.data);
+	initStringInfo(&headers);
+	appendStringInfo(&headers, "\"Retry-After\":\"%d\",\"RateLimit\":", rate->reset);
+	escape_json(&headers, rest_rate_limit_field(rate));
+	refusal.headers = headers.data;
+	http_refuse(&refusal);
 }
 
 /* Add the id of the token to the response, unless a function of the team replaces the fields. */
@@ -420,22 +518,25 @@ PG_FUNCTION_INFO_V1(walwarden_pre_request);
 Datum
 walwarden_pre_request(PG_FUNCTION_ARGS)
 {
+	static const HttpRefusal invalid = {
+		.status = 401,
+		.headers = "\"WWW-Authenticate\":\"Bearer error=\\\"invalid_token\\\"\"",
+		.code = "unauthorized",
+		.message = "invalid or inactive token",
+		.hint = "Send exactly one token, and send all of it."
+	};
 	RateState	rate = {0};
-	Jsonb	   *headers;
 
 	caller_record_claims();
 	if (is_router_request())
 		PG_RETURN_VOID();
-	headers = request_headers();
-	switch (authenticate_request(headers, &rate))
+	switch (authenticate_request(request_headers(), &rate))
 	{
 		case AUTH_REFUSED:
-			refuse_request("{\"code\":\"unauthorized\",\"message\":\"invalid or inactive token\",\"details\":null,"
-						   "\"hint\":\"Send exactly one token, and send all of it.\"}",
-						   "{\"status\":401,\"headers\":{\"WWW-Authenticate\":\"Bearer error=\\\"invalid_token\\\"\"}}");
+			http_refuse(&invalid);
 			break;
 		case AUTH_LIMITED:
-			refuse_rate(headers, &rate);
+			refuse_rate(&rate);
 			break;
 		case AUTH_ACCEPTED:
 			add_token_id();

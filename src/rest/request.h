@@ -10,7 +10,9 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
+#include "people/session.h"
 #include "rest/response.h"
+#include "token/caller.h"
 #include "token/limiter.h"
 
 /* The response field with the id of the token, for nginx to log and to remove. */
@@ -22,7 +24,7 @@ typedef enum AuthOutcome
 	AUTH_NONE,
 	AUTH_REFUSED,
 	AUTH_LIMITED,				/* refused by its rate limit */
-	AUTH_ACCEPTED				/* it is the identity of the transaction now */
+	AUTH_ACCEPTED				/* its token is the identity of the transaction now, or its person the caller */
 } AuthOutcome;
 
 /* A request. A field that was not sent, is empty or does not apply is NULL. */
@@ -33,23 +35,36 @@ typedef struct RestRequest
 	char	   *path;			/* as sent, without the query */
 	char	   *query;
 	char	   *content_type;
+	char	   *content_encoding;
 	char	   *idempotency_key;
+	char	   *if_match;
+	char	   *if_none_match;
 	char	   *request_id;
+	int			bad_request_status; /* in place of 400 */
 
+	bool		by_cookie;		/* presents a session */
 	AuthOutcome auth;
-	pg_uuid_t	org_id;			/* this and token_id: if accepted */
-	pg_uuid_t	token_id;
+	Person	   *person;			/* if accepted by a session; otherwise NULL */
+	pg_uuid_t	token_id;		/* if accepted by a token */
 	RateState	rate;
+
+	/* of a token; of a person, as the path has it */
+	bool		has_org;
+	pg_uuid_t	org_id;
+	char	   *org_slug;		/* of a person */
+	Membership	membership;		/* of a person */
 
 	/* set by the router */
 	const char *operation;
 	pg_uuid_t  *id;				/* from the path */
 	int			max_rows;		/* of a page; 0 for a mutation */
 	PageKey		after;			/* the item before the page */
+	Jsonb	   *filters;		/* of a list, checked; or NULL */
 	Jsonb	   *body;			/* of a mutation, checked */
 } RestRequest;
 
 extern void rest_request_read(RestRequest *request);
+extern bool rest_request_by_token(const RestRequest *request);
 extern const char *rest_request_credential(const RestRequest *request);
 extern Datum rest_request_handle(const RestRequest *request, const char *handler, bool *isnull);
 extern char *rest_new_request_id(void);

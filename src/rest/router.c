@@ -1,17 +1,21 @@
 /*
  * router.c
- *		The router of REST v1: finds the operation of a request, checks that its token
- *		may use the operation, and builds the response.
+ *		The router of REST v1: finds the operation of a request, checks that its token or
+ *		person may use the operation, and builds the response.
  *
  * The operations are the rows of walwarden_internal.rest_operation. Each has a handler in
  * SQL; rest_mutate() does everything else about a mutation. Apart from these, no
- * statement runs for a request.
+ * statement runs for a request. A person uses the operations of an organisation under
+ * /orgs/SLUG: the router takes this prefix off, finds the membership, and matches the rest
+ * in the same rows.
  *
- * Invariants: a response of 400 or above stays an error of class WW until the last
+ * Invariants: a response of 400 or above stays an error WW000 until the last
  * moment, so that everything done before it is rolled back. The checks run in the order
  * that docs/rest-v1.md promises.
  */
 #include "postgres.h"
+
+#include <ctype.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -21,10 +25,13 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -32,20 +39,28 @@
 
 #include "base/call.h"
 #include "base/compat.h"
+#include "base/digest.h"
 #include "base/export.h"
+#include "base/invalidation.h"
 #include "base/lock.h"
+#include "base/refuse.h"
 #include "base/tables.h"
 #include "common/syntax.h"
+#include "people/session.h"
 #include "rest/columns.h"
 #include "rest/fail.h"
 #include "rest/mutation.h"
 #include "rest/request.h"
 #include "rest/response.h"
+#include "rest/tag.h"
+#include "token/door.h"
 #include "token/identity.h"
+#include "token/org_cache.h"
 #include "token/scope_list.h"
 #include "token/status.h"
 
 #define API_ROOT "/api/v1"
+#define ORG_PREFIX "/orgs/"
 
 /* Milliseconds. A request that waits for a lock holds a connection that others need. */
 #define LOCK_WAIT 2000
@@ -69,14 +84,18 @@ typedef struct Operation
 	char	   *name;
 	text	   *required_scope;
 	int			status;			/* of a success */
-	bool		for_anyone;		/* it needs no token */
+	char	   *caller;
+	bool		takes_key;
 	char	   *list_field;
 	text	   *location;
 	char	   *template;
 	bool		has_parameter;
 	int			parameter_at;	/* its position, in slashes from 1 */
 	char	   *schema;			/* of the body; NULL for GET */
+	char	   *response;		/* the schema of the response, or of an item of it */
+	TagKind		tag;			/* of the response */
 	char	   *handler;
+	char	   *reader;			/* the handler of GET with this path, if that has a tag */
 } Operation;
 
 /* The operation that a path and a method refer to. */
@@ -84,6 +103,7 @@ typedef struct Match
 {
 	bool		path;			/* it exists; op is one of its operations */
 	bool		method;			/* op is the operation of this method */
+	char	   *reader;			/* as in Operation */
 	bool		allowed[lengthof(methods)];
 	Operation	op;
 } Match;
@@ -96,20 +116,50 @@ typedef struct Response
 	bool		no_body;
 } Response;
 
+/* The scopes of the running request: of its token, or of the role of its person. */
+static struct
+{
+	bool		of_person;
+	ScopeList	scopes;			/* of a person */
+}			effective;
+
+/* NULL if there are none, not even an empty list. */
+static const ScopeList *
+effective_scopes(void)
+{
+	const TokenStatus *status = identity_status();
+
+	if (effective.of_person)
+		return &effective.scopes;
+	return status == NULL ? NULL : &status->effective;
+}
+
+static bool
+has_scope(const text *scope)
+{
+	const ScopeList *scopes = effective_scopes();
+
+	return scopes != NULL && scope_list_has(scopes, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope));
+}
+
 static void
 require_scope(const text *scope)
 {
-	const TokenStatus *status = identity_status();
 	StringInfoData extra;
 	char	   *name;
 
-	if (status != NULL && scope_list_has(&status->effective, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope)))
+	if (has_scope(scope))
 		return;
 	name = text_to_cstring(scope);	/* names of scopes need no escapes */
 	initStringInfo(&extra);
+	if (effective.of_person)
+	{
+		appendStringInfo(&extra, "{\"requiredScope\": \"%s\", \"nextAction\": \"Ask an owner or admin of the organisation for a role that carries the scope %s.\"}", name, name);
+		rest_fail("scope_missing", "your role does not carry the required scope", extra.data);
+	}
 	appendStringInfo(&extra, "{\"requiredScope\": \"%s\", \"nextAction\": \"Use a token that was issued with the scope %s."
 					 " For a private token, the owner's role must also carry the scope.\"}", name, name);
-	rest_fail(403, "the token does not hold the required scope", extra.data);
+	rest_fail("scope_missing", "the token does not hold the required scope", extra.data);
 }
 
 /* walwarden_internal.rest_require_scope(scope text); the scope must be in the catalogue */
@@ -203,7 +253,8 @@ read_operation(Operation *op, const OperationRow *row)
 	op->name = column_string(row, Anum_rest_operation_operation);
 	op->required_scope = column_text(row, Anum_rest_operation_required_scope);
 	op->status = DatumGetInt32(row->values[Anum_rest_operation_success_status - 1]);
-	op->for_anyone = column_is(row, Anum_rest_operation_caller, "anyone");
+	op->caller = column_string(row, Anum_rest_operation_caller);
+	op->takes_key = DatumGetBool(row->values[Anum_rest_operation_takes_key - 1]);
 	op->list_field = column_string(row, Anum_rest_operation_list_field);
 	op->location = column_text(row, Anum_rest_operation_location);
 	op->template = column_string(row, Anum_rest_operation_template);
@@ -211,15 +262,27 @@ read_operation(Operation *op, const OperationRow *row)
 	op->parameter_at = DatumGetInt32(row->values[Anum_rest_operation_parameter_at - 1]);
 	op->handler = column_string(row, Anum_rest_operation_handler);
 	op->schema = column_string(row, Anum_rest_operation_request);
+	op->response = column_string(row, Anum_rest_operation_response);
+	op->tag = row->nulls[Anum_rest_operation_tag - 1] ? TAG_NONE :
+		column_is(row, Anum_rest_operation_tag, "chain") ? TAG_CHAIN : TAG_BODY;
+}
+
+/* Whether an operation is found under /orgs/SLUG, or without that. */
+static bool
+is_there(const OperationRow *row, bool in_org)
+{
+	if (DatumGetBool(row->values[Anum_rest_operation_in_org - 1]))
+		return in_org;
+	return !in_org || column_is(row, Anum_rest_operation_caller, "any");
 }
 
 /*
- * Find the operation of a path (without the root) and a method. A literal path takes
- * precedence over a path with a parameter, for every method. The operations fit on a
- * page or two, so they are not cached.
+ * Find the operation of a path and a method. path: without the root and, if it is in_org,
+ * without /orgs/SLUG. A literal path takes precedence over a path with a parameter, for
+ * every method. The operations fit on a page or two, so they are not cached.
  */
 static void
-find_operation(const char *path, const char *method, Match *match)
+find_operation(const char *path, bool in_org, const char *method, Match *match)
 {
 	Relation	operations = walwarden_table_open("rest_operation");
 	SysScanDesc scan = systable_beginscan(operations, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
@@ -235,7 +298,8 @@ find_operation(const char *path, const char *method, Match *match)
 
 		heap_deform_tuple(row.tuple, row.desc, row.values, row.nulls);
 		if (DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) != depth ||
-			!path_matches(path, row_column(&row, Anum_rest_operation_template)))
+			!path_matches(path, row_column(&row, Anum_rest_operation_template)) ||
+			!is_there(&row, in_org))
 			continue;
 
 		better = !match->path || (match->op.has_parameter && row.nulls[Anum_rest_operation_parameter - 1]);
@@ -246,11 +310,14 @@ find_operation(const char *path, const char *method, Match *match)
 		match->path = true;
 		for (int i = 0; i < lengthof(methods); i++)
 			match->allowed[i] |= column_is(&row, Anum_rest_operation_method, methods[i].method);
+		if (column_is(&row, Anum_rest_operation_method, "GET") && !row.nulls[Anum_rest_operation_tag - 1])
+			match->reader = column_string(&row, Anum_rest_operation_handler);
 		this_method = method != NULL && column_is(&row, Anum_rest_operation_method, method);
 		if (better || this_method)
 			read_operation(&match->op, &row);
 		match->method |= this_method;
 	}
+	match->op.reader = match->reader;
 	systable_endscan(scan);
 	table_close(operations, AccessShareLock);
 }
@@ -270,7 +337,7 @@ refuse_method(const Match *match)
 			separator = ", ";
 		}
 	appendStringInfoString(&extra, "\"}");
-	rest_fail(405, "the path does not support this method", extra.data);
+	rest_fail("method_not_supported", "the path does not support this method", extra.data);
 }
 
 /* The parameter of the path, or NULL if it is not a uuid. The path has enough slashes. */
@@ -291,39 +358,92 @@ path_parameter(const char *path, int parameter_at)
 pg_noreturn static void
 refuse_rate(const RestRequest *request)
 {
-	rest_fail(429, "the token has reached its rate limit",
+	rest_fail("rate_limited", "the token has reached its rate limit",
 			  psprintf("{\"retryAfter\": %d, \"nextAction\": \"Wait for as many seconds as Retry-After says.\"}", request->rate.reset));
 }
 
-/* The operation of a request, if its token may use it. Fails with 401, 429, 404, 405 or 403, in this order. */
+/* Fail if an operation is not for the caller of a request. in_org: its path is under /orgs/SLUG. */
+static void
+check_caller(const RestRequest *request, const Operation *op, bool in_org)
+{
+	if (request->person != NULL && strcmp(op->caller, "person") != 0 && !in_org)
+		rest_fail("token_path", "this path is for tokens",
+				  "{\"requiredScope\": null, \"nextAction\": \"Use the path below /orgs/ and the slug of the organisation, or send a token.\"}");
+	if (request->person == NULL && (in_org || strcmp(op->caller, "person") == 0))
+		rest_fail("person_path", "this path is for people who signed in",
+				  "{\"requiredScope\": null, \"nextAction\": \"Use the path without /orgs/ and the slug, if there is one.\"}");
+	if (request->person == NULL && identity_is_for_node())
+		rest_fail("node_token", "a node token cannot use this API",
+				  "{\"requiredScope\": null, \"nextAction\": \"Use a token of kind api, with scopes.\"}");
+}
+
+/*
+ * The person of a request works in the organisation with this slug, with the scopes of
+ * their role. An organisation of which they are no active member is one that does not
+ * exist.
+ */
+static void
+enter_org(RestRequest *request, const char *slug)
+{
+	Reading		reading;
+
+	if (!session_membership(request->person, slug, &request->membership))
+		rest_fail("no_such_organisation", "no such organisation", "{}");
+	request->has_org = true;
+	request->org_id = request->membership.org_id;
+	request->org_slug = pstrdup(slug);
+	reading_begin(&reading, GetActiveSnapshot(), invalidation_generation, false);
+	effective.scopes = org_cache_role_scopes(&reading, request->membership.role);
+	effective.of_person = true;
+}
+
+pg_noreturn static void
+refuse_credential(const RestRequest *request)
+{
+	static const char *const next = "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}";
+
+	if (request->auth == AUTH_LIMITED)
+		refuse_rate(request);
+	if (request->by_cookie)
+		rest_fail("session_refused", "the session is invalid or has ended, or there is a token beside it", "{\"nextAction\": \"Sign in, and send no token.\"}");
+	if (request->auth == AUTH_NONE)
+		rest_fail("token_missing", "a bearer token is required", next);
+	rest_fail("token_refused", "invalid or inactive token", next);
+}
+
+/* The operation of a request, if its caller may use it. Fails with 401, 429, 404, 405 or 403, in this order. */
 static Operation
 route(RestRequest *request)
 {
 	const char *method = request->method;
 	const char *path = request->path;
+	char	   *slug = NULL;
 	Match		match = {.path = false};
 	const Operation *op = &match.op;
 
 	if (path != NULL && strncmp(path, API_ROOT "/", strlen(API_ROOT "/")) == 0)
 	{
 		path += strlen(API_ROOT);
-		find_operation(path, method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method, &match);
+		if (strncmp(path, ORG_PREFIX, strlen(ORG_PREFIX)) == 0)
+		{
+			path += strlen(ORG_PREFIX);
+			slug = pnstrdup(path, strcspn(path, "/"));
+			path += strlen(slug);
+		}
+		find_operation(path, slug != NULL, method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method, &match);
 	}
 
-	if (!match.method || !op->for_anyone)
+	if (!match.method || strcmp(op->caller, "anyone") != 0)
 	{
-		if (request->auth == AUTH_LIMITED)
-			refuse_rate(request);
 		if (request->auth != AUTH_ACCEPTED)
-			rest_fail(401, request->auth == AUTH_NONE ? "a bearer token is required" : "invalid or inactive token",
-					  "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}");
+			refuse_credential(request);
 		if (!match.path)
-			rest_fail(404, "no such path", "{}");
+			rest_fail("no_such_path", "no such path", "{}");
 		if (!match.method)
 			refuse_method(&match);
-		if (identity_is_for_node())
-			rest_fail(403, "a node token cannot use this API",
-					  "{\"requiredScope\": null, \"nextAction\": \"Use a token of kind api, with scopes.\"}");
+		check_caller(request, op, slug != NULL);
+		if (slug != NULL)
+			enter_org(request, slug);
 		if (op->required_scope != NULL)
 			require_scope(op->required_scope);
 	}
@@ -343,7 +463,7 @@ read_limit(const char *value)
 	for (; *digit >= '0' && *digit <= '9' && digit - value < 3; digit++)
 		limit = limit * 10 + (*digit - '0');
 	if (*digit != '\0' || limit < 1 || limit > MAX_ROWS)
-		rest_fail_field(400, "limit must be a number from 1 to 100", "limit", "out_of_range", NULL);
+		rest_fail_field("out_of_range", "limit must be a number from 1 to 100", "limit", NULL);
 	return limit;
 }
 
@@ -357,7 +477,61 @@ key_fits(const PageKey *key, bool entries)
 	return entries ? len <= 18 && strspn(key->id, "0123456789") == len : uuid_is_well_formed(key->id, len, lower);
 }
 
-/* Read the query of a GET: limit and cursor of a list, each at most once. Other operations have no query. */
+/* Decode the value of a query parameter; NULL if it is malformed or not UTF-8. */
+static char *
+decode_parameter(const char *value)
+{
+	char	   *decoded = palloc(strlen(value) + 1);
+	char	   *end = decoded;
+
+	for (; *value != '\0'; value++)
+	{
+		unsigned int byte = (unsigned char) (*value == '+' ? ' ' : *value);
+
+		if (*value == '%')
+		{
+			if (!isxdigit((unsigned char) value[1]) || !isxdigit((unsigned char) value[2]) || sscanf(value + 1, "%2x", &byte) != 1 || byte == 0)
+				return NULL;
+			value += 2;
+		}
+		*end++ = (char) byte;
+	}
+	*end = '\0';
+	return pg_verify_mbstr(PG_UTF8, decoded, (int) (end - decoded), true) ? decoded : NULL;
+}
+
+/* Add a query parameter of a list, beside limit and cursor, to filters, an object of JSON that is not closed. */
+static void
+read_filter(const Operation *op, const char *name, const char *value, StringInfo filters)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
+	char	   *decoded = decode_parameter(value);
+	NullableDatum args[] = {
+		{.value = CStringGetTextDatum(op->name)},
+		{.value = CStringGetTextDatum(name)},
+		{.value = CStringGetTextDatum(decoded == NULL ? "" : decoded)}
+	};
+	bool		unknown;
+	StringInfoData key;
+
+	(void) call_function("rest_filter_value", lengthof(args), types, args, &unknown);
+	if (unknown)
+		rest_fail_unknown_parameter(name, true);
+	if (decoded == NULL)
+		rest_fail_field("malformed", "the query parameter is malformed", name, NULL);
+	initStringInfo(&key);
+	escape_json(&key, name);
+	appendStringInfoChar(&key, ':');
+	if (strstr(filters->data, key.data) != NULL)
+		rest_fail_field("duplicate", "the query parameter was given twice", name, NULL);
+	appendStringInfo(filters, "%s%s", filters->len == 0 ? "{" : ",", key.data);
+	escape_json(filters, decoded);
+}
+
+/*
+ * Read the query of a GET: limit, cursor and filters of a list, each at most once. Other
+ * operations have no query.
+ */
 static void
 read_query(RestRequest *request, const Operation *op)
 {
@@ -369,7 +543,9 @@ read_query(RestRequest *request, const Operation *op)
 	char	   *next;
 	bool		seen_limit = false;
 	bool		seen_cursor = false;
+	StringInfoData filters;
 
+	initStringInfo(&filters);
 	request->max_rows = DEFAULT_ROWS;
 	request->after.at = DT_NOEND;
 	strlcpy(request->after.id, entries ? "0" : "ffffffff-ffff-ffff-ffff-ffffffffffff", sizeof(request->after.id));
@@ -387,17 +563,27 @@ read_query(RestRequest *request, const Operation *op)
 		if (*value != '\0')
 			*value++ = '\0';
 
+		if (!is_list)
+			rest_fail_unknown_parameter(parameter, false);
 		is_limit = strcmp(parameter, "limit") == 0;
-		if (!is_list || (!is_limit && strcmp(parameter, "cursor") != 0))
-			rest_fail_unknown_parameter(parameter, is_list);
+		if (!is_limit && strcmp(parameter, "cursor") != 0)
+		{
+			read_filter(op, parameter, value, &filters);
+			continue;
+		}
 		seen = is_limit ? &seen_limit : &seen_cursor;
 		if (*seen)
-			rest_fail_field(400, "the query parameter was given twice", parameter, "duplicate", NULL);
+			rest_fail_field("duplicate", "the query parameter was given twice", parameter, NULL);
 		*seen = true;
 		if (is_limit)
 			request->max_rows = read_limit(value);
 		else if (!cursor_read(value, op->name, request->id, &request->after) || !key_fits(&request->after, entries))
-			rest_fail_field(400, "the cursor does not belong to this list", parameter, "bad_cursor", NULL);
+			rest_fail_field("bad_cursor", "the cursor does not belong to this list", parameter, NULL);
+	}
+	if (filters.len > 0)
+	{
+		appendStringInfoChar(&filters, '}');
+		request->filters = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(filters.data)));
 	}
 }
 
@@ -410,24 +596,79 @@ add_header(Response *response, const char *name, const char *value)
 	appendStringInfoChar(&response->headers, '}');
 }
 
+/* Add the tag of the response. Whoever keeps the response asks each time whether it still holds. */
+static void
+add_tag(Response *response, const Operation *op, const char *tag)
+{
+	add_header(response, "ETag", tag);
+	add_header(response, "Cache-Control", strcmp(op->caller, "anyone") == 0 ? "public, max-age=3600" : "private, no-cache");
+}
+
+/* Serve GET or HEAD of what has a tag: 304 if the client has the response already. */
+static void
+read_tagged(RestRequest *request, const Operation *op, Response *response)
+{
+	const Shown shown = {.schema = op->response,.list_field = op->list_field,.scopes = effective_scopes()};
+	uint8		state[DIGEST_LEN];
+	bool		remember = op->tag == TAG_CHAIN && request->if_none_match != NULL;
+	char	   *tag = remember ? tag_recall(request, &shown, state) : NULL;
+
+	if (tag == NULL || !tag_is_known_to_client(request, tag))
+	{
+		response->body = rest_request_handle(request, op->handler, NULL);
+		tag = tag_of_body(response->body);
+		if (remember)
+			tag_remember(&shown, response->body, tag, state);
+	}
+	add_tag(response, op, tag);
+	if (tag_is_known_to_client(request, tag))
+	{
+		response->status = 304;
+		response->no_body = true;
+	}
+}
+
+/* The cookie that the request has set or removed. */
+static void
+add_cookie(Response *response)
+{
+	const char *field = session_cookie_field();
+
+	if (field == NULL)
+		return;
+	add_header(response, "Set-Cookie", field);
+	if (session_cookie_is_cleared())
+		add_header(response, "Clear-Site-Data", "\"cache\", \"cookies\", \"storage\"");
+}
+
 static void
 mutate(RestRequest *request, const Operation *op, bytea *body, Response *response)
 {
 	bool		replayed = false;
 
-	if (op->for_anyone)
+	if (!op->takes_key)
 		response->body = rest_mutate_without_key(request, op->handler, op->schema, body, &response->no_body);
 	else
-		response->body = rest_mutate(request, op->handler, op->schema, body, &response->no_body, &replayed);
+		response->body = rest_mutate(request, op->handler, strcmp(op->method, "POST") == 0 ? NULL : op->reader,
+									 op->schema, body, &response->no_body, &replayed);
+	if (op->tag != TAG_NONE && response->no_body)
+		elog(ERROR, "walwarden_internal.%s returned null", op->handler);
+	if (op->tag != TAG_NONE)
+		add_tag(response, op, tag_of_body(response->body));
 	if (op->location != NULL)
 	{
-		Oid			location_types[] = {TEXTOID, JSONOID};
-		NullableDatum location[] = {{.value = PointerGetDatum(op->location)}, {.value = response->body,.isnull = response->no_body}};
+		Oid			location_types[] = {TEXTOID, TEXTOID, JSONOID};
+		NullableDatum location[] = {
+			{.value = CStringGetTextDatum(request->org_slug == NULL ? "" : psprintf(ORG_PREFIX "%s", request->org_slug))},
+			{.value = PointerGetDatum(op->location)},
+			{.value = response->body,.isnull = response->no_body}
+		};
 
 		add_header(response, "Location", TextDatumGetCString(call_function("rest_location", lengthof(location), location_types, location, NULL)));
 	}
 	if (replayed)
 		add_header(response, "Idempotency-Replayed", "true");
+	add_cookie(response);
 }
 
 /* Serve a request. body: NULL if the entry point serves only GET and HEAD. */
@@ -436,22 +677,30 @@ serve(RestRequest *request, bytea *body, Response *response)
 {
 	Operation	op;
 
+	session_cookie_reset();
+	effective.of_person = false;
 	rest_request_read(request);
 
 	/* not older than the snapshot with which the token was found */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	op = route(request);
+	response->status = op.status;
 	if (strcmp(op.method, "GET") == 0)
 	{
 		read_query(request, &op);
-		response->body = rest_request_handle(request, op.handler, &response->no_body);
+		if (op.tag != TAG_NONE)
+		{
+			tag_check_conditions(request, true, false);
+			read_tagged(request, &op, response);
+		}
+		else
+			response->body = rest_request_handle(request, op.handler, &response->no_body);
 	}
 	else if (body == NULL)
-		rest_fail(405, "this entry point serves only GET and HEAD", "{\"allow\": \"GET, HEAD\"}");
+		rest_fail("method_not_supported", "this entry point serves only GET and HEAD", "{\"allow\": \"GET, HEAD\"}");
 	else
 		mutate(request, &op, body, response);
-	response->status = op.status;
 	PopActiveSnapshot();
 }
 
@@ -468,8 +717,8 @@ text_argument(const char *value)
 static void
 serve_error(RestRequest *request, const ErrorData *error, Response *response)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
-	NullableDatum args[6];
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID};
+	NullableDatum args[7];
 	const char *credential = rest_request_credential(request);
 	HeapTupleHeader result;
 	Datum	   *headers;
@@ -485,6 +734,8 @@ serve_error(RestRequest *request, const ErrorData *error, Response *response)
 	args[3] = text_argument(error->message);
 	args[4] = text_argument(error->detail);
 	args[5] = text_argument(error->context);
+	args[6].value = BoolGetDatum(refuse_is_refusal(error));
+	args[6].isnull = false;
 	result = DatumGetHeapTupleHeader(call_function("rest_error_response", lengthof(args), types, args, NULL));
 	response->status = DatumGetInt32(GetAttributeByName(result, "status", &isnull));
 	response->body = GetAttributeByName(result, "answer", &response->no_body);
@@ -493,6 +744,21 @@ serve_error(RestRequest *request, const ErrorData *error, Response *response)
 	resetStringInfo(&response->headers);
 	for (int i = 0; i < nheaders; i++)
 		appendStringInfo(&response->headers, "%s%s", i == 0 ? "[" : ",", TextDatumGetCString(headers[i]));
+}
+
+/* The bytes of the body, which PostgREST sends without the space around it. It does not count them itself. */
+static int
+content_length(Datum body)
+{
+	const text *json = DatumGetTextPP(body);
+	const char *begin = VARDATA_ANY(json);
+	const char *end = begin + VARSIZE_ANY_EXHDR(json);
+
+	while (begin < end && strchr(" \t\r\n", *begin) != NULL)
+		begin++;
+	while (end > begin && strchr(" \t\r\n", end[-1]) != NULL)
+		end--;
+	return end - begin;
 }
 
 static void
@@ -546,19 +812,25 @@ walwarden_rest_serve(PG_FUNCTION_ARGS)
 		RollbackAndReleaseCurrentSubTransaction();
 		lock_wait_restore(save_wait);
 		lock_limit_waits(save_limit);
+		door_act_for(NULL);
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		serve_error(request, error, response);
 	}
 	PG_END_TRY();
+	effective.of_person = false;
 
+	if (!response->no_body)
+		add_header(response, "Content-Length", psprintf("%d", content_length(response->body)));
+	else if (response->status != 304)	/* its length would be that of the response it stands for */
+		add_header(response, "Content-Length", "0");
 	add_header(response, "X-Request-Id", request->request_id);
-	if (request->auth == AUTH_ACCEPTED)
+	if (rest_request_by_token(request))
 		add_header(response, TOKEN_ID_FIELD, rest_token_id(&request->token_id));
 	if (request->rate.limit > 0)
 		add_header(response, "RateLimit", rest_rate_limit_field(&request->rate));
 	appendStringInfoChar(&response->headers, ']');
-	set_local("response.status", psprintf("%d", response->status));
+	set_local("response.status", psprintf("%d", response->status == 400 && request->bad_request_status > 0 ? request->bad_request_status : response->status));
 	set_local("response.headers", response->headers.data);
 	if (response->no_body)
 		PG_RETURN_NULL();

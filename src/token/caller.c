@@ -1,7 +1,7 @@
 /*
  * caller.c
  *		The caller: the current user at the call and, if a trusted authenticator has
- *		verified one, the subject of a JWT.
+ *		verified one, the subject of a JWT; or the person of a session.
  *
  * Invariants: the session user is never taken for the caller, because autovacuum runs a
  * table owner's index expressions in a superuser's session. It is recorded, to show who
@@ -9,7 +9,8 @@
  * and who may say from where a token was presented (client.c). The claims are read once
  * per transaction, by the first call of this library, so that a later set_config() has
  * no effect. A grant counts only for the role that it was made to, not for a later role
- * of the same name (server_role.c).
+ * of the same name (server_role.c). A person has the rights of a member, whatever the
+ * role is that serves the request.
  */
 #include "postgres.h"
 
@@ -88,6 +89,7 @@ caller_record(Caller *caller)
 {
 	caller_record_claims();
 	caller->userid = GetUserId();
+	caller->person = NULL;
 	namestrcpy(&caller->role, GetUserNameFromId(caller->userid, false));
 	namestrcpy(&caller->login, GetUserNameFromId(GetSessionUserId(), false));
 }
@@ -129,6 +131,13 @@ void
 caller_describe(Caller *caller)
 {
 	Snapshot	snapshot;
+
+	if (caller->person != NULL)
+	{
+		caller->superuser = caller->is_operator = caller->is_monitor = false;
+		caller->subject = caller->person->subject;
+		return;
+	}
 
 	/*
 	 * the wait for a lock of ours reads no messages, so superuser_arg() would

@@ -8,12 +8,21 @@
 #include "postgres.h"
 
 #include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+/* A person whom this library itself has verified, by the cookie of a session. */
+typedef struct Person
+{
+	pg_uuid_t	session_id;
+	char	   *subject;
+} Person;
 
 typedef struct Caller
 {
 	Oid			userid;
 	NameData	role;
 	NameData	login;			/* the session user */
+	const Person *person;		/* for whom the role acts, or NULL */
 	/* filled in by caller_describe() */
 	bool		superuser;
 	bool		is_operator;	/* superusers are operators too */

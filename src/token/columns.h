@@ -32,6 +32,7 @@
 #define Anum_org_closed_at				8
 
 #define Anum_member_id					1
+#define Anum_member_org_id				2
 #define Anum_member_subject				3
 #define Anum_member_role				6
 #define Anum_member_disabled_at			10

@@ -37,6 +37,7 @@
 #include "base/refuse.h"
 #include "base/settings.h"
 #include "token/caller.h"
+#include "token/door.h"
 #include "token/expansion.h"
 
 #define DOOR_SUFFIX "_door"
@@ -240,6 +241,18 @@ walwarden_door(PG_FUNCTION_ARGS)
 }
 
 /*
+ * From now on, the caller of the running door is a person, whatever its role is. It ends
+ * with the door; NULL ends it before. person: valid until then.
+ */
+void
+door_act_for(const Person *person)
+{
+	if (current_door == NULL)
+		elog(ERROR, "no door is running");
+	current_door->caller.person = person;
+}
+
+/*
  * walwarden_internal.caller()
  *
  * The caller of the running door. If the owner calls an inner function directly, there
@@ -250,8 +263,8 @@ Datum
 walwarden_caller(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
-	Datum		values[7];
-	bool		nulls[7] = {false};
+	Datum		values[8];
+	bool		nulls[8] = {false};
 	Caller		caller;
 
 	if (current_door == NULL)
@@ -264,7 +277,8 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	caller = current_door->caller;
 	caller_describe(&caller);
 
-	values[0] = CStringGetTextDatum(current_door->door);
+	/* messages name it; a person knows nothing of the functions that serve them */
+	values[0] = CStringGetTextDatum(caller.person != NULL ? "this request" : current_door->door);
 	values[1] = NameGetDatum(&caller.role);
 	values[2] = NameGetDatum(&caller.login);
 	values[3] = BoolGetDatum(caller.superuser);
@@ -272,5 +286,7 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	values[5] = BoolGetDatum(caller.is_monitor);
 	nulls[6] = caller.subject == NULL;
 	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
+	nulls[7] = caller.person == NULL;
+	values[7] = nulls[7] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -31,6 +31,7 @@
 
 #include "base/digest.h"
 #include "base/export.h"
+#include "base/http.h"
 #include "base/render.h"
 #include "base/tables.h"
 #include "common/syntax.h"
@@ -389,6 +390,41 @@ is_nameable(const text *scope)
 	return len < SCOPE_NAME_LIMIT;
 }
 
+#define NO_IDENTITY "the transaction has no identity"
+#define NO_IDENTITY_HINT "Call walwarden.authenticate() first, in the same transaction. Over HTTP, send a token."
+#define NO_SCOPE "the token does not hold the required scope"
+#define NO_SCOPE_HINT "Use a token that was issued with this scope. For a private token, the owner's role must also carry the scope."
+
+/* The same as the errors of require_scope(), with the statuses that they have over HTTP. */
+pg_noreturn static void
+refuse_request_without_identity(void)
+{
+	HttpRefusal refusal = {
+		.status = 401,
+		.headers = "\"WWW-Authenticate\":\"Bearer\"",
+		.code = "28000",
+		.message = NO_IDENTITY,
+		.hint = NO_IDENTITY_HINT
+	};
+
+	http_refuse(&refusal);
+}
+
+pg_noreturn static void
+refuse_request_without_scope(const char *scope)
+{
+	HttpRefusal refusal = {
+		.status = 403,
+		.headers = psprintf("\"WWW-Authenticate\":\"Bearer error=\\\"insufficient_scope\\\", scope=\\\"%s\\\"\"", scope),
+		.code = "42501",
+		.message = NO_SCOPE,
+		.detail = psprintf("requiredScope=%s", scope),
+		.hint = NO_SCOPE_HINT
+	};
+
+	http_refuse(&refusal);
+}
+
 /*
  * Fail unless identity holds scope. quiet: the statement may contain a token and is kept
  * out of the log.
@@ -398,11 +434,13 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 {
 	bool		known;
 
+	if (identity == NULL && http_in_request())
+		refuse_request_without_identity();
 	if (identity == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("the transaction has no identity"),
-				 errhint("Call walwarden.authenticate() first, in the same transaction. Over HTTP, send a token.")));
+				 errmsg(NO_IDENTITY),
+				 errhint(NO_IDENTITY_HINT)));
 	if (scope == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -424,11 +462,13 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 				 errhint("Name a scope of the catalogue. An operator can add one with walwarden.create_scope()."),
 				 errhidestmt(quiet), errhidecontext(quiet)));
 	}
+	if (http_in_request())
+		refuse_request_without_scope(text_to_cstring(scope));	/* names of scopes need no escapes */
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("the token does not hold the required scope"),
+			 errmsg(NO_SCOPE),
 			 errdetail("requiredScope=%s", text_to_cstring(scope)),
-			 errhint("Use a token that was issued with this scope. For a private token, the owner's role must also carry the scope."),
+			 errhint(NO_SCOPE_HINT),
 			 errhidestmt(quiet), errhidecontext(quiet)));
 }
 

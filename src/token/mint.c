@@ -1,9 +1,11 @@
 /*
  * mint.c
- *		Random values: the texts of new tokens, and the salts of members.
+ *		Random values: the texts of new tokens and of other secrets, and the salts of
+ *		members.
  *
  * Invariants: the plaintext of a new token exists only in the result of
- * walwarden_mint(); every other buffer that held it is wiped.
+ * walwarden_mint(), and that of another secret in the buffer of the caller; every other
+ * buffer that held it is wiped.
  */
 #include "postgres.h"
 
@@ -17,8 +19,8 @@
 #include "common/hex.h"
 #include "common/syntax.h"
 #include "token/credential.h"
+#include "token/mint.h"
 
-#define TOKEN_RANDOM_LEN 32
 #define SALT_LEN 32
 
 static void
@@ -31,6 +33,21 @@ fill_random(void *buffer, size_t len)
 				 errhint("Try again. The system's source of randomness is not ready.")));
 }
 
+/* A row of a secret and its hash. Wipes the secret. */
+static Datum
+secret_row(TupleDesc tupdesc, char *secret, size_t len, const uint8 *hash)
+{
+	text	   *copy = cstring_to_text_with_len(secret, len);
+	Datum		values[2] = {PointerGetDatum(copy), PointerGetDatum(digest_bytea(hash))};
+	bool		nulls[2] = {false, false};
+	HeapTuple	tuple;
+
+	explicit_bzero(secret, len);
+	tuple = heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls);
+	explicit_bzero(VARDATA(copy), len);
+	return HeapTupleGetDatum(tuple);
+}
+
 /*
  * walwarden_internal.mint(OUT token text, OUT fingerprint bytea)
  *
@@ -41,13 +58,9 @@ Datum
 walwarden_mint(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
-	uint8		random[TOKEN_RANDOM_LEN];
+	uint8		random[SECRET_RANDOM_LEN];
 	char		token[TOKEN_TEXT_LEN];
-	text	   *token_text;
 	uint8		fingerprint[DIGEST_LEN];
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-	HeapTuple	tuple;
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -59,14 +72,47 @@ walwarden_mint(PG_FUNCTION_ARGS)
 
 	bearer_fingerprint(token, sizeof(token), fingerprint);
 
-	token_text = cstring_to_text_with_len(token, sizeof(token));
-	explicit_bzero(token, sizeof(token));
-	values[0] = PointerGetDatum(token_text);
-	values[1] = PointerGetDatum(digest_bytea(fingerprint));
-	tuple = heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls);
-	explicit_bzero(VARDATA(token_text), TOKEN_TEXT_LEN);
+	PG_RETURN_DATUM(secret_row(tupdesc, token, sizeof(token), fingerprint));
+}
 
-	PG_RETURN_DATUM(HeapTupleGetDatum(tuple));
+/* The SHA-256 of a secret, which has SECRET_TEXT_LEN bytes. */
+void
+secret_hash(const char *secret, uint8 *hash)
+{
+	DigestPart	part = {secret, SECRET_TEXT_LEN};
+
+	digest_sha256(&part, 1, hash);
+}
+
+/* A secret that is not a token, SECRET_TEXT_LEN bytes without a terminator, and its SHA-256. */
+void
+mint_secret(char *secret, uint8 *hash)
+{
+	uint8		random[SECRET_RANDOM_LEN];
+
+	fill_random(random, sizeof(random));
+	hex_lower(random, sizeof(random), secret);
+	explicit_bzero(random, sizeof(random));
+	secret_hash(secret, hash);
+}
+
+/*
+ * walwarden_internal.mint_code(OUT code text, OUT hash bytea)
+ *
+ * The caller returns code only to the client.
+ */
+PG_FUNCTION_INFO_V1(walwarden_mint_code);
+Datum
+walwarden_mint_code(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	char		code[SECRET_TEXT_LEN];
+	uint8		hash[DIGEST_LEN];
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	mint_secret(code, hash);
+	PG_RETURN_DATUM(secret_row(tupdesc, code, sizeof(code), hash));
 }
 
 /* walwarden_internal.salt() */

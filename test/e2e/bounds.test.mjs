@@ -41,7 +41,7 @@ test('above its rate limit a token is told when to come again', async () => {
   for (const [method, path] of [['GET', '/databases'], ['GET', '/no/such'], ['DELETE', '/profile'], ['GET', '/evidence'], ['POST', '/databases']]) {
     const answer = await send(method, path, { token, body: method === 'POST' ? {} : undefined })
     assert.equal(answer.status, 429, `${method} ${path} ${answer.text}`)
-    assert.equal(answer.json.error.code, 'rate_limited')
+    assert.deepEqual([answer.json.error.code, answer.json.error.reason], ['rate_limited', 'rate_limited'])
     assert.ok(answer.json.error.nextAction)
     assert.match(answer.headers['retry-after'], /^([1-9]|[1-5][0-9]|60)$/)
     assert.match(answer.headers.ratelimit, /^"token";r=0;t=/)

@@ -1,53 +1,20 @@
 // The shipped configuration at its limits: variants of the running nginx and
-// PostgREST, a hot standby, and the document.
+// PostgREST, and a hot standby.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { test, before, after } from 'node:test'
-import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, freePort, holdOrganisation, issue, send, sendRaw, sql, startProgram } from './lib.mjs'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, holdOrganisation, issue, send, sendRaw, sql } from './lib.mjs'
+import { nginx, postgrest, stopPrograms } from './programs.mjs'
 
 const work = process.env.WORK
-const children = []
 let token, database
 before(async () => {
   createOrg('config')
   token = issue('config', allScopes)
   database = await createDatabase(token)
 })
-after(() => children.forEach((child) => child.kill()))
-
-async function nginx (name, ...changes) {
-  const port = await freePort()
-  let config = readFileSync(`${work}/rest/nginx.conf`, 'utf8')
-    .replace(/listen .*;/, `listen 127.0.0.1:${port};`)
-    .replaceAll(`${work}/rest/nginx.pid`, `${work}/rest/${name}.pid`)
-  for (const [from, to] of changes) {
-    assert.ok(config.includes(from), `nginx.conf has no ${from}`)
-    config = config.replaceAll(from, to)
-  }
-  writeFileSync(`${work}/rest/${name}.conf`, config)
-  const url = new URL(`http://127.0.0.1:${port}/api/v1`)
-  children.push(await startProgram(process.env.NGINX_BIN, ['-e', `${work}/rest/${name}-error.log`, '-c', `${work}/rest/${name}.conf`],
-    () => send('GET', '/no/such', { url, prefix: '' }).then(() => true, () => false)))
-  return url
-}
-
-async function postgrest (name, ...changes) {
-  let config = readFileSync(`${work}/rest/postgrest.conf`, 'utf8').replaceAll('postgrest.sock', `${name}.sock`)
-  for (const [from, to] of changes) config = config.replace(from, to)
-  writeFileSync(`${work}/rest/${name}-postgrest.conf`, config)
-  const url = await nginx(name, ['postgrest.sock', `${name}.sock`])
-  children.push(await startProgram(process.env.POSTGREST_BIN, [`${work}/rest/${name}-postgrest.conf`],
-    () => send('GET', '/openapi.json', { url }).then((answer) => answer.status === 200, () => false)))
-  return url
-}
-
-test('the document passes the linter', { skip: parseInt(process.versions.node) < 20 && 'it needs Node 20' }, () => {
-  writeFileSync(`${work}/openapi.json`, JSON.stringify(document))
-  const lint = spawnSync('node_modules/.bin/redocly', ['lint', '--config', 'redocly.yaml', `${work}/openapi.json`], { encoding: 'utf8', env: { ...process.env, REDOCLY_TELEMETRY: 'off' } })
-  assert.equal(lint.status, 0, lint.stdout + lint.stderr)
-  assert.match(lint.stderr + lint.stdout, /valid/)
-})
+after(stopPrograms)
 
 test('too many requests are told when to come again', async () => {
   const url = await nginx('rate', ['rate=100000r/s', 'rate=1r/s'], ['burst=100', 'burst=5'])
@@ -97,17 +64,19 @@ test('a hot standby reads, and refuses changes', async () => {
   mkdirSync(`${work}/standby-socket`)
   execFileSync('pg_ctl', ['-s', '-w', '-D', data, '-l', `${work}/standby.log`, '-o', `-c unix_socket_directories=${work}/standby-socket`, 'start'], { stdio: 'ignore' })
   try {
-    const url = await postgrest('standby', [/host=[^&]*&/, `host=${work}/standby-socket&`], ['db-channel-enabled = true', 'db-channel-enabled = false'])
+    const url = await postgrest('standby', { changes: [[/host=[^&]*&/, `host=${work}/standby-socket&`], ['db-channel-enabled = true', 'db-channel-enabled = false']] })
     const read = await send('GET', `/databases/${database.id}`, { url, token })
     assert.equal(read.status, 200, read.text)
     checkAnswer('GET', `/databases/${database.id}`, read)
+    const known = await send('GET', `/databases/${database.id}`, { url, token, headers: { 'If-None-Match': read.headers.etag } })
+    assert.deepEqual([known.status, known.text], [304, ''])
     assert.equal((await send('GET', '/readiness', { url, token })).json.server.standby, true)
     assert.equal((await send('GET', '/profile', { url })).status, 401)
     const refusing = await nginx('refusing', ['map $host $walwarden_standby { default 0; }', 'map $host $walwarden_standby { default 1; }'], ['postgrest.sock', 'standby.sock'])
     for (const method of ['POST', 'PATCH', 'DELETE', 'PUT']) {
       const answer = await send(method, '/databases', { url: refusing, token, body: {} })
       assert.equal(answer.status, 503, answer.text)
-      assert.equal(answer.json.error.code, 'unavailable')
+      assert.deepEqual([answer.json.error.code, answer.json.error.reason], ['unavailable', 'standby'])
     }
     assert.equal((await send('GET', '/databases', { url: refusing, token })).status, 200)
     assert.equal((await send('HEAD', '/databases', { url: refusing, token })).status, 200)
@@ -121,18 +90,22 @@ test('a hot standby reads, and refuses changes', async () => {
   }
 })
 
-test('the answers that nginx makes have the codes of the document', () => {
+test('the answers that nginx makes have the codes and reasons of the document', () => {
   const config = readFileSync(`${work}/src/postgrest/nginx.conf`, 'utf8')
   const made = [...config.matchAll(/(\d+|default) +'\{"error":\{"code":"(\w+)"/g)].map(([, status, code]) => `${status === 'default' ? 503 : status} ${code}`)
   const known = sql("SELECT status || ' ' || code FROM walwarden_internal.rest_error").split('\n')
   assert.ok(made.length >= 10)
   for (const one of made) assert.ok(known.includes(one), one)
+  const declared = sql('SELECT reason FROM walwarden_internal.rest_reason').split('\n')
+  const reasons = [...config.matchAll(/"reason":"(\w+)"/g)].map(([, reason]) => reason)
+  assert.ok(reasons.length >= made.length)
+  for (const reason of reasons) assert.ok(declared.includes(reason), reason)
 })
 
 test('security headers are on each answer', async () => {
   for (const path of ['/openapi.json', '/profile', '/no/such']) {
     const answer = await send('GET', path, { token })
-    assert.equal(answer.headers['cache-control'], 'no-store')
+    assert.equal(answer.headers['cache-control'], path === '/openapi.json' ? 'public, max-age=3600' : 'no-store')
     assert.equal(answer.headers['x-content-type-options'], 'nosniff')
     assert.equal(answer.headers.server, 'nginx')
     for (const name of ['content-range', 'content-profile', 'content-location', 'preference-applied']) assert.equal(answer.headers[name], undefined)

@@ -1,7 +1,7 @@
 // Bad input: a clear answer in the API's form, never a 500, nothing left behind.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, issue, send, sendRaw, sql, sqlJson } from './lib.mjs'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, issue, send, sendRaw, signIn, sql, sqlJson } from './lib.mjs'
 
 let token, database
 before(async () => {
@@ -32,6 +32,7 @@ const bodies = [
   ['escaped NUL', '{"name":"a\\u0000b","connectionRef":"primary"}', 400, 'malformed_json'],
   ['lone surrogate', '{"name":"\\ud800","connectionRef":"primary"}', 400, 'malformed_json'],
   ['a fraction', '{"name":"x","connectionRef":"primary","objectives":{"rpoSeconds":1.5}}', 400, 'wrong_type', 'objectives.rpoSeconds'],
+  ['a fraction in another spelling', '{"name":"x","connectionRef":"primary","retentionDays":30.0,"objectives":{"rpoSeconds":15e-1}}', 400, 'wrong_type', 'objectives.rpoSeconds'],
   ['too large a number', '{"name":"x","connectionRef":"primary","objectives":{"rpoSeconds":1e400}}', 400, 'out_of_range', 'objectives.rpoSeconds'],
   ['an array', '[]', 400, 'wrong_type'],
   ['null', 'null', 400, 'wrong_type'],
@@ -39,6 +40,9 @@ const bodies = [
   ['empty body', '', 400, 'missing'],
   ['missing field', { name: 'x' }, 400, 'missing', 'connectionRef'],
   ['unknown field', { ...good, password: 'x' }, 400, 'unknown_field'],
+  ['a field beyond ASCII', { ...good, größe: 1 }, 400, 'unknown_field', 'größe'],
+  ['a field beyond U+FFFF', { ...good, '\u{1f4be}': 1 }, 400, 'unknown_field', '\u{1f4be}'],
+  ['a field beyond ASCII, twice', '{"name":"x","größe":1,"größe":2}', 400, 'duplicate_key', 'größe'],
   ['unknown nested field', { ...good, objectives: { rpo: 1 } }, 400, 'unknown_field'],
   ['wrong type', { ...good, name: 7 }, 400, 'wrong_type', 'name'],
   ['wrong nested type', { ...good, objectives: { rpoSeconds: '60' } }, 400, 'wrong_type', 'objectives.rpoSeconds'],
@@ -93,10 +97,23 @@ for (const [what, body, status, reason, field] of bodies) {
     assert.equal(answer.status, status, answer.text)
     if (reason) assert.equal(answer.json.error.reason, reason, answer.text)
     if (field) assert.equal(answer.json.error.field, field, answer.text)
+    if (reason === 'unknown_field') assert.match(answer.json.error.message, / is not a known field$/)
     assert.equal(entries(), before)
     assert.ok(!answer.text.includes('hunter2'))
   })
 }
+
+test('an integer is one in any spelling', async () => {
+  const key = crypto.randomUUID()
+  const name = crypto.randomUUID()
+  const body = (retention, rpo) => `{"name":"${name}","connectionRef":"primary","retentionDays":${retention},"objectives":{"rpoSeconds":${rpo}}}`
+  const made = await call('POST', '/databases', { token, key, body: body('30.0', '1e2') })
+  assert.equal(made.status, 201, made.text)
+  assert.deepEqual([made.json.retentionDays, made.json.objectives.rpoSeconds], [30, 100])
+  assert.ok(!/30\.0|1e2/.test(made.text))
+  const again = await call('POST', '/databases', { token, key, body: body('30', '10.0E+1') })
+  assert.equal(again.headers['idempotency-replayed'], 'true', 'the same request')
+})
 
 // what each provider takes, and what none does
 const destinations = [
@@ -216,12 +233,17 @@ test('paths that are none', async () => {
 })
 
 test('ids that are no uuid are missing resources', async () => {
-  for (const [template, methods] of Object.entries(document.paths)) {
+  sql("SELECT walwarden.add_member('input', 'input-owner', 'owner')")
+  const session = await signIn('input-owner')
+  for (const [whole, methods] of Object.entries(document.paths)) {
+    const template = whole.replace('{org}', 'input')
     if (!template.includes('{')) continue
+    const caller = template === whole ? { token } : { session }
     for (const method of Object.keys(methods)) {
       for (const id of ['x', '1', 'null', '00000000-0000-0000-0000-00000000000', '{00000000-0000-0000-0000-000000000000}', '00000000000000000000000000000000']) {
         const path = template.replace(/\{\w+\}/, encodeURIComponent(id))
-        const answer = await call(method.toUpperCase(), path, { token, body: method === 'patch' ? { name: 'x' } : undefined })
+        const body = method === 'patch' ? (template.includes('/members/') ? { role: 'member' } : { name: 'x' }) : undefined
+        const answer = await call(method.toUpperCase(), path, { ...caller, body })
         assert.equal(answer.status, 404, `${method} ${path}: ${answer.text}`)
         assert.equal(answer.json.error.message, 'no such resource')
       }
@@ -338,7 +360,7 @@ test('header fields that PostgREST makes larger than they were', async () => {
 test('a token in the address is refused', async () => {
   for (const path of [`/profile?token=${token}`, `/databases/${token}`, `/profile?t=${token.replace('_', '%5F')}`]) {
     const answer = await send('GET', path, { token })
-    assert.equal(answer.status, 400)
+    assert.deepEqual([answer.status, answer.json.error.reason], [400, 'token_in_url'], answer.text)
     checkAnswer('GET', '/no/such/path', answer)
   }
 })
@@ -377,6 +399,7 @@ for (const [what, bytes, status] of raw) {
     assert.ok(answer.status, answer.text)
     if (status) assert.equal(answer.status, status, answer.text)
     if (answer.status >= 400) assert.ok(answer.json?.error?.requestId, answer.text)
+    if (answer.status === 400) assert.equal(answer.json.error.reason, what.includes('above 127') ? 'foreign_bytes' : 'malformed_request', answer.text)
     assert.ok(answer.status < 500, answer.text)
   })
 }

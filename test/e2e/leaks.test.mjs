@@ -88,7 +88,7 @@ test('the document says that it needs neither token nor key', () => {
   const operation = document.paths['/leaks'].post
   assert.deepEqual(operation.security, [])
   assert.equal(operation.parameters, undefined)
-  assert.deepEqual(Object.keys(operation.responses).sort(), ['204', '400', '405', '413', '414', '415', '429', '431', '500', '503'])
+  assert.deepEqual(Object.keys(operation.responses).sort(), ['204', '400', '403', '405', '413', '414', '415', '429', '431', '500', '503'])
   assert.equal(document.components.schemas.LeakReport.properties.token.writeOnly, true)
   assert.deepEqual(document.paths['/openapi.json'].get.security, [])
 })

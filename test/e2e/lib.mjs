@@ -1,7 +1,7 @@
-// What the end-to-end tests share: SQL through psql, HTTP through nginx, and the
-// check of every answer against the document that the API gives of itself.
+// What the end-to-end tests share: HTTP through nginx, the check of every answer against the
+// document that the API gives of itself, and what database.mjs has.
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
@@ -9,36 +9,23 @@ import net from 'node:net'
 import { promisify } from 'node:util'
 import Ajv2020 from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
+import { sql, sqlAsync } from './database.mjs'
+
+export * from './database.mjs'
 
 export const base = new URL(process.env.REST_URL)
 
-// Statements of the tests hold tokens as literals; a client of the API never does.
-const quiet = { ...process.env, PGOPTIONS: '-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c client_min_messages=error' }
-const psql = ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', 'VERBOSITY=verbose', '-f', '-']     // verbose: with the SQLSTATE
-
-export function sql (text, env = {}) {
-  return execFileSync('psql', psql, { input: text, env: { ...quiet, ...env }, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['pipe', 'pipe', 'pipe'] }).trim()
-}
-
-export function sqlAsync (text, env = {}) {
-  return new Promise((resolve, reject) => {
-    const child = execFile('psql', psql, { env: { ...quiet, ...env }, maxBuffer: 1 << 28 }, (error, out, err) =>
-      error ? reject(new Error(err)) : resolve(out.trim()))
-    child.stdin.end(text)
-  })
-}
-
-export const sqlJson = (query) => JSON.parse(sql(`SELECT coalesce(json_agg(q), '[]') FROM (${query}) AS q`))
-
 const agent = new http.Agent({ keepAlive: true, maxSockets: 60 })
 
-// options: token, headers, body (a value is sent as JSON, a string or Buffer as it
-// is), key (idempotency key; made up for changes, null for none), url
+// options: token, session (a cookie), headers, body (a value is sent as JSON, a string or Buffer as it
+// is), key (idempotency key; made up for changes, null for none), url, socket (a path in
+// place of the address)
 export function send (method, path, options = {}) {
   const url = options.url ?? base
   const headers = { ...options.headers }
   let body = options.body
   if (options.token !== undefined) headers.Authorization = `Bearer ${options.token}`
+  if (options.session !== undefined) headers.Cookie = `other=1; __Host-walwarden=${options.session}`
   if (!['GET', 'HEAD'].includes(method)) {
     if (options.key !== null) headers['Idempotency-Key'] = options.key ?? randomUUID()
     if (body !== undefined && !('Content-Type' in headers)) headers['Content-Type'] = 'application/json'
@@ -47,14 +34,14 @@ export function send (method, path, options = {}) {
   if (body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body)) body = JSON.stringify(body)
   if (body !== undefined) headers['Content-Length'] = Buffer.byteLength(body)
   return new Promise((resolve, reject) => {
-    const request = http.request({ agent, method, host: url.hostname, port: url.port, path: (options.prefix ?? url.pathname) + path, headers }, (response) => {
+    const request = http.request({ agent, method, host: url.hostname, port: url.port, socketPath: options.socket, path: (options.prefix ?? url.pathname) + path, headers }, (response) => {
       const parts = []
       response.on('data', (part) => parts.push(part))
       response.on('end', () => {
         const text = Buffer.concat(parts).toString('utf8')
         let json
         try { json = JSON.parse(text) } catch { }
-        resolve({ status: response.statusCode, headers: response.headers, text, json })
+        resolve({ status: response.statusCode, headers: response.headers, rawHeaders: response.rawHeaders, text, json })
       })
       response.on('error', reject)
     })
@@ -94,7 +81,7 @@ ajv.addFormat('cron', true)
 const closed = (schema) => {
   if (Array.isArray(schema)) return schema.map(closed)
   if (schema === null || typeof schema !== 'object') return schema
-  const copy = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, ['examples', 'example', 'if', 'then'].includes(key) ? value : closed(value)]))
+  const copy = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, ['examples', 'example', 'x-rules'].includes(key) ? value : closed(value)]))
   return copy.properties && !('additionalProperties' in copy) ? { ...copy, additionalProperties: false } : copy
 }
 ajv.addSchema(closed(document), 'api')
@@ -105,7 +92,13 @@ const schemaAt = (pointer) => {
 }
 const escape = (part) => part.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('{', '%7B').replaceAll('}', '%7D')
 
+// A person finds the operations of an organisation below it.
 export function operationOf (method, path) {
+  const below = /^\/orgs\/[^/]+(\/.*)$/.exec(path)
+  return operationAt(method, path) ?? (below && operationAt(method, below[1]))
+}
+
+function operationAt (method, path) {
   const bare = path.split('?')[0].split('/')
   const found = Object.keys(document.paths).filter((template) => {
     const parts = template.split('/')
@@ -124,13 +117,14 @@ export function checkAnswer (method, path, answer) {
   }
   const operation = operationOf(method, path)
   if (answer.status >= 400) {
-    const valid = schemaAt('/components/schemas/Error')
+    const valid = schemaAt('/components/schemas/ApiError')
     assert.ok(answer.json !== undefined, `not JSON: ${where}`)
     assert.ok(valid(answer.json), `${where}: ${JSON.stringify(valid.errors)}`)
     assert.equal(answer.json.error.requestId, answer.headers['x-request-id'], where)
     assert.match(answer.headers['content-type'], /^application\/json/, where)
     const response = document.components.responses[answer.json.error.code]
     assert.ok(response, where)
+    assert.ok(answer.json.error.reason in response['x-reasons'], `reason is not declared: ${where}`)
     if (operation) {
       const documented = document.paths[operation.path][operation.method].responses[answer.status]
       assert.equal(documented?.$ref, `#/components/responses/${answer.json.error.code}`, `undocumented: ${where}`)
@@ -142,6 +136,8 @@ export function checkAnswer (method, path, answer) {
   assert.ok(operation, `undocumented: ${where}`)
   const documented = document.paths[operation.path][operation.method].responses[answer.status]
   assert.ok(documented, `undocumented: ${where}`)
+  assert.equal('etag' in answer.headers, 'ETag' in (documented.headers ?? {}), where)
+  assert.equal(answer.headers['cache-control'] === 'no-store', !('etag' in answer.headers), where)
   if (documented.content) {
     const valid = schemaAt(`/paths/${escape(operation.path)}/${operation.method}/responses/${answer.status}/content/application~1json/schema`)
     assert.ok(valid(answer.json), `${where}: ${JSON.stringify(valid.errors)}`)
@@ -152,81 +148,6 @@ export function checkAnswer (method, path, answer) {
 }
 
 export const call = async (method, path, options) => checkAnswer(method, path, await send(method, path, options))
-
-// Tokens, by SQL as an operator. They are given names, so that tests of one file
-// do not meet those of another.
-export function createOrg (slug) {
-  sql(`SELECT walwarden.create_org('${slug}')`)
-}
-
-export function issue (org, scopes = [], more = '') {
-  return sql(`SELECT token FROM walwarden.issue_token('${org}', 'e2e', '{${scopes.join(',')}}'::text[]${more})`)
-}
-
-export const allScopes = sqlJson('SELECT name FROM walwarden_internal.scope WHERE builtin').map((row) => row.name)
-
-// A node of an org: claims jobs and moves them, as docs/runner-protocol.md shows it.
-export class Node {
-  constructor (org, token = issue(org, [], ", kind => 'node'"), name = randomUUID()) {
-    this.token = token
-    this.name = name
-    sql("DO $$ BEGIN CREATE ROLE e2e_runner; PERFORM walwarden.grant_runner('e2e_runner'); EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-  }
-
-  // before the first job; once
-  async register () {
-    this.registered ??= this.run(`SELECT walwarden.register_node('${this.name}', '1.0')`)
-    await this.registered
-  }
-
-  // statement: SQL whose single row is returned as JSON, or null
-  async run (statement) {
-    const out = await sqlAsync(`BEGIN; SET LOCAL ROLE e2e_runner;
-      SELECT walwarden.authenticate('${this.token}') \\g /dev/null
-      SELECT to_json(q) FROM (${statement}) AS q;
-      COMMIT;`)
-    return out === '' ? null : JSON.parse(out)
-  }
-
-  async claim (kinds = '{backup,restore,drill}', lease = '60 s') {
-    await this.register()
-    return this.run(`SELECT * FROM walwarden.claim_job('${kinds}', '${lease}')`)
-  }
-
-  report (job, state, detail = {}) {
-    return this.run(`SELECT walwarden.report_job('${job.job_id}', ${job.fence}, '${state}', '${JSON.stringify(detail)}')`)
-  }
-
-  evidence (job, evidence) {
-    return this.run(`SELECT walwarden.record_evidence('${job.job_id}', ${job.fence}, '${JSON.stringify(evidence)}')`)
-  }
-
-  async completeBackup (evidence = unchecked) {
-    const job = await this.claim('{backup}')
-    await this.report(job, 'running')
-    await this.report(job, 'finalizing')
-    await this.evidence(job, evidence)
-    await this.report(job, 'completed', { artifact })
-    return job
-  }
-
-  async failBackup () {
-    const job = await this.claim('{backup}')
-    await this.report(job, 'failed', { error: { class: 'io', message: 'disk full', retryable: false } })
-    return job
-  }
-}
-
-// What a backup of these tests leaves behind, and evidence of it that nobody has checked.
-export const artifact = { name: 'base.tar', sizeBytes: 1, checksumSha256: 'a'.repeat(64) }
-export const unchecked = { manifest: { artifact }, integrityVerification: { result: 'not_run', checkedAt: null, tool: null }, recoverableTo: '2026-11-20T00:00:00Z' }
-
-export const passed = (from, to) => ({
-  manifest: { files: 3, artifact },
-  integrityVerification: { result: 'passed', checkedAt: '2026-11-20T12:00:00Z', tool: 'pg_verifybackup' },
-  recoverableFrom: from,
-  recoverableTo: to
-})
 
 export async function createDatabase (token, name = randomUUID(), more = {}) {
   const destination = await callAgain('POST', '/destinations', { token, body: { name, provider: 's3', uri: 's3://bucket/e2e' } })
@@ -265,13 +186,24 @@ export async function hold (lockClass, statements) {
 }
 export const holdOrganisation = (slug, seconds) => hold(0x5742, `SELECT walwarden.set_org_retention('${slug}', '8 days'); SELECT pg_sleep(${seconds})`)
 
-// The token in nginx's line about an answer, which it writes after the answer.
-export async function loggedToken (answer) {
+// nginx's line about an answer, which it writes after the answer.
+export async function logLine (answer) {
   for (;;) {
     const line = readFileSync(`${process.env.WORK}/rest/nginx.log`, 'utf8').split('\n').slice(0, -1).find((text) => text.includes(answer.headers['x-request-id']))
-    if (line) return line.split(' ').at(-1)
+    if (line) return line
     await sleep(20)
   }
+}
+
+// The token in it.
+export const loggedToken = async (answer) => (await logLine(answer)).split(' ').at(-1)
+
+// Signs a person in; returns the cookie.
+export async function signIn (subject) {
+  const code = sql(`SELECT walwarden.sign_in_link('${subject}')`)
+  const answer = await call('POST', '/session', { body: { code }, key: null })
+  assert.equal(answer.status, 204, answer.text)
+  return /^__Host-walwarden=([0-9a-f]{64}); Path=\/; Secure; HttpOnly; SameSite=Strict$/.exec(answer.headers['set-cookie'])[1]
 }
 
 // As call(), but as a client does that is told to come back.
@@ -282,15 +214,4 @@ export async function callAgain (method, path, options) {
     assert.equal(answer.headers['retry-after'], '1', answer.text)
     await sleep(1000)
   }
-}
-
-// Holds the lock of an organisation until release() is called; resolves once it is held.
-export function lockOrganisation (slug) {
-  const child = spawn('psql', psql, { env: quiet, stdio: ['pipe', 'pipe', 'inherit'] })
-  const ended = new Promise((resolve) => child.on('close', resolve))
-  child.stdin.write(`BEGIN; SELECT walwarden_internal.acquire_org_lock(id) FROM walwarden_internal.org WHERE slug = '${slug}';\n\\echo locked\n`)
-  return new Promise((resolve, reject) => {
-    child.stdout.on('data', (text) => { if (String(text).includes('locked')) resolve({ release: () => { child.stdin.end('ROLLBACK;'); return ended } }) })
-    ended.then(() => reject(new Error('psql ended')))
-  })
 }

@@ -1,13 +1,19 @@
-// Every operation against every kind of credential, made from the rows of
+// Every operation against every kind of token and of person, made from the rows of
 // walwarden_internal.rest_operation. What is written here is only what each operation
 // needs to succeed.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, call, createDatabase, createOrg, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
+import { allScopes, call, createDatabase, createOrg, issue, Node, passed, signIn, sleep, sql, sqlJson } from './lib.mjs'
 
 const operations = sqlJson('SELECT * FROM walwarden_internal.rest_operation ORDER BY stage, path, method')
 const kinds = ['none', 'malformed', 'unknown', 'revoked', 'expired', 'inactive', 'disabled', 'owner disabled', 'renewed away', 'node', 'deploy',
   'no scope', 'wrong scope', 'right scope', 'owner reduced', 'legacy pair', 'other org']
+// people who signed in: with each role; of another organisation; disabled since; too long ago; with a token beside
+const roles = Object.fromEntries(sqlJson('SELECT name, walwarden_internal.role_scopes(name) AS scopes FROM walwarden_internal.role').map((role) => [role.name, role.scopes]))
+const people = [...Object.keys(roles), 'elsewhere', 'away', 'late', 'both']
+const person = (kind) => kind.startsWith('person ') && kind.slice(7)
+kinds.push(...people.map((name) => `person ${name}`))
+const sessions = {}
 // whose admin was put into it: it reads, and changes nothing
 const reducedTo = 'read_only'
 const left = sqlJson(`SELECT scopes FROM walwarden_internal.role WHERE name = '${reducedTo}'`)[0].scopes
@@ -38,6 +44,13 @@ before(async () => {
   // an organisation keeps an owner or admin: this one, whatever happens to the others
   sql("SELECT walwarden.add_member('matrix', 'boss', 'owner')")
   for (const subject of ['disabled', 'reduced', 'legacy']) sql(`SELECT walwarden.add_member('matrix', '${subject}', 'admin')`)
+
+  for (const role of Object.keys(roles)) sql(`SELECT walwarden.add_member('matrix', '${role}', '${role}')`)
+  for (const name of ['away', 'late']) sql(`SELECT walwarden.add_member('matrix', '${name}', 'owner')`)
+  sql("SELECT walwarden.add_member('matrix-other', 'elsewhere', 'owner')")
+  for (const name of people) sessions[name] = await signIn(name === 'both' ? 'owner' : name)
+  sql("SELECT walwarden.disable_member('matrix', 'away')")
+  sql("UPDATE walwarden_internal.session SET expires_at = clock_timestamp() WHERE subject = 'late'")
 
   tokens.none = undefined
   tokens.malformed = 'wal_NOTHEX'
@@ -97,21 +110,62 @@ async function prepare (op) {
     case 'createDestination': body = { name: crypto.randomUUID(), provider: 's3', uri: 's3://bucket' }; break
     case 'createRestore': body = { databaseId: ids.databaseId, backupJobId: ids.backupJobId, kind: 'drill', mode: 'new_database', target: 'drill-host' }; break
     case 'exportEvidence': body = { backupJobIds: [ids.backupJobId] }; break
+    case 'addMember': body = { subject: crypto.randomUUID(), role: 'member' }; break
+    case 'updateMember': body = { role: 'analyst' }; break
+    case 'updatePolicy': body = { noticeSeconds: 604800 }; break
+    case 'issueToken': body = { name: 'new', visibility: 'shared' }; break
+    case 'updateToken': body = { name: 'renamed' }; break
+    case 'createSession': body = { code: sql("SELECT walwarden.sign_in_link('boss')") }; break
     case 'reportLeakedToken': body = { token: issue('matrix') }
   }
-  return { path: op.path.replace(/\{(\w+)\}/, (_, name) => own[name]), body }
+  if (op.parameter === 'memberId') {
+    const subject = crypto.randomUUID()
+    own.memberId = sql(`SELECT walwarden.add_member('matrix', '${subject}')`)
+    if (op.operation === 'eraseMember') sql(`SELECT walwarden.remove_member('matrix', '${subject}')`)
+  }
+  if (op.parameter === 'tokenId') {
+    own.tokenId = sql("SELECT token_id FROM walwarden.issue_token('matrix', 'managed')")
+    if (op.operation === 'enableToken') sql(`SELECT walwarden.disable_token('${own.tokenId}')`)
+    if (op.operation === 'endOverlap') sql(`SELECT walwarden.renew_token('${own.tokenId}', '1 day')`)
+  }
+  return { path: op.path.replace('{org}', 'matrix').replace(/\{(\w+)\}/, (_, name) => own[name]), body }
 }
 
+// Where a person finds an operation that is for tokens too.
+const placed = (op, kind, path) => person(kind) && op.caller === 'any' ? `/orgs/matrix${path}` : path
+
 // What a request for op presents of a kind: options of call().
-function presented (op, kind) {
+async function presented (op, kind) {
+  if (person(kind)) {
+    const name = person(kind)
+    if (name === 'both') return { session: sessions.both, token: all }
+    // signing out ends the session, and so does signing in
+    return { session: op.operation.endsWith('Session') && !['away', 'late'].includes(name) ? await signIn(name) : sessions[name] }
+  }
   const credential = tokens[kind]
   if (kind === 'legacy pair') return { headers: credential }
   if (typeof credential !== 'object') return { token: credential }
   return { token: op.required_scope ? credential[op.required_scope] : tokens['no scope'] }
 }
 
+// what owners and admins alone may do, and others see that it is there
+const managing = (op) => op.path.startsWith('/orgs/{org}/members') || ['issueToken', 'listNodes', 'updatePolicy'].includes(op.operation)
+
+function expectedOfPerson (op, name) {
+  if (['away', 'late', 'both'].includes(name)) return 401
+  if (op.caller === 'token') return 403
+  if (op.caller === 'person' && !op.in_org) return op.success_status
+  if (name === 'elsewhere') return 404
+  // shared tokens
+  if (!['owner', 'admin'].includes(name) && managing(op)) return 403
+  if (!['owner', 'admin'].includes(name) && op.parameter === 'tokenId') return 404
+  return op.required_scope && !roles[name].includes(op.required_scope) ? 403 : op.success_status
+}
+
 function expected (op, kind) {
   if (op.caller === 'anyone') return op.success_status
+  if (person(kind)) return expectedOfPerson(op, person(kind))
+  if (op.caller === 'person') return expected({ ...op, caller: 'any', required_scope: null, success_status: 403, parameter: null }, kind)
   switch (kind) {
     case 'none': case 'malformed': case 'unknown': case 'revoked': case 'expired': case 'inactive': return 401
     case 'disabled': case 'owner disabled': case 'renewed away': return 401
@@ -126,8 +180,10 @@ function expected (op, kind) {
 for (const op of operations) {
   for (const kind of kinds) {
     test(`${op.operation}, ${kind}`, async () => {
-      const { path, body } = await prepare(op)
-      const credential = presented(op, kind)
+      const prepared = await prepare(op)
+      const { body } = prepared
+      const path = placed(op, kind, prepared.path)
+      const credential = await presented(op, kind)
       const before = sql("SELECT count(*) FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'matrix')")
       const answer = await call(op.method, path, { ...credential, body })
       ;(results[op.operation] ??= {})[kind] = answer.status
@@ -139,8 +195,12 @@ for (const op of operations) {
       if (answer.status === 401) {
         assert.equal(answer.headers['www-authenticate'], kind === 'none' ? 'Bearer' : 'Bearer error="invalid_token"')
       }
-      if (answer.status === 403) {
-        const wanted = ['node', 'deploy'].includes(kind) ? null : op.required_scope
+      if (answer.status === 403 && person(kind) && managing(op)) {
+        assert.equal(answer.json.error.reason, 'not_permitted')
+        assert.equal(answer.headers['www-authenticate'], undefined)
+      } else if (answer.status === 403) {
+        // of the caller, or of the scope
+        const wanted = ['node', 'deploy'].includes(kind) || (person(kind) ? op.caller === 'token' : op.caller === 'person') ? null : op.required_scope
         assert.equal(answer.json.error.requiredScope, wanted)
         assert.ok(answer.json.error.nextAction)
         assert.equal(answer.headers['www-authenticate'], 'Bearer error="insufficient_scope"' + (wanted ? `, scope="${wanted}"` : ''))
@@ -157,7 +217,7 @@ for (const op of operations) {
         assert.equal(head.status, answer.status)
         assert.equal(head.headers['www-authenticate'], answer.headers['www-authenticate'])
       }
-      if (kind === 'right scope' && op.location) {
+      if (kind === 'right scope' && op.location && answer.status < 400) {
         const read = await call('GET', answer.headers.location.replace('/api/v1', ''), { token: all })
         assert.equal(read.status, 200, answer.headers.location)
       }

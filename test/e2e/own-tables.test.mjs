@@ -1,13 +1,12 @@
 // docs/own-tables.md as it stands: its SQL, its settings, and what they do to requests.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { test, before, after } from 'node:test'
-import { createOrg, freePort, issue, loggedToken, send, sql, startProgram } from './lib.mjs'
+import { createOrg, issue, loggedToken, send, sql } from './lib.mjs'
+import { nginx, postgrest, stopPrograms } from './programs.mjs'
 
-const work = process.env.WORK
-const page = readFileSync(`${work}/src/docs/own-tables.md`, 'utf8')
-const children = []
+const page = readFileSync(`${process.env.WORK}/src/docs/own-tables.md`, 'utf8')
 const secret = 'a secret of thirty-two characters'
 let url, reader, writer, other
 
@@ -19,21 +18,14 @@ before(async () => {
   writer = issue('teams', ['invoices:read', 'invoices:write'])
   other = issue('teams-other', ['invoices:read', 'invoices:write'])
 
-  const port = await freePort()
-  url = new URL(`http://127.0.0.1:${port}`)
-  let postgrest = readFileSync(`${work}/rest/postgrest.conf`, 'utf8').replaceAll('postgrest.sock', 'teams.sock')
   const settings = [...page.matchAll(/^ {4}(db-[a-z-]+) = (".*")$/gm)]
   assert.ok(settings.length >= 2)
-  for (const [line, name] of settings) postgrest = postgrest.replace(new RegExp(`^${name} = .*$`, 'm'), line.trim())
-  writeFileSync(`${work}/rest/teams-postgrest.conf`, postgrest + `\njwt-secret = "${secret}"\n`)
-  writeFileSync(`${work}/rest/teams.conf`, readFileSync(`${work}/rest/nginx.conf`, 'utf8')
-    .replace(/listen .*;/, `listen 127.0.0.1:${port};`).replaceAll('nginx.pid', 'teams.pid').replaceAll('postgrest.sock', 'teams.sock'))
-  children.push(await startProgram(process.env.NGINX_BIN, ['-e', `${work}/rest/teams-error.log`, '-c', `${work}/rest/teams.conf`],
-    () => send('GET', '/', { url, prefix: '' }).then(() => true, () => false)))
-  children.push(await startProgram(process.env.POSTGREST_BIN, [`${work}/rest/teams-postgrest.conf`],
-    () => send('GET', '/api/v1/openapi.json', { url, prefix: '' }).then((answer) => answer.status === 200, () => false)))
+  url = await postgrest('teams', {
+    changes: settings.map(([line, name]) => [new RegExp(`^${name} = .*$`, 'm'), line.trim()]),
+    more: `\njwt-secret = "${secret}"\n`
+  })
 })
-after(() => children.forEach((child) => child.kill()))
+after(stopPrograms)
 
 const rest = (method, path, options) => send(method, '/rest' + path, { url, prefix: '', key: null, ...options })
 const jwt = (claims) => {
@@ -44,8 +36,6 @@ const jwt = (claims) => {
 test('policies go by the scopes and the organisation of the token', async () => {
   assert.equal((await rest('POST', '/invoices', { token: writer, body: { title: 'one', cents: 100 } })).status, 201)
   assert.equal((await rest('POST', '/invoices', { token: other, body: { title: 'theirs', cents: 1 } })).status, 201)
-  const refused = await rest('POST', '/invoices', { token: reader, body: { title: 'two', cents: 100 } })
-  assert.equal(refused.json.code, '42501')
   assert.deepEqual((await rest('GET', '/invoices?select=title', { token: reader })).json, [{ title: 'one' }])
   assert.deepEqual((await rest('GET', '/invoices?select=title', { token: other })).json, [{ title: 'theirs' }])
   assert.deepEqual((await rest('GET', '/invoices?select=title', { headers: { 'X-WallarmApi-Token': reader } })).json, [{ title: 'one' }])
@@ -67,20 +57,70 @@ test('require_scope and append_audit in a function', async () => {
   assert.equal(entry.kind, 'app.invoice.sent')
   assert.equal(entry.payload.actor.kind, 'token')
   assert.deepEqual(entry.payload.data, { invoice: 1 })
-  assert.equal((await rest('POST', '/rpc/send_invoice', { token: reader, body: { id: 1 } })).status, 401)
-  assert.equal((await rest('POST', '/rpc/send_invoice', { body: { id: 1 } })).status, 403)
   assert.equal((await rest('POST', '/rpc/send_invoice', { token: writer, body: { id: 2 } })).status, 404, "another organisation's")
 })
 
+test('a scope that is missing is 403, a token that is missing 401', async () => {
+  for (const [path, body] of [['/rpc/send_invoice', { id: 1 }], ['/invoices', { title: 'two', cents: 100 }]]) {
+    for (const token of [reader, jwt({ role: 'web_anon' }), undefined]) {
+      const answer = await rest('POST', path, { token, body })
+      const [status, code, challenge] = token === reader
+        ? [403, '42501', 'Bearer error="insufficient_scope", scope="invoices:write"']
+        : [401, '28000', 'Bearer']
+      assert.equal(answer.status, status, answer.text)
+      assert.equal(answer.json.code, code)
+      assert.equal(answer.json.details, token === reader ? 'requiredScope=invoices:write' : null)
+      assert.ok(answer.json.message && answer.json.hint)
+      assert.equal(answer.headers['www-authenticate'], challenge)
+    }
+  }
+  // in SQL the errors are what they were
+  for (const [before, state] of [['', '28000'], [`SELECT walwarden.authenticate('${reader}');`, '42501']]) {
+    assert.throws(() => sql(`BEGIN; ${before} SELECT walwarden.require_scope('invoices:write')`), new RegExp(state))
+  }
+})
+
+test('who must send a token is told so, whatever else was sent', async () => {
+  const strict = await nginx('strict', ['postgrest.sock', 'teams.sock'], ['map $host $walwarden_rest_anonymous { default 1; }', 'map $host $walwarden_rest_anonymous { default 0; }'])
+  const basic = `Basic ${Buffer.from(`x:${reader}`).toString('base64')}`
+  for (const headers of [{}, { Authorization: basic }, { apikey: reader }, { Authorization: reader }, { Authorization: 'Bearer' }, { 'X-Walwarden-Token': reader }]) {
+    assert.equal((await rest('GET', '/invoices', { headers })).status, 200, 'nobody asks for a token')
+    const answer = await rest('GET', '/invoices', { url: strict, headers })
+    assert.equal(answer.status, 401, JSON.stringify(headers))
+    assert.equal(answer.json.error.code, 'unauthorized')
+    assert.equal(answer.json.error.reason, 'token_missing')
+    assert.ok(answer.json.error.nextAction)
+    assert.equal(answer.headers['www-authenticate'], 'Bearer')
+  }
+  for (const options of [{ token: reader }, { headers: { 'X-WallarmApi-Token': reader } }, { token: jwt({ role: 'web_anon' }) }, { headers: { Authorization: basic, 'X-WallarmApi-Token': reader } }]) {
+    assert.equal((await rest('GET', '/invoices', { url: strict, ...options })).status, 200, JSON.stringify(options))
+  }
+  const preflight = await rest('OPTIONS', '/invoices', { url: strict, headers: { Origin: 'https://app.example', 'Access-Control-Request-Method': 'GET' } })
+  assert.equal(preflight.status, 200, 'a browser sends it without credentials')
+  assert.equal((await rest('OPTIONS', '/invoices', { url: strict })).status, 401)
+})
+
 test('no function of a request finds its token', async () => {
+  const cookie = (name) => `a=1; ${name}=${reader}`
   sql(`CREATE FUNCTION api.settings() RETURNS text LANGUAGE sql STABLE AS $$ SELECT string_agg(s, ' ') FROM unnest(ARRAY[current_setting('request.headers', true), current_setting('request.cookies', true), current_query()]) AS s $$;
     GRANT EXECUTE ON FUNCTION api.settings() TO web_anon; NOTIFY pgrst, 'reload schema'`)
-  for (const options of [{ token: reader }, { headers: { 'X-WallarmApi-Token': reader, 'X-Copy': `token ${reader}` } }]) {
+  for (const options of [{ token: reader }, { headers: { 'X-WallarmApi-Token': reader, 'X-Copy': `token ${reader}` } }, { token: reader, headers: { Cookie: cookie('t') } }, { token: reader, headers: { Cookie: cookie('t').replace('wal_', 'wal%5F') } }]) {
     let answer
     do answer = await rest('GET', '/rpc/settings', options); while (answer.status === 404)      // until the schema is loaded
     assert.equal(answer.status, 200, answer.text)
     assert.match(answer.text, /user-agent|accept|host/i, 'the other fields are there')
-    assert.ok(!answer.text.includes('wal_'), answer.text)
+    assert.doesNotMatch(answer.text, /wal(_|%5F)/, answer.text)
+  }
+  // nor the session of a person, who keeps the other cookies
+  const session = 'f'.repeat(64)
+  for (const [cookies, kept] of [
+    [`__Host-walwarden=${session}`, []], [`a=1; __Host-walwarden=${session}; b=2`, ['a', 'b']], [`__Host-walwarden=${session}; b=2`, ['b']], [`a=1; __Host-walwarden=${session}`, ['a']],
+    [`a=1; __Host-walwarden=${session}; __Host-walwarden=${session}`, []]
+  ]) {
+    const answer = await rest('GET', '/rpc/settings', { headers: { Cookie: cookies, 'X-Walwarden-Session': session } })
+    assert.equal(answer.status, 200, answer.text)
+    assert.ok(!answer.text.includes(session), cookies)
+    for (const name of ['a', 'b']) assert.equal(new RegExp(`\\\\"${name}\\\\" ?:`).test(answer.text), kept.includes(name), `${cookies}: ${answer.text}`)
   }
   sql('DROP FUNCTION api.settings()')
 })
@@ -111,7 +151,8 @@ test('the bounds of a token hold', async () => {
   for (let i = 0; i < 3; i++) statuses.push(await rest('GET', '/invoices', { token: limited }))
   assert.deepEqual(statuses.map((answer) => answer.status), [200, 200, 429])
   assert.match(statuses[2].headers['retry-after'], /^([1-9]|[1-5][0-9]|60)$/)
-  assert.equal(statuses[2].json.error.code, 'rate_limited')
+  assert.match(statuses[2].headers.ratelimit, /^"token";r=0;t=/)
+  assert.equal(statuses[2].json.code, 'rate_limited')
 })
 
 test('users with JWTs go on as before', async () => {

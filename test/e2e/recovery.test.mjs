@@ -231,8 +231,9 @@ test('restores: what is refused', async () => {
     const answer = await call('POST', '/restores', { token, body: { ...body, ...change } })
     assert.equal(answer.status, status, answer.text)
     if (reason) assert.equal(answer.json.error.reason, reason)
+    return answer.json.error
   }
-  await refused({}, 400, 'missing')
+  assert.match((await refused({}, 400, 'missing')).nextAction, /confirmDestructive: true/)
   await refused({ confirmDestructive: false }, 400, 'unknown_value')
   await refused({ kind: 'drill', confirmDestructive: true }, 400, 'unknown_value')
   await refused({ target: 'postgres://u:p@h/db', mode: 'new_database' }, 400, 'secret')

@@ -4,7 +4,7 @@
  *		much, what it renders renders to itself, and canonical_check() is true
  *		for exactly what renders to itself; a limit decides by the length of the
  *		result alone, and decides alike wherever it cuts; the text of a string is what
- *		was escaped.
+ *		was escaped; in a request an integer may be spelled in any way.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -87,6 +87,47 @@ check(const char *text, size_t len)
 	return result;
 }
 
+/* Renders what a request may contain, and only to what is canonical. */
+static bool
+render_request(const char *text, size_t len, CanonicalText *result)
+{
+	if (!canonical_render_request(text, len, LIMIT, &memory, result))
+	{
+		free(result->twice);
+		return false;
+	}
+	if (!check(result->data, result->len))
+		abort();
+	return true;
+}
+
+/* A canonical integer spelled with its point moved, from 20 places to the left to 20 zeros to the right. */
+static void
+spell(const char *integer, size_t len)
+{
+	bool		negative = integer[0] == '-';
+	const char *digits = integer + negative;
+	size_t		count = len - negative;
+
+	for (int move = -20; move <= 20; move++)
+	{
+		char		text[80];
+		int			n = snprintf(text, sizeof(text), "%s", negative ? "-" : "");
+		CanonicalText again;
+
+		if (move < 0)
+			n += snprintf(text + n, sizeof(text) - n, "0.%0*d%.*sE+%zu", -move, 0, (int) count, digits, count + (size_t) -move);
+		else
+			n += snprintf(text + n, sizeof(text) - n, "%.*s%0*de-%d", (int) count, digits, move + 1, 0, move + 1);
+		/* no number begins with a zero that another digit follows */
+		if (move >= 0 && digits[0] == '0')
+			continue;
+		if (!render_request(text, (size_t) n, &again) || again.len != len || memcmp(again.data, integer, len) != 0)
+			abort();
+		free(again.data);
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -96,6 +137,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!canonical_render(text, size, LIMIT, &memory, &first))
 	{
+		if (render_request(text, size, &second))
+		{
+			/* only the spelling of an integer can make the difference */
+			if (memchr(text, '.', size) == NULL && memchr(text, 'e', size) == NULL && memchr(text, 'E', size) == NULL)
+				abort();
+			free(second.data);
+		}
 		if (first.error == NULL || first.data != NULL)
 			abort();
 		if ((first.twice != NULL) != (strcmp(first.error, "duplicate key") == 0))
@@ -114,6 +162,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		!check(first.data, first.len))
 		abort();
 	free(second.data);
+	if (!render_request(text, size, &second) || second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
+		abort();
+	free(second.data);
+	if (first.data[0] == '-' || (first.data[0] >= '0' && first.data[0] <= '9'))
+		spell(first.data, first.len);
 	if (first.data[0] == '"')
 		unescape(first.data, first.len);
 

@@ -1,8 +1,8 @@
 /*
  * header.c
  *		libFuzzer target for the values of header fields that src/common/syntax.c judges:
- *		the id of a request, its idempotency key and its media type, and with them the
- *		kind of an entry, which has a shape of the same sort.
+ *		the id of a request, its idempotency key, its media type and its list of entity
+ *		tags, and with them the kind of an entry, which has a shape of the same sort.
  *
  * The fields come as one JSON object in a setting. What reads it is the server's
  * own jsonb_in(), no code of this project, and so it is not fuzzed here: the
@@ -27,6 +27,27 @@ is_json(const char *type, size_t len)
 	MUST(terminated != NULL);
 	if (len > 0)
 		memcpy(terminated, type, len);
+	matches = strlen(terminated) == len && regexec(&form, terminated, 0, NULL, 0) == 0;
+	free(terminated);
+	return matches;
+}
+
+/* As RFC 9110 writes it, but that a tag is visible ASCII. */
+static bool
+is_tag_list(const char *list, size_t len)
+{
+	static regex_t form;
+	static bool compiled = false;
+	char	   *terminated;
+	bool		matches;
+
+	if (!compiled)
+		MUST(regcomp(&form, "^([*]|[ \t,]*(W/)?\"[!#-~]*\"([ \t]*,[ \t,]*(W/)?\"[!#-~]*\")*[ \t,]*)$", REG_EXTENDED | REG_NOSUB) == 0);
+	compiled = true;
+	terminated = calloc(len + 1, 1);
+	MUST(terminated != NULL);
+	if (len > 0)
+		memcpy(terminated, list, len);
 	matches = strlen(terminated) == len && regexec(&form, terminated, 0, NULL, 0) == 0;
 	free(terminated);
 	return matches;
@@ -63,6 +84,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		MUST(value[i] > ' ' && value[i] < 0x7F && strchr("\"\\'<>&%;", value[i]) == NULL);
 	MUST(idempotency_key_is_well_formed(value, size) == (size >= 1 && size <= 255 && all_of(value, size, VISIBLE)));
 	MUST(media_type_is_json(value, size) == is_json(value, size));
+	MUST((entity_tag_match(value, size, "\"a\"", 3, true) != TAG_LIST_MALFORMED) == is_tag_list(value, size));
+	/* what matches strongly matches weakly too */
+	MUST(entity_tag_match(value, size, "\"a\"", 3, false) <= entity_tag_match(value, size, "\"a\"", 3, true));
 	MUST(kind_is_well_formed(value, size) == is_kind(value, size));
 	MUST(!kind_is_well_formed(value, size) || harmless);
 	free(value);

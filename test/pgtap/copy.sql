@@ -112,7 +112,7 @@ SELECT bag_eq($$SELECT kind, payload #>> '{object,id}' FROM new_entry WHERE kind
 SELECT bag_eq($$SELECT job_id, kind FROM new_entry WHERE job_id IS NOT NULL$$,
     $$SELECT b.id, CASE b.kind WHEN 'drill' THEN 'restore' ELSE b.kind END || '.' || j.state FROM job_before AS b JOIN walwarden_internal.job AS j USING (id) WHERE NOT b.done$$, 'one for each job');
 SELECT bag_eq($$SELECT kind, org_id, payload - 'org' - 'seq' - 'actor', payload #>> '{actor,kind}' AS actor FROM new_entry WHERE kind !~ '^token[.]' AND job_id IS NULL$$,
-    $$SELECT 'copy.closed' AS kind, walwarden_internal.system_org(), jsonb_build_object('reason', 'staging', 'tokens', (SELECT count(*) FROM token_before WHERE revoked_at IS NULL), 'jobs', (SELECT count(*) FROM job_before WHERE NOT done)), 'operator' AS actor$$,
+    $$SELECT 'copy.closed' AS kind, walwarden_internal.system_org(), jsonb_build_object('reason', 'staging', 'tokens', (SELECT count(*) FROM token_before WHERE revoked_at IS NULL), 'jobs', (SELECT count(*) FROM job_before WHERE NOT done), 'sessions', 0), 'operator' AS actor$$,
     'and one for the copy');
 SELECT is_empty($$SELECT FROM new_entry WHERE payload #>> '{actor,role}' IS DISTINCT FROM current_user AND kind <> 'token.expired'$$, 'by whoever closed it');
 SELECT is_empty('SELECT * FROM verdict WHERE NOT ok', 'the chains verify');

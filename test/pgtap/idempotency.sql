@@ -46,7 +46,7 @@ SELECT is(pg_temp.create_destination('second', 'k', 'd'), '201 replayed', 'a ren
 SELECT walwarden.revoke_token(id) FROM known WHERE what IN ('first', 'second') \g /dev/null
 SELECT pg_temp.mint('third', 'i-one', 'ci') \g /dev/null
 SELECT is(pg_temp.create_destination('third', 'k', 'd'), '201 replayed', 'a token issued after the others were revoked');
-SELECT is(pg_temp.create_destination('first', 'k', 'd'), '401', 'which do not open any more');
+SELECT is(pg_temp.create_destination('first', 'k', 'd'), '401 token_refused', 'which do not open any more');
 -- names that could be taken for other parts of the holder
 SELECT pg_temp.mint(n, 'i-one', n) FROM unnest('{a,a:,:a,api:a,:api:a,A,á}'::text[]) AS n \g /dev/null
 SELECT is(count(DISTINCT walwarden_internal.rest_key_holder(t.id)), count(DISTINCT (t.org_id, t.owner_id, t.kind, t.key_name)), 'a holder for each organisation, owner, kind and name')

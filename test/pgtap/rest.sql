@@ -42,6 +42,71 @@ SELECT set_eq(
 SELECT is((SELECT array_agg(DISTINCT r[1]) FROM walwarden_internal.json_schema AS s, regexp_matches(s.schema::text, '"#/components/schemas/(\w+)"', 'g') AS r
             WHERE NOT EXISTS (SELECT FROM walwarden_internal.json_schema AS t WHERE t.name = r[1])), NULL, 'references of schemas');
 
+-- what the document says about bodies: request is closed, response is open, and neither has
+-- what generators make nothing usable of
+SELECT walwarden_internal.openapi()::jsonb AS document \gset
+CREATE TEMPORARY TABLE part AS
+WITH RECURSIVE part(side, item) AS (
+    SELECT s.side, s.item
+      FROM jsonb_each(:'document'::jsonb -> 'paths') AS p, jsonb_each(p.value) AS m,
+           LATERAL (VALUES ('request', m.value -> 'requestBody'), ('response', m.value -> 'responses')) AS s(side, item)
+     WHERE s.item IS NOT NULL
+    UNION
+    SELECT p.side, c.value
+      FROM part AS p,
+           LATERAL (SELECT e.value FROM jsonb_each(CASE jsonb_typeof(p.item) WHEN 'object' THEN p.item ELSE '{}' END) AS e WHERE e.key <> ALL ('{example,examples,x-rules}')
+                    UNION ALL
+                    SELECT e.value FROM jsonb_array_elements(CASE jsonb_typeof(p.item) WHEN 'array' THEN p.item ELSE '[]' END) AS e
+                    UNION ALL
+                    SELECT :'document'::jsonb #> string_to_array(substr(p.item ->> '$ref', 3), '/')) AS c(value)
+     WHERE c.value IS NOT NULL
+)
+SELECT p.side, p.item FROM part AS p WHERE jsonb_typeof(p.item) = 'object';
+SELECT is(count(*) > 5, true, 'objects of a ' || side) FROM part WHERE jsonb_typeof(item -> 'properties') = 'object' GROUP BY side;
+SELECT is_empty($$SELECT item FROM part WHERE side = 'request' AND jsonb_typeof(item -> 'properties') = 'object' AND item -> 'additionalProperties' IS DISTINCT FROM 'false'$$, 'requests are closed');
+SELECT is_empty($$SELECT item FROM part WHERE side = 'response' AND item -> 'additionalProperties' = 'false'$$, 'responses are open');
+SELECT is_empty($$SELECT item FROM part WHERE item ?| '{if,then,else,allOf,default,const}' AND side = 'request'$$, 'nothing depends, and nothing omitted becomes required');
+SELECT is_empty($$SELECT item FROM part WHERE item ?| '{if,then,else,allOf}' OR item -> 'enum' @> 'null'$$, 'nor in responses');
+SELECT is_empty($$SELECT item FROM part WHERE item ->> 'type' = 'object' AND NOT item ?| '{properties,additionalProperties}'$$, 'an object without known members says so');
+SELECT is(:'document'::jsonb #>> '{info,version}', extversion, 'the version of the document') FROM pg_extension WHERE extname = 'walwarden';
+-- descriptions: each has one, and none is left over
+SELECT set_eq($$SELECT subject, name FROM walwarden_internal.rest_description$$,
+              $$SELECT 'operation', operation FROM walwarden_internal.rest_operation
+                UNION SELECT 'parameter', parameter FROM walwarden_internal.rest_operation WHERE parameter IS NOT NULL
+                UNION SELECT 'tag', walwarden_internal.operation_tag(o) FROM walwarden_internal.rest_operation AS o$$, 'descriptions');
+SELECT is_empty(format($$SELECT p FROM jsonb_each(%L::jsonb #> '{components,parameters}') AS p WHERE NOT p.value ?& '{description,example}'$$, :'document'), 'parameters have examples');
+
+SELECT is_empty(format($$SELECT r FROM jsonb_each(%L::jsonb #> '{components,responses}') AS r
+                          WHERE r.value #>> '{content,application/json,example,error,code}' IS DISTINCT FROM r.key$$, :'document'), 'errors too');
+
+-- rules of a request
+SELECT is(walwarden_internal.schema_problem(walwarden_internal.schema('RestoreRequest'),
+              '{"databaseId": "d", "backupJobId": "b", "kind": "restore", "mode": "in_place", "target": "s", "confirmDestructive": true}'::jsonb || change::jsonb, '') - 'nextAction',
+          problem::jsonb, change)
+  FROM (VALUES ('{}', NULL),
+               ('{"confirmDestructive": false}', '{"field": "confirmDestructive", "reason": "unknown_value", "message": "confirmDestructive must be true"}'),
+               ('{"kind": "drill"}', '{"field": "kind", "reason": "unknown_value", "message": "kind must be restore"}'),
+               ('{"target": "s/n"}', '{"field": "target", "reason": "malformed", "message": "target does not match ^[^/]+$"}'),
+               ('{"mode": "new_database"}', '{"field": "target", "reason": "malformed", "message": "target does not match ^[^/]+/[^/]+$"}'),
+               ('{"mode": "new_cluster"}', '{"field": "target", "reason": "malformed", "message": "target does not match ^[^/]+/[^/]+$"}'),
+               ('{"mode": "new_cluster", "target": "s/n", "confirmDestructive": false}', NULL),
+               ('{"mode": "new_database", "kind": "drill"}', NULL),
+               ('{"mode": "new_database", "kind": "drill", "target": "s/n"}', NULL)) AS v(change, problem);
+SELECT matches(walwarden_internal.schema_problem(walwarden_internal.schema('RestoreRequest'), '{"databaseId": "d", "backupJobId": "b", "kind": "restore", "mode": "in_place", "target": "s"}', '') ->> 'nextAction',
+               'confirmDestructive: true', 'what to do about a restore in place that is not confirmed');
+
+-- integers in any spelling, in requests alone
+SELECT results_eq(format($$SELECT canonical, error IS NOT NULL FROM walwarden_internal.canonical_json(%L, true)$$, convert_to(v, 'UTF8')),
+                  format($$VALUES (%L::text, %L::boolean)$$, canonical, canonical IS NULL), v)
+  FROM (VALUES ('1.0', '1'), ('1e2', '100'), ('-0.0', '0'), ('-12.50E+1', '-125'), ('1200e-2', '12'), ('9007199254740991.000', '9007199254740991'), ('0e99999999999', '0'),
+               ('1.5', NULL), ('1e-1', NULL), ('9007199254740992.0', NULL), ('1e16', NULL), ('1e99999999999', NULL), ('1.', NULL), ('.5', NULL), ('1e', NULL), ('1e+', NULL), ('01.0', NULL)) AS v(v, canonical);
+SELECT is_empty($$SELECT v FROM unnest('{1.0,1e2,0e1}'::text[]) AS v, walwarden_internal.canonical_json(convert_to(v, 'UTF8')) AS j WHERE j.canonical IS NOT NULL$$, 'nowhere else');
+
+-- JSON for a header field
+SELECT is(walwarden_internal.ascii_json('{"a": "~"}'), '{"a": "~"}', 'ASCII stays as it is');
+SELECT is(walwarden_internal.ascii_json(to_json(v)::text)::json #>> '{}', v, v) FROM unnest(ARRAY[U&'gr\00F6\00DFe', U&'\20AC', U&'a\+01F600b', U&'\+010000', U&'\+10FFFF', chr(127), U&'\FFFD']) AS v;
+SELECT matches(walwarden_internal.ascii_json(to_json(v)::text), '^[ -~]+$', 'in ASCII') FROM unnest(ARRAY[U&'gr\00F6\00DFe', U&'a\+01F600b', chr(127)]) AS v;
+
 -- objects of answers are json_build_object()'s, byte for byte, but for times, which are iso()'s
 SELECT is(walwarden_internal.object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', at)::text,
           json_build_object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, 'f', j, 'g', k, 'h', NULL, 'i', 'x "y"', 'j', walwarden_internal.iso(at))::text, 'an object')

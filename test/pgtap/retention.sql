@@ -68,8 +68,8 @@ SELECT is(:'job'::jsonb ->> 'backupJobId', :'unverified', 'the oldest first');
 SELECT is(jsonb_build_array(:'job'::jsonb #> '{artifact,name}', :'job'::jsonb #> '{destination,uri}', :'job'::jsonb #> '{database,name}'), '["a", "file:///srv", "d"]', 'with all that a node needs');
 SELECT is(pg_temp.answer(pg_temp.request('keep', 'POST', '/restores', format('{"databaseId":"%s","backupJobId":"%s","kind":"drill","mode":"new_database","target":"x/y"}', :'database', :'unverified'))),
           'conflict backup_expiring', 'a restore comes too late');
-SELECT is(pg_temp.answer(pg_temp.get('keep', '/restores/' || :'expiry')), 'not_found', 'an expiry is no restore');
-SELECT is(pg_temp.answer(pg_temp.get('keep', '/backups/' || :'expiry')), 'not_found', 'nor a backup');
+SELECT is(pg_temp.answer(pg_temp.get('keep', '/restores/' || :'expiry')), 'not_found no_such_resource', 'an expiry is no restore');
+SELECT is(pg_temp.answer(pg_temp.get('keep', '/backups/' || :'expiry')), 'not_found no_such_resource', 'nor a backup');
 SELECT walwarden.authenticate(token) FROM tokens WHERE name = 'keep node' \g /dev/null
 SET LOCAL ROLE tsc_runner;
 SELECT throws_ok(format($$SELECT walwarden.report_job(%L, %s, 'completed', '{"%s":%s}')$$, :'expiry', :fence, p, v), '22023', 'an expire has no ' || p, 'no ' || p)
@@ -92,7 +92,7 @@ SELECT ok(walwarden.release_job(:'expiry', :fence), 'given back');
 RESET ROLE;
 SELECT is(pg_temp.answer(pg_temp.request('keep', 'POST', '/restores', format('{"databaseId":"%s","backupJobId":"%s","kind":"drill","mode":"new_database","target":"x/y"}', :'database', :'begun'))),
           'conflict backup_expiring', 'it may have been begun');
-SELECT is(pg_temp.answer(pg_temp.request('keep', 'POST', format('/restores/%s/cancel', :'expiry'), '')), 'not_found', 'and is no restore to cancel');
+SELECT is(pg_temp.answer(pg_temp.request('keep', 'POST', format('/restores/%s/cancel', :'expiry'), '')), 'not_found no_such_resource', 'and is no restore to cancel');
 ROLLBACK TO claimed;
 
 -- one that a restore names: the restore comes first, or it ends an expiry that nobody has claimed

@@ -73,6 +73,9 @@ my $node_token = sql('src', q{SELECT token FROM walwarden.issue_token('acme', 'n
 sql('src', qq{SELECT walwarden.grant_runner('op'); BEGIN; SET LOCAL ROLE op; SELECT walwarden.authenticate('$node_token'), walwarden.register_node('n', '1', '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='); COMMIT; SELECT walwarden.revoke_runner('op')});
 # what a node has published, which the chain does not describe
 sql('src', q{INSERT INTO walwarden_internal.checkpoint SELECT id, org_id, 1, sha256('x'), 'a note', public_key, now() FROM walwarden_internal.node});
+# somebody signed in, and a link that nobody has used
+my ($used, $unused) = map { sql('src', q{SELECT walwarden.sign_in_link('ann')}) } 1, 2;
+isnt(sql('src', "SELECT walwarden_internal.sign_in(sha256('$used'), sha256('cookie'))"), '', 'a session');
 is(verdict('src'), 'ok / ok', 'the source verifies');
 
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('src') ]);
@@ -81,6 +84,8 @@ unlike($dump, qr/COPY walwarden_internal\.(role|plan|permission|capability) /, '
 unlike($dump, qr/wal_[0-9a-f]{8}/, 'and no token');
 like($dump, qr/\tgone\t/, 'and who was removed');
 unlike($dump, qr/forgotten/, 'but nobody who was erased');
+unlike($dump, qr/COPY walwarden_internal\.(session|sign_in_code) /, 'and no session and no sign-in code');
+like($dump, qr/session\.started/, 'though the entry that one began');
 
 my $settings = q{SELECT walwarden.grant_rest('web', 'authn')};
 

@@ -17,5 +17,6 @@ $$;
 CREATE FUNCTION walwarden_internal.object(VARIADIC "any") RETURNS json
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walwarden_object';
 
-CREATE FUNCTION walwarden_internal.canonical_json(input bytea, OUT canonical text, OUT error text, OUT error_at integer, OUT duplicate_key text)
+-- any_spelling: whether an integer may be spelled in any way, such as 1.0 or 1e2.
+CREATE FUNCTION walwarden_internal.canonical_json(input bytea, any_spelling boolean DEFAULT false, OUT canonical text, OUT error text, OUT error_at integer, OUT duplicate_key text)
     LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_canonical_json';

@@ -2,7 +2,9 @@
 -- that schema_problem() enforces. json, not jsonb, keeps the order of the properties.
 -- x-required-scope: a scope that a request needs in addition to the operation's own if it
 -- contains the property. x-secret: the only strings in which a secret is accepted; nothing
--- stores or logs them.
+-- stores or logs them. x-rules: a list of {when, field, must, nextAction}: if the object
+-- contains the members of when, then the field is there and matches the schema must. Not
+-- if and then, because generators make nothing usable of them.
 CREATE TABLE walwarden_internal.json_schema (
     name   text COLLATE "C" PRIMARY KEY,
     schema json NOT NULL
@@ -65,15 +67,15 @@ EXCEPTION WHEN data_exception THEN
 END
 $$;
 
--- The first violation of schema by value, as {field, reason, message}; NULL if value is
--- valid. field: the path of value, '' at the top. Messages never quote a value.
+-- The first violation of schema by value, as {field, reason, message}, for a rule with its
+-- nextAction too; NULL if value is valid. field: the path of value, '' at the top. Messages never quote a value.
 CREATE FUNCTION walwarden_internal.schema_problem(schema json, value jsonb, field text) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
 DECLARE
-    kind text := CASE WHEN jsonb_typeof(value) = 'number' AND value::text ~ '^-?[0-9]+$' THEN 'integer' ELSE jsonb_typeof(value) END;
+    kind text := CASE WHEN jsonb_typeof(value) = 'number' AND value::text ~ '^-?[0-9]+([.]0+)?$' THEN 'integer' ELSE jsonb_typeof(value) END;
     kinds text[];
     content text := value #>> '{}';
     member record;
@@ -94,7 +96,8 @@ BEGIN
     CASE kind
     WHEN 'object' THEN
         FOR member IN SELECT k.key FROM jsonb_object_keys(value) AS k(key) LOOP
-            IF schema -> 'additionalProperties' IS NOT NULL AND schema -> 'properties' -> member.key IS NULL THEN
+            -- additionalProperties or not: what comes in is always closed
+            IF schema -> 'properties' IS NOT NULL AND schema -> 'properties' -> member.key IS NULL THEN
                 RETURN walwarden_internal.schema_error(walwarden_internal.field_name(concat_ws('.', nullif(field, ''), member.key)), 'unknown_field',
                                                'is not a known field');
             END IF;
@@ -113,11 +116,13 @@ BEGIN
                 RETURN problem;
             END IF;
         END LOOP;
-        FOR member IN SELECT a.rule FROM json_array_elements(schema -> 'allOf') AS a(rule) LOOP
-            IF walwarden_internal.schema_problem(member.rule -> 'if', value, field) IS NULL THEN
-                problem := walwarden_internal.schema_problem(member.rule -> 'then', value, field);
+        FOR member IN SELECT r.rule, r.rule ->> 'field' AS key FROM json_array_elements(schema -> 'x-rules') AS r(rule) LOOP
+            IF value @> (member.rule -> 'when')::jsonb THEN
+                problem := CASE WHEN value ? member.key
+                                THEN walwarden_internal.schema_problem(member.rule -> 'must', value -> member.key, concat_ws('.', nullif(field, ''), member.key))
+                                ELSE walwarden_internal.schema_error(concat_ws('.', nullif(field, ''), member.key), 'missing', 'is missing') END;
                 IF problem IS NOT NULL THEN
-                    RETURN problem;
+                    RETURN problem || jsonb_build_object('nextAction', member.rule -> 'nextAction');
                 END IF;
             END IF;
         END LOOP;

@@ -4,13 +4,14 @@
 -- call caller() and require(). Only the owner can execute them.
 
 CREATE TYPE walwarden_internal.caller AS (
-    door      text,     -- name of the public function that was called
+    door      text,     -- name of the public function that was called, for messages
     role      name,     -- current user at the call
     login     name,     -- session user, for the record; it decides nothing
     superuser boolean,
     operator  boolean,  -- superusers are operators too
     monitor   boolean,  -- a monitor that is not an operator
-    subject   text      -- verified by a trusted authenticator, or NULL
+    subject   text,     -- verified by a trusted authenticator or a session, or NULL
+    session_id uuid     -- of the person; NULL without a session
 );
 
 -- The caller of the running door; an error outside of a door. The rights of the role are

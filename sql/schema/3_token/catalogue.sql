@@ -78,6 +78,7 @@ INSERT INTO walwarden_internal.permission (action, target, any_of) VALUES
     ('legacy.import',     'any',     '{operator}'),
     ('node.list',         'any',     '{operator,manage_tokens}'),
     ('history.accept',    'any',     '{operator}'),
+    ('session.link',      'any',     '{operator}'),
     ('maintenance.run',   'any',     '{operator}'),
     ('copy.close',        'any',     '{superuser}'),
     ('statistics.read',   'any',     '{operator,monitor}'),

@@ -31,12 +31,8 @@ GRANT EXECUTE ON FUNCTION
     -- operators, owners, admins
     walwarden.add_member(text, text, text, name),
     walwarden.set_member_role(text, text, text),
-    walwarden.set_member_subject(text, text, text),
     walwarden.set_member_db_role(text, text, name),
-    walwarden.disable_member(text, text),
     walwarden.enable_member(text, text),
-    walwarden.remove_member(text, text),
-    walwarden.erase_member(text, text),
     walwarden.set_member_sso(text, text, boolean),
     walwarden.list_members(text),
     walwarden.export_people(text),

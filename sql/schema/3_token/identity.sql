@@ -9,7 +9,7 @@ COMMENT ON FUNCTION walwarden.authenticate(text, inet) IS
 CREATE FUNCTION walwarden.authorize(token text, scope text, client inet DEFAULT NULL) RETURNS uuid
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'walwarden_authorize';
 COMMENT ON FUNCTION walwarden.authorize(text, text, inet) IS
-'authenticate(token, client) and require_scope(scope) in one call, for the hot path of a gateway; returns the token''s id. Errors: 28000 if the token is not accepted, 54000 if it has reached its rate limit (HINT: how long to wait), 42501 if the token does not hold the scope, or client is given and the session user may not, 22023 if the scope is unknown or client has a netmask, 55000 in a parallel worker. Example: SELECT walwarden.authorize($1, ''databases:read'');';
+'authenticate(token, client) and require_scope(scope) in one call, for the hot path of a gateway; returns the token''s id. Errors: 28000 if the token is not accepted, 54000 if it has reached its rate limit (HINT: how long to wait), 42501 if the token does not hold the scope (in a request of PostgREST PGRST, as require_scope), or client is given and the session user may not, 22023 if the scope is unknown or client has a netmask, 55000 in a parallel worker. Example: SELECT walwarden.authorize($1, ''databases:read'');';
 
 CREATE FUNCTION walwarden.has_scope(scope text) RETURNS boolean
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_has_scope';
@@ -19,7 +19,7 @@ COMMENT ON FUNCTION walwarden.has_scope(text) IS
 CREATE FUNCTION walwarden.require_scope(scope text) RETURNS void
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_require_scope';
 COMMENT ON FUNCTION walwarden.require_scope(text) IS
-'Raises an error unless the identity of this transaction holds a scope. The function is STABLE, so a query that does not use the result may skip the call; call it in a statement of its own. Warns once (25P01) if an identity was set before, outside of a transaction block, and so has ended. Errors: 28000 if the transaction has no identity, 42501 if the token does not hold the scope (DETAIL requiredScope=...), 22023 if the scope is unknown or NULL, 55000 in a parallel worker. Example: SELECT walwarden.require_scope(''backups:trigger'');';
+'Raises an error unless the identity of this transaction holds a scope. The function is STABLE, so a query that does not use the result may skip the call; call it in a statement of its own. Warns once (25P01) if an identity was set before, outside of a transaction block, and so has ended. In a request of PostgREST, the error ends the request with status 401 without an identity, 403 without the scope. Errors: 28000 if the transaction has no identity, 42501 if the token does not hold the scope (DETAIL requiredScope=...), PGRST in place of both in a request of PostgREST, 22023 if the scope is unknown or NULL, 55000 in a parallel worker. Example: SELECT walwarden.require_scope(''backups:trigger'');';
 
 CREATE FUNCTION walwarden.current_token_id() RETURNS uuid
     LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'walwarden_current_token_id';

@@ -182,29 +182,6 @@ BEGIN
 END
 $$;
 
--- A new salt, so that nobody who knows the former subject can connect the two commitments.
-CREATE FUNCTION walwarden_internal.set_member_subject(org text, subject text, new_subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    was walwarden_internal.member := walwarden_internal.member_for_change(org, subject);
-    c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
-    m walwarden_internal.member := was;
-    o walwarden_internal.org;
-BEGIN
-    SELECT * INTO o FROM walwarden_internal.org AS f WHERE f.id = m.org_id;
-    PERFORM walwarden_internal.check_subject(o, m, new_subject, 'Give another subject, or remove that member first with walwarden.remove_member().');
-    IF new_subject = was.subject THEN
-        RETURN false;
-    END IF;
-    m.subject := new_subject;
-    m.salt := walwarden_internal.salt();
-    m.person := walwarden_internal.member_commitment('person', m.salt, m.subject);
-    RETURN walwarden_internal.update_member(walwarden_internal.actor('caller', c, m.org_id), 'member.subject_changed', was, m);
-END
-$$;
-
 CREATE FUNCTION walwarden_internal.set_member_db_role(org text, subject text, db_role name) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -221,21 +198,6 @@ BEGIN
         PERFORM walwarden_internal.require_confirmed(db_role, was.db_role_oid, was.system_identifier);
     END IF;
     RETURN walwarden_internal.update_member(walwarden_internal.actor('caller', c, m.org_id), 'member.db_role_changed', was, m);
-END
-$$;
-
-CREATE FUNCTION walwarden_internal.disable_member(org text, subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    was walwarden_internal.member := walwarden_internal.member_for_change(org, subject);
-    c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
-    m walwarden_internal.member := was;
-BEGIN
-    PERFORM walwarden_internal.check_last_manager(was);
-    m.disabled_at := coalesce(was.disabled_at, clock_timestamp());
-    RETURN walwarden_internal.update_member(walwarden_internal.actor('caller', c, m.org_id), 'member.disabled', was, m);
 END
 $$;
 
@@ -285,35 +247,15 @@ CREATE FUNCTION walwarden.set_member_role(org text, subject text, role text) RET
 COMMENT ON FUNCTION walwarden.set_member_role(text, text, text) IS
 'Changes a member''s role. The effective scopes of their private tokens change with it, from commit on. For operators, owners and admins; only operators and owners can grant or revoke the role owner. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation, the member or the role does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.set_member_role(''acme'', ''bob@acme.example'', ''analyst'');';
 
-CREATE FUNCTION walwarden.set_member_subject(org text, subject text, new_subject text) RETURNS boolean
-    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
-COMMENT ON FUNCTION walwarden.set_member_subject(text, text, text) IS
-'Changes the subject of a member, for example to a new e-mail address. The member keeps the role, the tokens and the history; listings show the new subject everywhere. The member gets a new salt, so later entries have another commitment for the person. new_subject: 1 to 255 characters, none of them invisible, and no blank at the ends. For operators, owners and admins; only operators and owners can change an owner. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 22023 if new_subject is invalid, 23505 if another member has it or one that looks alike, 55000 if the organisation is closed. Example: SELECT walwarden.set_member_subject(''acme'', ''bob@acme.example'', ''robert@acme.example'');';
-
 CREATE FUNCTION walwarden.set_member_db_role(org text, subject text, db_role name) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_member_db_role(text, text, name) IS
 'Changes the server role that acts as a member, from commit on. db_role: NULL for none. A role can act as one member of each organisation. Only operators can give a role that is an operator or a runner. For operators, owners and admins; only operators and owners can change an owner. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation, the member or the role does not exist, 22023 if the role is a superuser, a trusted authenticator, a REST role or its login, 23505 if the role acts as another member, 55000 if the organisation is closed, or if the member has the name already, but of another role: see confirm_server_role(). Example: SELECT walwarden.set_member_db_role(''acme'', ''bob@acme.example'', ''bob'');';
 
-CREATE FUNCTION walwarden.disable_member(org text, subject text) RETURNS boolean
-    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
-COMMENT ON FUNCTION walwarden.disable_member(text, text) IS
-'Disables a member. Their private tokens are inactive from commit on, and are removed if the member stays disabled for longer than the organisation''s retention. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.disable_member(''acme'', ''bob@acme.example'');';
-
 CREATE FUNCTION walwarden.enable_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.enable_member(text, text) IS
 'Enables a disabled member again. Their private tokens become active again, except tokens that are themselves disabled or expired. Tokens that ended longer ago than the retention are removed first, or disabled if the clock has just jumped ahead and maintenance may not remove them yet. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed. Example: SELECT walwarden.enable_member(''acme'', ''bob@acme.example'');';
-
-CREATE FUNCTION walwarden.remove_member(org text, subject text) RETURNS boolean
-    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
-COMMENT ON FUNCTION walwarden.remove_member(text, text) IS
-'Removes a member for good and revokes their private tokens. For operators, owners and admins. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.remove_member(''acme'', ''bob@acme.example'');';
-
-CREATE FUNCTION walwarden.erase_member(org text, subject text) RETURNS boolean
-    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
-COMMENT ON FUNCTION walwarden.erase_member(text, text) IS
-'Erases a removed member: deletes the subject, the salt and the server role for good. In a closed organisation, a member who is not removed is removed first. Entries of the chain contain none of them, so the chain still verifies. Listings show erased instead of the subject. If several removed members had the subject, all of them are erased. Dumps, WAL and exports from before keep the subject. For operators, owners and admins; only operators and owners can erase a removed owner. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist or no removed member had the subject, 55000 if the member is not removed and the organisation is not closed. Example: SELECT walwarden.erase_member(''acme'', ''bob@acme.example'');';
 
 CREATE FUNCTION walwarden.set_member_sso(org text, subject text, enabled boolean) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
@@ -332,27 +274,6 @@ COMMENT ON FUNCTION walwarden.export_people(text) IS
 'Returns who the members in the entries of an organisation are, as the file people.json of a bundle: canonical JSON, {"MEMBERID": {"subject", "salt", "dbRole"}}, also of removed members, but not of erased ones. salt: 64 hex digits. With it an auditor checks the commitments in entries, as docs/audit-chain.md describes it. This is personal data, and the salts are what erase_member() deletes: give it to those alone who need it, and delete it after use. For operators, owners and admins, and for no token. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist. Example: SELECT walwarden.export_people(''acme'');';
 
 -- Changes of a member that also end or stop tokens.
-
-CREATE FUNCTION walwarden_internal.remove_member(org text, subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    was walwarden_internal.member := walwarden_internal.member_for_change(org, subject);
-    c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
-    m walwarden_internal.member := was;
-    actor jsonb := walwarden_internal.actor('caller', c, m.org_id);
-    t walwarden_internal.token;
-BEGIN
-    PERFORM walwarden_internal.check_last_manager(was);
-    PERFORM walwarden_internal.expire_tokens(walwarden_internal.tokens_of(m.id));
-    FOR t IN SELECT f.* FROM walwarden_internal.token AS f WHERE f.id = ANY (walwarden_internal.tokens_of(m.id)) ORDER BY f.id LOOP
-        PERFORM walwarden_internal.revoke(actor, t, 'owner removed');
-    END LOOP;
-    m.removed_at := clock_timestamp();
-    RETURN walwarden_internal.update_member(actor, 'member.removed', was, m);
-END
-$$;
 
 -- Overdue tokens are removed first, so that they do not become active again. Those that may
 -- not be removed yet are disabled: if the clock was wrong, they can be enabled.
@@ -407,56 +328,5 @@ BEGIN
     END IF;
     m.sso := enabled;
     RETURN walwarden_internal.update_member(actor, 'member.sso_changed', was, m);
-END
-$$;
-
--- Deletes the identity of a removed member for good; the row still agrees with its entries.
--- A subject that was added and removed several times has several rows, which are all erased.
-CREATE FUNCTION walwarden_internal.erase_member(org text, subject text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    o walwarden_internal.org := walwarden_internal.lock_org(walwarden_internal.caller(), org, 'member.erase', 'any');
-    c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
-    actor jsonb := walwarden_internal.actor('caller', c, o.id);
-    was walwarden_internal.member;
-    m walwarden_internal.member;
-BEGIN
-    SELECT * INTO m FROM walwarden_internal.member AS f WHERE f.org_id = o.id AND f.subject = subject AND f.removed_at IS NULL;
-    IF FOUND AND o.closed_at IS NOT NULL THEN
-        -- nobody can be removed any more, so it happens here
-        IF m.role = 'owner' THEN
-            PERFORM walwarden_internal.require(c, o.id, 'member.erase', 'owner');
-        END IF;
-        was := m;
-        m.removed_at := clock_timestamp();
-        PERFORM walwarden_internal.update_member(actor, 'member.removed', was, m);
-    ELSIF FOUND THEN
-        PERFORM walwarden_internal.check_last_manager(m);
-        PERFORM walwarden_internal.refuse('55000', format('member %s is not removed', walwarden_internal.shown(subject)),
-            'Remove the member first with walwarden.remove_member().');
-    END IF;
-    FOR was IN SELECT f.* FROM walwarden_internal.member AS f
-                WHERE f.org_id = o.id AND f.subject = subject AND f.removed_at IS NOT NULL
-                ORDER BY f.removed_at, f.id LOOP
-        IF was.role = 'owner' THEN
-            PERFORM walwarden_internal.require(c, o.id, 'member.erase', 'owner');
-        END IF;
-        m := was;
-        m.subject := NULL;
-        m.salt := NULL;
-        m.db_role := NULL;
-        m.db_role_oid := NULL;
-        m.system_identifier := NULL;
-        m.erased_at := clock_timestamp();
-        PERFORM walwarden_internal.update_member(actor, 'member.erased', was, m);
-    END LOOP;
-    IF NOT FOUND THEN
-        PERFORM walwarden_internal.refuse('42704', format('%s has no removed member %s', walwarden_internal.shown(o.slug), walwarden_internal.shown(subject)),
-            'Give the subject that the member had when they were removed. An erased member can no longer be found by subject.');
-    END IF;
-    RETURN true;
 END
 $$;

@@ -89,13 +89,13 @@ BEGIN
 END
 $$;
 
--- Whether an actor is the one that is looked for: a role or login, a member or a token by id,
--- one of these members, or the system.
+-- Whether an actor is the one that is looked for: a role or login, a member, a token or a
+-- session by id, one of these members, or the system.
 CREATE FUNCTION walwarden_internal.is_actor(body text, wanted text, members text[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(wanted IN (a.actor ->> 'role', a.actor ->> 'login', a.actor ->> 'tokenId')
+    SELECT coalesce(wanted IN (a.actor ->> 'role', a.actor ->> 'login', a.actor ->> 'tokenId', a.actor ->> 'sessionId')
                     OR wanted = 'system' AND a.actor ->> 'kind' = 'system'
                     OR a.actor ->> 'memberId' = ANY (members || wanted), false)
       FROM (SELECT walwarden_internal.json_or_null(body) #> '{payload,actor}') AS a(actor)
@@ -110,6 +110,7 @@ AS $$
                WHEN 'system' THEN 'system'
                WHEN 'token' THEN 'token ' || coalesce((SELECT t.name FROM walwarden_internal.token AS t WHERE t.id = walwarden_internal.uuid_or_null(actor ->> 'tokenId')), actor ->> 'tokenId')
                WHEN 'operator' THEN concat_ws(' as ', coalesce(p.name, nullif(actor ->> 'login', actor ->> 'role')), actor ->> 'role')
+               WHEN 'session' THEN coalesce(p.name, 'session ' || (actor ->> 'sessionId'))
                ELSE p.name END
       FROM (SELECT coalesce((SELECT walwarden_internal.member_name(m) FROM walwarden_internal.member AS m
                               WHERE m.id = walwarden_internal.uuid_or_null(actor ->> 'memberId')), actor ->> 'memberId')) AS p(name)
@@ -236,4 +237,4 @@ CREATE FUNCTION walwarden.search_audit(
     RETURNS TABLE (org text, seq bigint, at timestamptz, kind text, actor text, object text, body jsonb)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.search_audit(text, text, text, text, timestamptz, timestamptz, integer) IS
-'Searches audit entries, newest first. Every condition that is not NULL applies. org: the slug of an organisation, _system for the system chain, NULL for all chains. kind: a kind such as token.revoked, or a group with its dot: token. finds every kind that begins with it. actor: a subject, a server role or login, the id of a member or token, or system. A person is found by the present subject and server role. object: a type, a colon and an id, such as token:<uuid>. since, until: entries at or after since and before until. With an actor, since NULL means 90 days before until, or before now. max_rows: 1 to 1000. Column actor is readable: the subject of a member, the name of a token, an operator''s login and role; column object is type:id, or NULL. body is NULL if it is not JSON. For operators, and for owners and admins of the organisation. To follow a chain, use list_audit(). Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist, 22023 if another value is invalid. Example: SELECT at, kind, actor FROM walwarden.search_audit(''acme'', ''token.'', since => now() - interval ''1 day'');';
+'Searches audit entries, newest first. Every condition that is not NULL applies. org: the slug of an organisation, _system for the system chain, NULL for all chains. kind: a kind such as token.revoked, or a group with its dot: token. finds every kind that begins with it. actor: a subject, a server role or login, the id of a member, token or session, or system. A person is found by the present subject and server role. object: a type, a colon and an id, such as token:<uuid>. since, until: entries at or after since and before until. With an actor, since NULL means 90 days before until, or before now. max_rows: 1 to 1000. Column actor is readable: the subject of a member, the name of a token, the id of a session outside of any organisation, an operator''s login and role; column object is type:id, or NULL. body is NULL if it is not JSON. For operators, and for owners and admins of the organisation. To follow a chain, use list_audit(). Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist, 22023 if another value is invalid. Example: SELECT at, kind, actor FROM walwarden.search_audit(''acme'', ''token.'', since => now() - interval ''1 day'');';

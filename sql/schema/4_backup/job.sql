@@ -57,9 +57,9 @@ BEGIN
 END
 $$;
 
--- A new job. requested_by: the token that asks for it; NULL for a schedule. The caller fills
--- in the rest.
-CREATE FUNCTION walwarden_internal.new_job(org_id uuid, kind text, requested_by uuid) RETURNS walwarden_internal.job
+-- A new job. trigger: api or schedule. requested_by: the token that asks for it, if one does.
+-- The caller fills in the rest.
+CREATE FUNCTION walwarden_internal.new_job(org_id uuid, kind text, trigger text, requested_by uuid DEFAULT NULL) RETURNS walwarden_internal.job
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -69,7 +69,7 @@ BEGIN
     j.id := gen_random_uuid();
     j.org_id := org_id;
     j.kind := kind;
-    j.trigger := CASE WHEN requested_by IS NULL THEN 'schedule' ELSE 'api' END;
+    j.trigger := trigger;
     j.state := 'queued';
     j.attempt := 0;
     j.max_attempts := 4;

@@ -133,7 +133,7 @@ BEGIN
                                        WHERE a.org_id = $1 AND walwarden_internal.is_expendable(a.id)
                                        LIMIT greatest(least(most, 1000 - waiting), 0)))
               ORDER BY f.finished_at, f.id LOOP
-        j := walwarden_internal.new_job(org_id, 'expire', NULL);
+        j := walwarden_internal.new_job(org_id, 'expire', 'schedule');
         j.database_id := b.database_id;
         j.destination_id := b.destination_id;
         j.backup_job_id := b.id;

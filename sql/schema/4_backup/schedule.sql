@@ -37,7 +37,7 @@ CREATE FUNCTION walwarden_internal.queue_scheduled(d walwarden_internal.database
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    j walwarden_internal.job := walwarden_internal.new_job(d.org_id, kind, NULL);
+    j walwarden_internal.job := walwarden_internal.new_job(d.org_id, kind, 'schedule');
     e walwarden_internal.valid_evidence;
     event text;
     obstacle uuid;

@@ -1,9 +1,10 @@
 -- The schemas of node reports: the argument detail of report_job(), and the argument
--- evidence of record_evidence(). REST v1 shows only parts of them.
+-- evidence of record_evidence(). REST v1 shows parts of them in responses, whose schemas are
+-- open; schema_problem() closes them to nodes.
 
 INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
 ('JobError', '{
-  "type": ["object", "null"], "additionalProperties": false,
+  "type": ["object", "null"],
   "required": ["class", "message", "retryable"],
   "properties": {
     "class": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[a-z0-9_.-]+$", "examples": ["destination_unreachable"]},
@@ -13,7 +14,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('Artifact', '{
-  "type": ["object", "null"], "additionalProperties": false,
+  "type": ["object", "null"],
   "required": ["name", "sizeBytes", "checksumSha256"],
   "properties": {
     "name": {"type": "string", "maxLength": 500, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["orders/2026-11-21/base.tar.zst"]},
@@ -23,22 +24,22 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
 
 ('Validation', '{
   "description": "The checks that a node ran on the restored database.",
-  "type": ["object", "null"], "additionalProperties": false,
+  "type": ["object", "null"],
   "required": ["result"],
   "properties": {
     "result": {"type": "string", "enum": ["passed", "failed", "not_run"], "examples": ["passed"]},
-    "checks": {"type": "array", "maxItems": 50, "items": {"type": "object", "additionalProperties": false, "required": ["name", "result"], "properties": {
+    "checks": {"type": "array", "maxItems": 50, "items": {"type": "object", "required": ["name", "result"], "properties": {
       "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["row_counts"]},
       "result": {"type": "string", "enum": ["passed", "failed", "not_run"], "examples": ["passed"]},
       "detail": {"type": "string", "minLength": 1, "maxLength": 500, "examples": ["412 tables"]}}}},
-    "measured": {"description": "How long the node took, in seconds.", "type": "object", "additionalProperties": false, "required": ["fetchSeconds", "restoreSeconds", "checkSeconds"], "properties": {
+    "measured": {"description": "How long the node took, in seconds.", "type": "object", "required": ["fetchSeconds", "restoreSeconds", "checkSeconds"], "properties": {
       "fetchSeconds": {"description": "To fetch the backup and verify it.", "type": "integer", "minimum": 0, "examples": [40]},
       "restoreSeconds": {"description": "To restore it into the target.", "type": "integer", "minimum": 0, "examples": [310]},
       "checkSeconds": {"description": "To check the restored database.", "type": "integer", "minimum": 0, "examples": [25]}}}
   }}'),
 
 ('IntegrityVerification', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["result", "checkedAt", "tool"],
   "properties": {
     "result": {"type": "string", "enum": ["passed", "failed", "not_run"], "examples": ["passed"]},
@@ -47,7 +48,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('JobReport', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "properties": {
     "artifact": {"$ref": "#/components/schemas/Artifact"},
     "validation": {"$ref": "#/components/schemas/Validation"},
@@ -55,14 +56,14 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('DestinationReport', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "properties": {
     "class": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[a-z0-9_.-]+$", "examples": ["access_denied"]},
     "message": {"type": "string", "minLength": 1, "maxLength": 1000, "examples": ["the bucket does not accept the key"]}
   }}'),
 
 ('EvidenceReport', '{
-  "type": "object", "additionalProperties": false,
+  "type": "object",
   "required": ["manifest", "integrityVerification", "recoverableTo"],
   "properties": {
     "manifest": {"type": "object"},

@@ -218,7 +218,7 @@ COMMENT ON COLUMN walwarden_internal.job.artifact IS 'for a completed backup: na
 COMMENT ON COLUMN walwarden_internal.job.validation IS 'for a completed restore or drill: result, checks';
 COMMENT ON COLUMN walwarden_internal.job.error IS 'for a failed job, and until the next claim for one that is tried again: class, message, retryable, blames';
 COMMENT ON COLUMN walwarden_internal.job.not_before IS 'of a queued job: no node may claim it earlier';
-COMMENT ON COLUMN walwarden_internal.job.requested_by IS 'the token; NULL for what a schedule or retention asks for';
+COMMENT ON COLUMN walwarden_internal.job.requested_by IS 'the token; NULL for what a person, a schedule or retention asks for';
 COMMENT ON COLUMN walwarden_internal.job.first_seq IS 'seq of the first entry of the job';
 
 -- The result of a node's check of a backup. With the WAL archived for it, the backup can be

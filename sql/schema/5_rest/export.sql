@@ -18,7 +18,7 @@ CREATE FUNCTION walwarden_internal.refuse_bundle_size() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM walwarden_internal.rest_fail(413, 'the files would be larger than 4 MiB', '{"nextAction": "Export fewer backups at a time."}');
+    PERFORM walwarden_internal.rest_fail('bundle_too_large', 'the files would be larger than 4 MiB', '{"nextAction": "Export fewer backups at a time."}');
 END
 $$;
 
@@ -123,8 +123,8 @@ BEGIN
     IF (SELECT sum(octet_length(f.text)) FROM unnest(files) AS f) > walwarden_internal.bundle_max() THEN
         PERFORM walwarden_internal.refuse_bundle_size();
     ELSIF since_size > coalesce(size, 0) THEN
-        PERFORM walwarden_internal.rest_fail(409, format('no checkpoint covers %s entries', since_size), jsonb_build_object(
-            'field', 'sinceSize', 'reason', 'no_checkpoint', 'nextAction', 'Export without sinceSize, or again once a node has published a larger checkpoint.'));
+        PERFORM walwarden_internal.rest_fail('no_checkpoint', format('no checkpoint covers %s entries', since_size), jsonb_build_object(
+            'field', 'sinceSize', 'nextAction', 'Export without sinceSize, or again once a node has published a larger checkpoint.'));
     END IF;
 END
 $$;
@@ -169,7 +169,7 @@ BEGIN
                  FROM (SELECT * FROM walwarden_internal.checkpoint AS f WHERE f.org_id = r.org_id AND f.size <= chain_size
                         ORDER BY f.size DESC, f.published_at DESC LIMIT 100) AS c));
     seq := walwarden_internal.append(r.org_id, 'evidence.exported', jsonb_build_object(
-        'actor', walwarden_internal.actor('token', walwarden_internal.caller()), 'exportId', gen_random_uuid(),
+        'actor', walwarden_internal.request_actor(r.org_id), 'exportId', gen_random_uuid(),
         'backupJobIds', ids, 'chainSize', chain_size, 'sinceSize', since_size, 'checkpoint', bundle.checkpoint,
         'packageSha256', walwarden_internal.bundle_digest(bundle.files)));
     RETURN walwarden_internal.rest_evidence_export(r.org_id, seq, bundle.files);
@@ -197,22 +197,32 @@ END
 $$;
 
 -- What is stored of a response to give it again: of an export, which can be large, the seq
--- of its entry.
+-- of its entry; of a response with a secret, what it is about.
 CREATE FUNCTION walwarden_internal.rest_stored(operation text, response json) RETURNS json
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE operation WHEN 'exportEvidence' THEN json_build_object('auditSeq', response -> 'auditSeq') ELSE response END;
-END
-$$;
-
--- The response of which rest_stored() made this.
-CREATE FUNCTION walwarden_internal.rest_replayed(operation text, org_id uuid, stored json) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF EXISTS (SELECT FROM walwarden_internal.rest_operation AS o WHERE o.operation = $1 AND o.repeated IS NOT NULL) THEN
+        RETURN json_build_object('tokenId', response -> 'tokenId');
+    END IF;
+    RETURN CASE operation WHEN 'exportEvidence' THEN json_build_object('auditSeq', response -> 'auditSeq') ELSE response END;
+END
+$$;
+
+-- The response of which rest_stored() made this. A secret is returned once: then this ends the
+-- request with 409.
+CREATE FUNCTION walwarden_internal.rest_replayed(operation text, org_id uuid, stored json) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    reason text := (SELECT o.repeated FROM walwarden_internal.rest_operation AS o WHERE o.operation = $1);
+BEGIN
+    IF reason IS NOT NULL THEN
+        PERFORM walwarden_internal.rest_fail(reason, 'an earlier request with this key got the value, which is returned once', jsonb_build_object(
+            'tokenId', stored -> 'tokenId', 'nextAction', 'If the value was lost, renew the token with a new key to get another.'));
+    END IF;
     RETURN CASE operation WHEN 'exportEvidence' THEN walwarden_internal.rest_evidence_export(org_id, (stored ->> 'auditSeq')::bigint) ELSE stored END;
 END
 $$;

@@ -74,11 +74,9 @@ DECLARE
     active walwarden_internal.job := walwarden_internal.exclusive_job(database_id);
 BEGIN
     IF active.kind = 'backup' THEN
-        PERFORM walwarden_internal.rest_fail(409, 'a backup of the database is already active', jsonb_build_object(
-            'reason', 'backup_already_active', 'backupJobId', active.id));
+        PERFORM walwarden_internal.rest_fail('backup_already_active', 'a backup of the database is already active', jsonb_build_object('backupJobId', active.id));
     ELSIF active.kind IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_fail(409, 'a restore of the database in place is active', jsonb_build_object(
-            'reason', 'restore_active', 'restoreJobId', active.id));
+        PERFORM walwarden_internal.rest_fail('restore_active', 'a restore of the database in place is active', jsonb_build_object('restoreJobId', active.id));
     END IF;
 END
 $$;
@@ -89,18 +87,18 @@ CREATE FUNCTION walwarden_internal.rest_trigger_backup(r walwarden_internal.rest
 AS $$
 DECLARE
     d walwarden_internal.database := walwarden_internal.rest_database(r.org_id, r.id);
-    j walwarden_internal.job := walwarden_internal.new_job(r.org_id, 'backup', r.token_id);
+    j walwarden_internal.job := walwarden_internal.new_job(r.org_id, 'backup', 'api', r.token_id);
 BEGIN
     j.database_id := d.id;
     j.destination_id := coalesce(walwarden_internal.rest_body_destination(r), d.destination_id);
     j.type := coalesce(r.body ->> 'type', 'full');
     j.reason := r.body ->> 'reason';
     IF j.destination_id IS NULL THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the database has no destination', jsonb_build_object(
-            'reason', 'no_destination', 'nextAction', 'Assign a destination to the database, or name one in destinationId.'));
+        PERFORM walwarden_internal.rest_fail('no_destination', 'the database has no destination', jsonb_build_object(
+            'nextAction', 'Assign a destination to the database, or name one in destinationId.'));
     END IF;
     PERFORM walwarden_internal.rest_exclude(d.id);
-    j := walwarden_internal.move_job(walwarden_internal.actor('token', walwarden_internal.caller()), 'api', NULL, j);
+    j := walwarden_internal.move_job(walwarden_internal.request_actor(r.org_id), 'api', NULL, j);
     r.id := j.id;
     RETURN walwarden_internal.rest_backup_accepted(r);
 END
@@ -121,9 +119,8 @@ BEGIN
     END IF;
     j := was;
     j.state := state;
-    IF (walwarden_internal.move_job(walwarden_internal.actor('token', walwarden_internal.caller()), 'api', was, j)).id IS NULL THEN
-        PERFORM walwarden_internal.rest_fail(409, format('a %s %s cannot become %s', was.state, was.kind, state), jsonb_build_object(
-            'reason', 'invalid_state', 'state', was.state));
+    IF (walwarden_internal.move_job(walwarden_internal.request_actor(r.org_id), 'api', was, j)).id IS NULL THEN
+        PERFORM walwarden_internal.rest_fail('invalid_state', format('a %s %s cannot become %s', was.state, was.kind, state), jsonb_build_object('state', was.state));
     END IF;
 END
 $$;
@@ -189,37 +186,35 @@ DECLARE
     d walwarden_internal.database;
     b walwarden_internal.job;
     active uuid;
-    j walwarden_internal.job := walwarden_internal.new_job(r.org_id, r.body ->> 'kind', r.token_id);
+    j walwarden_internal.job := walwarden_internal.new_job(r.org_id, r.body ->> 'kind', 'api', r.token_id);
 BEGIN
     j.mode := r.body ->> 'mode';
     j.target := r.body ->> 'target';
     d := walwarden_internal.rest_database(r.org_id, walwarden_internal.uuid_or_null(r.body ->> 'databaseId'), 'databaseId');
     -- first, because it keeps the backup as it is
-    IF NOT walwarden_internal.keep_backup(walwarden_internal.actor('token', walwarden_internal.caller()), r.org_id, walwarden_internal.uuid_or_null(r.body ->> 'backupJobId')) THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the backup is about to expire', '{"reason": "backup_expiring"}');
+    IF NOT walwarden_internal.keep_backup(walwarden_internal.request_actor(r.org_id), r.org_id, walwarden_internal.uuid_or_null(r.body ->> 'backupJobId')) THEN
+        PERFORM walwarden_internal.rest_fail('backup_expiring', 'the backup is about to expire');
     END IF;
     SELECT * INTO b FROM walwarden_internal.job AS f
      WHERE f.org_id = r.org_id AND f.id = walwarden_internal.uuid_or_null(r.body ->> 'backupJobId') AND f.kind = 'backup' AND f.database_id = d.id;
     IF NOT FOUND THEN
         PERFORM walwarden_internal.rest_missing('backupJobId');
     ELSIF b.state <> 'completed' THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the backup is not completed', jsonb_build_object(
-            'reason', 'backup_not_completed', 'state', b.state));
+        PERFORM walwarden_internal.rest_fail('backup_not_completed', 'the backup is not completed', jsonb_build_object('state', b.state));
     ELSIF NOT EXISTS (SELECT FROM walwarden_internal.destination AS f WHERE f.id = b.destination_id AND f.deleted_at IS NULL) THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the destination of the backup was deleted', '{"reason": "destination_deleted"}');
+        PERFORM walwarden_internal.rest_fail('destination_deleted', 'the destination of the backup was deleted');
     END IF;
     IF j.mode = 'in_place' THEN
         SELECT f.id INTO active FROM walwarden_internal.job AS f WHERE f.org_id = r.org_id AND f.target = j.target AND f.mode = 'in_place' AND NOT f.done;
         IF FOUND THEN
-            PERFORM walwarden_internal.rest_fail(409, 'another restore of the target in place is active', jsonb_build_object(
-                'reason', 'restore_active', 'restoreJobId', active));
+            PERFORM walwarden_internal.rest_fail('restore_active', 'another restore of the target in place is active', jsonb_build_object('restoreJobId', active));
         END IF;
         PERFORM walwarden_internal.rest_exclude(d.id);
     END IF;
     j.database_id := d.id;
     j.destination_id := b.destination_id;
     j.backup_job_id := b.id;
-    j := walwarden_internal.move_job(walwarden_internal.actor('token', walwarden_internal.caller()), 'api', NULL, j);
+    j := walwarden_internal.move_job(walwarden_internal.request_actor(r.org_id), 'api', NULL, j);
     r.id := j.id;
     RETURN walwarden_internal.rest_restore_accepted(r);
 END

@@ -12,7 +12,7 @@ BEGIN
     BEGIN
         source := walwarden_internal.check_leak_source(r.body ->> 'source', r.body ->> 'token');
     EXCEPTION WHEN invalid_parameter_value THEN
-        PERFORM walwarden_internal.rest_fail(400, SQLERRM, '{"field": "source", "reason": "malformed"}');
+        PERFORM walwarden_internal.rest_fail('malformed', SQLERRM, '{"field": "source"}');
     END;
     revoked := walwarden_internal.revoke_leaked(r.body ->> 'token', source);
     RETURN NULL;

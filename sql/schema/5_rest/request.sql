@@ -12,13 +12,13 @@ CREATE TABLE walwarden_internal.idempotency_key (
 CREATE INDEX idempotency_key_by_age ON walwarden_internal.idempotency_key (created_at);
 SELECT pg_extension_config_dump('walwarden_internal.idempotency_key', '');
 COMMENT ON TABLE walwarden_internal.idempotency_key IS 'Responses of REST v1 to mutations, returned again for the same key within walwarden.idempotency_retention. Keys and requests are stored only as hashes.';
-COMMENT ON COLUMN walwarden_internal.idempotency_key.holder IS '32 bytes: SHA-256 of the organisation, owner, kind and key_name of the token';
+COMMENT ON COLUMN walwarden_internal.idempotency_key.holder IS '32 bytes: SHA-256 of the organisation, owner, kind and key_name of the token, or of the id of the member who signed in';
 COMMENT ON COLUMN walwarden_internal.idempotency_key.key_hash IS '32 bytes: SHA-256';
 COMMENT ON COLUMN walwarden_internal.idempotency_key.request_hash IS '32 bytes: SHA-256';
 COMMENT ON COLUMN walwarden_internal.idempotency_key.body IS 'the stored response; NULL if it had no body';
 
 -- The part of REST v1 that the router (src/rest/router.c) leaves to SQL: bodies, errors,
--- and helpers for the handlers. A response of 400 or above stays an error of class WW until
+-- and helpers for the handlers. A response of 400 or above stays an error WW000 until
 -- the last moment, so that everything done before it is rolled back.
 -- Functions that run for every request are PL/pgSQL, even if they are one expression:
 -- PL/pgSQL keeps its plans from one transaction to the next, an SQL function does not.
@@ -32,14 +32,18 @@ CREATE TYPE walwarden_internal.rest_request AS (
     idempotency_key text,
     request_id      text,
     credential      text,       -- none, bad or good
-    org_id          uuid,       -- of a good credential
-    token_id        uuid,
+    org_id          uuid,       -- of the token, or of the path
+    token_id        uuid,       -- of a token; NULL for a person
     operation       text,
     id              uuid,       -- the parameter of the path; NULL if it is not a uuid
     max_rows        integer,    -- per page
     after_at        timestamptz,    -- the page begins after this key, which is never NULL
     after_id        text,
-    body            jsonb
+    body            jsonb,
+    session_id      uuid,       -- of a person; NULL for a token
+    org             text,       -- this and member_id: of a person, with a path in an organisation
+    member_id       uuid,
+    filters         jsonb       -- query parameters of rest_filter
 );
 COMMENT ON TYPE walwarden_internal.rest_request IS 'A REST v1 request as handlers receive it. Internal.';
 
@@ -55,8 +59,8 @@ COMMENT ON TYPE walwarden_internal.rest_item IS 'An item of a REST v1 list, with
 CREATE FUNCTION walwarden_internal.rest_page(r walwarden_internal.rest_request, list_field text, items walwarden_internal.rest_item[]) RETURNS json
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_page';
 
--- Ends the request with an error response.
-CREATE FUNCTION walwarden_internal.rest_fail(status integer, message text, extra jsonb DEFAULT '{}') RETURNS void
+-- Ends the request with an error response. reason: one of rest_reason, which says the status.
+CREATE FUNCTION walwarden_internal.rest_fail(reason text, message text, extra jsonb DEFAULT '{}') RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_rest_fail';
 
 -- Ends the request with 404 for a resource that does not exist, belongs to another
@@ -67,7 +71,7 @@ CREATE FUNCTION walwarden_internal.rest_missing(field text DEFAULT NULL) RETURNS
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM walwarden_internal.rest_fail(404, 'no such resource', CASE WHEN field IS NULL THEN '{}' ELSE jsonb_build_object('field', field) END);
+    PERFORM walwarden_internal.rest_fail('no_such_resource', 'no such resource', CASE WHEN field IS NULL THEN '{}' ELSE jsonb_build_object('field', field) END);
 END
 $$;
 
@@ -97,8 +101,8 @@ DECLARE
     problem jsonb;
 BEGIN
     IF duplicate_key IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_fail(400, 'a key occurs twice in one object', jsonb_build_object(
-            'field', walwarden_internal.field_name(duplicate_key), 'reason', 'duplicate_key', 'position', error_at));
+        PERFORM walwarden_internal.rest_fail('duplicate_key', 'a key occurs twice in one object', jsonb_build_object(
+            'field', walwarden_internal.field_name(duplicate_key), 'position', error_at));
     END IF;
     BEGIN
         problem := walwarden_internal.schema_problem(schema, convert_from(body, 'UTF8')::jsonb, '');
@@ -106,10 +110,10 @@ BEGIN
         NULL;   -- not even JSON
     END;
     IF problem IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_fail(400, problem ->> 'message', problem - 'message');
+        PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);
     END IF;
-    PERFORM walwarden_internal.rest_fail(400, 'the body is not acceptable JSON: ' || error, jsonb_build_object(
-        'field', 'body', 'reason', 'malformed_json', 'position', error_at));
+    PERFORM walwarden_internal.rest_fail('malformed_json', 'the body is not acceptable JSON: ' || error, jsonb_build_object(
+        'field', 'body', 'position', error_at));
 END
 $$;
 
@@ -125,9 +129,9 @@ DECLARE
     problem jsonb;
 BEGIN
     IF octet_length(body) > 65536 THEN
-        PERFORM walwarden_internal.rest_fail(413, 'the body is larger than 64 KiB');
+        PERFORM walwarden_internal.rest_fail('body_too_large', 'the body is larger than 64 KiB');
     END IF;
-    SELECT * INTO parsed FROM walwarden_internal.canonical_json(CASE octet_length(body) WHEN 0 THEN '{}' ELSE body END);
+    SELECT * INTO parsed FROM walwarden_internal.canonical_json(CASE octet_length(body) WHEN 0 THEN '{}' ELSE body END, true);
     schema := walwarden_internal.schema(request);
     IF parsed.error IS NOT NULL THEN
         PERFORM walwarden_internal.rest_refuse_json(body, schema, parsed.error, parsed.error_at, parsed.duplicate_key);
@@ -139,7 +143,7 @@ BEGIN
         AND CASE method WHEN 'POST' THEN parsed.canonical::jsonb ->> p.key IS NOT NULL ELSE parsed.canonical::jsonb ? p.key END;
     problem := walwarden_internal.schema_problem(schema, parsed.canonical::jsonb, '');
     IF problem IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_fail(400, problem ->> 'message', problem - 'message');
+        PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);
     END IF;
     RETURN parsed.canonical;
 END
@@ -155,6 +159,16 @@ BEGIN
     -- only the last part can contain the separator
     RETURN (SELECT sha256(convert_to(concat_ws(':', t.org_id, coalesce(t.owner_id::text, ''), t.kind, coalesce(t.key_name, t.name)), 'UTF8'))
               FROM walwarden_internal.token AS t WHERE t.id = token_id);
+END
+$$;
+
+-- The same for a person: their keys belong to a member of one organisation.
+CREATE FUNCTION walwarden_internal.rest_member_key_holder(member_id uuid) RETURNS bytea
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN sha256(convert_to('member:' || member_id, 'UTF8'));
 END
 $$;
 
@@ -178,62 +192,116 @@ BEGIN
 END
 $$;
 
+-- A query parameter of a list, after its check; NULL if the operation has none of this name.
+CREATE FUNCTION walwarden_internal.rest_filter_value(operation text, name text, value text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    schema jsonb := (SELECT f.schema FROM walwarden_internal.rest_filter AS f WHERE f.operation = $1 AND f.name = $2);
+    problem jsonb;
+BEGIN
+    IF schema IS NULL THEN
+        RETURN NULL;
+    END IF;
+    problem := walwarden_internal.schema_problem(schema::json, to_jsonb(value), name);
+    IF problem IS NOT NULL THEN
+        PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);
+    END IF;
+    RETURN value;
+END
+$$;
+
 -- What every path begins with: /api/v1.
 CREATE FUNCTION walwarden_internal.rest_root() RETURNS text
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'walwarden_rest_root';
 
--- The header Location: the root and a template, filled from fields of the response.
-CREATE FUNCTION walwarden_internal.rest_location(template text, answer json) RETURNS text
+-- The header Location: the root, /orgs/SLUG for a person, and a template, filled from fields of
+-- the response.
+CREATE FUNCTION walwarden_internal.rest_location(prefix text, template text, answer json) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT walwarden_internal.rest_root() || regexp_replace(template, '[{][^}]*[}]', answer ->> substring(template, '[{]([^}]*)[}]'))
+    SELECT walwarden_internal.rest_root() || prefix || regexp_replace(template, '[{][^}]*[}]', answer ->> substring(template, '[{]([^}]*)[}]'))
 $$;
 
--- Turns an error into status, header fields and body. An error outside class WW is a
--- condition of the server, or a bug, which is logged.
+-- JSON with every character outside of ASCII escaped.
+CREATE FUNCTION walwarden_internal.ascii_json(value text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value !~ '[^ -~]' THEN
+        RETURN value;
+    END IF;
+    -- not a backslash as a literal, which standard_conforming_strings would decide about;
+    -- two for a character beyond U+FFFF
+    RETURN (SELECT string_agg(CASE WHEN c.letter ~ '[ -~]' THEN c.letter
+                                   WHEN c.code < 65536 THEN chr(92) || 'u' || lpad(to_hex(c.code), 4, '0')
+                                   ELSE chr(92) || 'u' || to_hex(55232 + c.code / 1024) || chr(92) || 'u' || to_hex(56320 + c.code % 1024) END, '' ORDER BY c.n)
+              FROM (SELECT s.letter, ascii(s.letter) AS code, s.n FROM string_to_table(value, NULL) WITH ORDINALITY AS s(letter, n)) AS c);
+END
+$$;
+
+-- Turns an error into status, header fields and body. An error that is not of rest_fail() is a
+-- condition of the server, or a bug, which is logged; so is a reason that is not declared.
+-- refused: it was raised by refuse(), and so has a message for the client.
 CREATE FUNCTION walwarden_internal.rest_error_response(
-        credential text, request_id text, state text, message text, detail text, context text,
+        credential text, request_id text, state text, message text, detail text, context text, refused boolean,
         OUT status integer, OUT headers json[], OUT answer json)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    extra jsonb := '{}';
+    extra jsonb;
+    code text;
+    known text := (SELECT f.reason FROM walwarden_internal.rest_refusal AS f WHERE refused AND f.sqlstate = state);
 BEGIN
-    IF state ~ '^WW[0-9]{3}$' THEN
-        status := substr(state, 3)::integer;
+    IF state = 'WW000' THEN
         extra := detail::jsonb;
-    ELSIF credential IS NULL AND state = '54000' THEN     -- raised while the header fields were read
-        status := 431;
-        message := 'the header fields are too large';
-    ELSIF state IN ('55P03', '40001', '40P01', '25006') OR state LIKE '53%' OR state LIKE '57%' THEN
-        IF state LIKE '53%' THEN    -- for example a full disk, which does not resolve itself
-            RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', request_id, message, state USING DETAIL = context;
-        END IF;
-        status := 503;
-        message := CASE WHEN state = '25006' AND pg_is_in_recovery() THEN 'the server is a read-only standby' WHEN state = '25006' THEN 'the transaction is read-only' ELSE 'the database is busy; try again' END;
     ELSE
-        RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', request_id, message, state USING DETAIL = context;
-        status := 500;
-        message := 'internal error';
+        extra := jsonb_build_object('reason', CASE
+            WHEN known IS NOT NULL THEN known
+            WHEN credential IS NULL AND state = '54000' THEN 'headers_too_large'     -- raised while the header fields were read
+            WHEN state = '25006' AND pg_is_in_recovery() THEN 'standby'
+            WHEN state = '25006' THEN 'read_only'
+            WHEN state IN ('55P03', '40001', '40P01') OR state LIKE '53%' OR state LIKE '57%' THEN 'busy'
+            ELSE 'internal_error' END);
     END IF;
+    SELECT e.status, e.code INTO status, code
+      FROM walwarden_internal.rest_reason AS r
+      JOIN walwarden_internal.rest_error AS e ON e.status = r.status
+     WHERE r.reason = extra ->> 'reason';
+    IF NOT FOUND THEN
+        message := format('the reason %s of "%s" is not declared', extra -> 'reason', message);
+        extra := '{"reason": "internal_error"}';
+        SELECT e.status, e.code INTO STRICT status, code FROM walwarden_internal.rest_error AS e WHERE e.status = 500;
+    END IF;
+    IF status = 500 OR (state LIKE '53%' AND known IS NULL) THEN    -- such as a full disk, which does not resolve itself
+        RAISE LOG 'walwarden: REST request % failed: % (SQLSTATE %)', request_id, message, state USING DETAIL = context;
+    END IF;
+    -- what the server says stays in its log
+    message := CASE extra ->> 'reason'
+        WHEN 'headers_too_large' THEN 'the header fields are too large'
+        WHEN 'standby' THEN 'the server is a read-only standby'
+        WHEN 'read_only' THEN 'the transaction is read-only'
+        WHEN 'busy' THEN 'the database is busy; try again'
+        WHEN 'internal_error' THEN 'internal error'
+        ELSE message END;
 
     headers := CASE status
         WHEN 401 THEN ARRAY[json_build_object('WWW-Authenticate',
             CASE credential WHEN 'none' THEN 'Bearer' ELSE 'Bearer error="invalid_token"' END)]
-        WHEN 403 THEN ARRAY[json_build_object('WWW-Authenticate',
-            'Bearer error="insufficient_scope"' || coalesce(', scope="' || (extra ->> 'requiredScope') || '"', ''))]
+        WHEN 403 THEN CASE WHEN extra ? 'requiredScope' THEN ARRAY[json_build_object('WWW-Authenticate',
+            'Bearer error="insufficient_scope"' || coalesce(', scope="' || (extra ->> 'requiredScope') || '"', ''))] ELSE '{}' END
         WHEN 405 THEN ARRAY[json_build_object('Allow', extra ->> 'allow')]
         WHEN 409 THEN CASE extra ->> 'reason' WHEN 'request_in_progress' THEN ARRAY[json_build_object('Retry-After', '1')] ELSE '{}' END
         WHEN 429 THEN ARRAY[json_build_object('Retry-After', extra ->> 'retryAfter')]
         WHEN 503 THEN ARRAY[json_build_object('Retry-After', '1')]
         ELSE '{}' END::json[];
     -- ASCII on one line, because nginx reads it from a header field
-    SELECT regexp_replace(json_build_object('error', jsonb_build_object('code', e.code, 'message', message, 'requestId', request_id)
-                                                     || (extra - '{allow,retryAfter}'::text[]))::text, '[^ -~]', '?', 'g')::json
-      INTO STRICT answer
-      FROM walwarden_internal.rest_error AS e WHERE e.status = rest_error_response.status;
+    answer := walwarden_internal.ascii_json(json_build_object('error', jsonb_build_object('code', code, 'message', message, 'requestId', request_id)
+                                                                     || (extra - '{allow,retryAfter}'::text[]))::text);
     headers := headers || json_build_object('X-Walwarden-Error', answer::text);
 END
 $$;

@@ -109,7 +109,7 @@ CREATE FUNCTION walwarden_internal.rest_name_taken() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM walwarden_internal.rest_fail(409, 'the name is already taken', '{"field": "name", "reason": "name_taken"}');
+    PERFORM walwarden_internal.rest_fail('name_taken', 'the name is already taken', '{"field": "name"}');
 END
 $$;
 
@@ -126,7 +126,7 @@ BEGIN
     d.updated_at := clock_timestamp();
     d.created_at := coalesce(d.created_at, d.updated_at);
     d.audit_seq := walwarden_internal.append(d.org_id, event,
-        walwarden_internal.change(walwarden_internal.actor('token', walwarden_internal.caller()), 'destination', d.id::text,
+        walwarden_internal.change(walwarden_internal.request_actor(d.org_id), 'destination', d.id::text,
                           CASE WHEN was.id IS NOT NULL THEN walwarden_internal.destination_image(was) END, walwarden_internal.destination_image(d)));
     IF was.id IS NULL THEN
         INSERT INTO walwarden_internal.destination SELECT d.*;
@@ -162,7 +162,7 @@ BEGIN
     d.uri := r.body ->> 'uri';
     IF split_part(d.uri, ':', 1) <> ALL (CASE d.provider WHEN 'local' THEN '{file}' WHEN 's3' THEN '{s3}' WHEN 'gcs' THEN '{gs,gcs}'
                                                          ELSE ARRAY['s3', d.provider] END) THEN
-        PERFORM walwarden_internal.rest_fail(400, 'uri does not fit the provider', '{"field": "uri", "reason": "malformed"}');
+        PERFORM walwarden_internal.rest_fail('malformed', 'uri does not fit the provider', '{"field": "uri"}');
     END IF;
     d.region := r.body ->> 'region';
     d.credential_ref := r.body ->> 'credentialRef';
@@ -205,8 +205,8 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM walwarden_internal.database AS f WHERE f.destination_id = d.id AND f.deleted_at IS NULL)
        OR EXISTS (SELECT FROM walwarden_internal.job AS j WHERE j.org_id = r.org_id AND j.destination_id = d.id AND NOT j.done) THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the destination is in use', jsonb_build_object(
-            'reason', 'destination_in_use', 'nextAction', 'Assign another destination to its databases, and wait for its jobs to finish.'));
+        PERFORM walwarden_internal.rest_fail('destination_in_use', 'the destination is in use', jsonb_build_object(
+            'nextAction', 'Assign another destination to its databases, and wait for its jobs to finish.'));
     END IF;
     d.deleted_at := clock_timestamp();
     PERFORM walwarden_internal.store_destination('destination.deleted', was, d);
@@ -303,7 +303,7 @@ BEGIN
     d.updated_at := clock_timestamp();
     d.created_at := coalesce(d.created_at, d.updated_at);
     d.audit_seq := walwarden_internal.append(d.org_id, event,
-        walwarden_internal.change(walwarden_internal.actor('token', walwarden_internal.caller()), 'database', d.id::text,
+        walwarden_internal.change(walwarden_internal.request_actor(d.org_id), 'database', d.id::text,
                           CASE WHEN was.id IS NOT NULL THEN walwarden_internal.database_image(was) END, walwarden_internal.database_image(d)));
     IF was.id IS NULL THEN
         INSERT INTO walwarden_internal.database SELECT d.*;
@@ -331,8 +331,8 @@ DECLARE
     least_days integer := (SELECT f.retention_floor_days FROM walwarden_internal.destination AS f WHERE f.id = d.destination_id);
 BEGIN
     IF d.retention_days < least_days THEN
-        PERFORM walwarden_internal.rest_fail(409, format('the destination keeps backups for at least %s days', least_days), jsonb_build_object(
-            'field', 'retentionDays', 'reason', 'retention_below_floor', 'nextAction', 'Keep backups for at least as long, or null for as long as the destination.'));
+        PERFORM walwarden_internal.rest_fail('retention_below_floor', format('the destination keeps backups for at least %s days', least_days), jsonb_build_object(
+            'field', 'retentionDays', 'nextAction', 'Keep backups for at least as long, or null for as long as the destination.'));
     END IF;
 END
 $$;
@@ -416,8 +416,8 @@ DECLARE
     d walwarden_internal.database := was;
 BEGIN
     IF EXISTS (SELECT FROM walwarden_internal.job AS j WHERE j.org_id = r.org_id AND j.database_id = d.id AND NOT j.done) THEN
-        PERFORM walwarden_internal.rest_fail(409, 'the database has unfinished jobs', jsonb_build_object(
-            'reason', 'job_active', 'nextAction', 'Cancel its jobs, or wait for them to finish.'));
+        PERFORM walwarden_internal.rest_fail('job_active', 'the database has unfinished jobs', jsonb_build_object(
+            'nextAction', 'Cancel its jobs, or wait for them to finish.'));
     END IF;
     d.deleted_at := clock_timestamp();
     d.next_run_at := NULL;

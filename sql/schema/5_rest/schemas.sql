@@ -1,7 +1,7 @@
 -- The schemas of requests and responses of REST v1.
 
 INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
--- Responses may gain fields, so only schemas that also describe input are closed.
+-- Responses may gain fields, so only the schemas of requests are closed.
 
 ('Profile', '{
   "description": "The token, its organisation and its permissions.",
@@ -18,7 +18,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
       "scopes": {"description": "The scopes as issued; empty for a token with a role, null for a legacy token.", "type": ["array", "null"], "items": {"type": "string"}, "examples": [["databases:read", "backups:trigger"]]},
       "effectiveScopes": {"description": "The scopes that the token holds now; null for a legacy token.", "type": ["array", "null"], "items": {"type": "string"}, "examples": [["databases:read", "backups:trigger"]]},
       "expiresAt": {"type": ["string", "null"], "format": "date-time"}}},
-    "apiVersion": {"type": "string", "const": "v1", "examples": ["v1"]},
+    "apiVersion": {"type": "string", "enum": ["v1"], "examples": ["v1"]},
     "server": {"type": "object", "required": ["walwarden", "postgresql"], "properties": {
       "walwarden": {"type": "string", "examples": ["0.3.0"]},
       "postgresql": {"type": "string", "examples": ["15.10"]}}}
@@ -34,10 +34,10 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
 
 ('Objectives', '{
   "description": "Recovery objectives.",
-  "type": "object", "additionalProperties": false,
+  "type": "object", "required": ["rpoSeconds", "rtoSeconds"],
   "properties": {
-    "rpoSeconds": {"description": "Recovery point objective: how much data may be lost, in seconds.", "type": ["integer", "null"], "minimum": 1, "maximum": 315360000, "examples": [86400]},
-    "rtoSeconds": {"description": "Recovery time objective: how long a restore may take, in seconds.", "type": ["integer", "null"], "minimum": 1, "maximum": 315360000, "examples": [3600]}
+    "rpoSeconds": {"description": "Recovery point objective: how much data may be lost, in seconds.", "type": ["integer", "null"], "examples": [86400]},
+    "rtoSeconds": {"description": "Recovery time objective: how long a restore may take, in seconds.", "type": ["integer", "null"], "examples": [3600]}
   }}'),
 
 ('Database', '{
@@ -95,7 +95,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   }}'),
 
 ('Progress', '{
-  "type": ["object", "null"], "additionalProperties": false,
+  "description": "How far the work on a job has come, as its node last reported; null if it has not.",
+  "type": ["object", "null"],
   "properties": {
     "percent": {"type": "integer", "minimum": 0, "maximum": 100, "examples": [40]},
     "bytesDone": {"type": "integer", "minimum": 0},
@@ -178,7 +179,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "backupJobId": {"type": "string", "format": "uuid"},
     "databaseId": {"type": "string", "format": "uuid"},
     "state": {"type": "string", "enum": ["verified", "failed", "unverified"], "examples": ["verified"]},
-    "manifest": {"description": "The manifest as the node recorded it.", "type": "object", "examples": [{"files": 1204, "wal": 3}]},
+    "manifest": {"description": "The manifest as the node recorded it.", "type": "object", "additionalProperties": true, "examples": [{"files": 1204, "wal": 3}]},
     "integrityVerification": {"$ref": "#/components/schemas/IntegrityVerification"},
     "recoverableFrom": {"type": "string", "format": "date-time"},
     "recoverableTo": {"type": "string", "format": "date-time"},
@@ -265,7 +266,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
         "restoreJobId": {"type": "string", "format": "uuid"},
         "kind": {"type": "string", "enum": ["restore", "drill"], "examples": ["drill"]},
         "state": {"type": "string", "enum": ["completed", "failed", "timed_out"], "examples": ["completed"]},
-        "validation": {"type": ["string", "null"], "enum": ["passed", "failed", "not_run", null], "examples": ["passed"]},
+        "validation": {"anyOf": [{"type": "string", "enum": ["passed", "failed", "not_run"]}, {"type": "null"}], "examples": ["passed"]},
         "measured": {"description": "How long it took, in seconds, as the node measured it.", "type": ["object", "null"], "required": ["fetchSeconds", "restoreSeconds", "checkSeconds"], "properties": {
           "fetchSeconds": {"type": "integer", "examples": [40]},
           "restoreSeconds": {"type": "integer", "examples": [310]},
@@ -340,43 +341,53 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
       "standby": {"type": "boolean", "examples": [false]}}}
   }}'),
 
-('Error', '{
+('ApiError', '{
   "description": "The body of every error response, from the API and from the proxy.",
   "type": "object",
   "required": ["error"],
   "properties": {
     "error": {"type": "object", "required": ["code", "message", "requestId"], "properties": {
-      "code": {"type": "string", "enum": ["invalid_request", "unauthorized", "forbidden", "not_found", "method_not_allowed", "conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "rate_limited", "headers_too_large", "internal", "unavailable"], "examples": ["invalid_request"]},
+      "code": {"type": "string", "enum": ["invalid_request", "unauthorized", "forbidden", "not_found", "method_not_allowed", "conflict", "precondition_failed", "payload_too_large", "uri_too_long", "unsupported_media_type", "rate_limited", "headers_too_large", "internal", "unavailable"], "examples": ["invalid_request"]},
       "message": {"type": "string", "examples": ["name is missing"]},
       "requestId": {"type": "string", "examples": ["5f0c2f6f0d1c4bb1a3a7c2d4e5f60718"]},
       "requiredScope": {"description": "With forbidden: the scope that the token does not hold; null if the token cannot use this API at all.", "type": ["string", "null"]},
       "nextAction": {"description": "What to do about the error.", "type": "string"},
       "field": {"description": "The part of the request that caused the error.", "type": "string"},
-      "reason": {"description": "With invalid_request and conflict: the reason, for programs.", "type": "string"},
+      "reason": {"description": "The reason, for programs: one of x-reasons of the response. There may be further ones.", "type": "string", "examples": ["missing"]},
       "position": {"description": "The byte of the body at which the JSON is malformed.", "type": "integer"},
       "state": {"description": "The state of the conflicting job.", "type": "string"},
+      "tokenId": {"description": "The token that an earlier request with this key made or renewed.", "type": "string", "format": "uuid"},
       "backupJobId": {"description": "The conflicting backup.", "type": "string", "format": "uuid"},
       "restoreJobId": {"description": "The conflicting restore.", "type": "string", "format": "uuid"}}}
   }}'),
 
-('OpenApi', '{"description": "This document.", "type": "object"}'),
+('OpenApi', '{"description": "This document.", "type": "object", "additionalProperties": true}'),
 
--- requests
+-- Requests. A field has no default here, although the handler has one: generators would make
+-- such a field required. x-rules: what a field has to be if others have certain values.
+
+('ObjectivesRequest', '{
+  "description": "Recovery objectives; null clears one.",
+  "type": "object", "additionalProperties": false,
+  "properties": {
+    "rpoSeconds": {"description": "Recovery point objective: how much data may be lost, in seconds.", "type": ["integer", "null"], "minimum": 1, "maximum": 315360000, "examples": [86400]},
+    "rtoSeconds": {"description": "Recovery time objective: how long a restore may take, in seconds.", "type": ["integer", "null"], "minimum": 1, "maximum": 315360000, "examples": [3600]}
+  }}'),
 
 ('DatabaseCreate', '{
   "type": "object", "additionalProperties": false,
   "required": ["name", "connectionRef"],
   "properties": {
     "name": {"type": "string", "minLength": 1, "maxLength": 100, "examples": ["orders"]},
-    "engine": {"type": "string", "enum": ["postgresql"], "default": "postgresql", "examples": ["postgresql"]},
-    "method": {"type": "string", "enum": ["pg_dump", "pg_basebackup"], "default": "pg_dump", "examples": ["pg_dump"]},
+    "engine": {"description": "If omitted: postgresql.", "type": "string", "enum": ["postgresql"], "examples": ["postgresql"]},
+    "method": {"description": "If omitted: pg_dump.", "type": "string", "enum": ["pg_dump", "pg_basebackup"], "examples": ["pg_dump"]},
     "postgresVersion": {"type": ["string", "null"], "pattern": "^[1-9][0-9]([.][0-9]{1,2})?$", "examples": ["15"]},
     "connectionRef": {"type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$", "examples": ["orders-primary"]},
     "destinationId": {"type": ["string", "null"], "format": "uuid", "x-required-scope": "destinations:write"},
     "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["0 3 * * *"]},
     "retentionDays": {"type": ["integer", "null"], "minimum": 1, "maximum": 36500, "examples": [30]},
     "drillSchedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["0 12 1 * *"]},
-    "objectives": {"$ref": "#/components/schemas/Objectives"}
+    "objectives": {"$ref": "#/components/schemas/ObjectivesRequest"}
   }}'),
 
 ('DatabaseUpdate', '{
@@ -391,7 +402,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "schedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["30 2 * * 0"]},
     "retentionDays": {"type": ["integer", "null"], "minimum": 1, "maximum": 36500, "examples": [30]},
     "drillSchedule": {"type": ["string", "null"], "format": "cron", "maxLength": 100, "examples": ["0 12 1 * *"]},
-    "objectives": {"$ref": "#/components/schemas/Objectives"}
+    "objectives": {"$ref": "#/components/schemas/ObjectivesRequest"}
   }}'),
 
 ('DestinationCreate', '{
@@ -403,7 +414,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "uri": {"description": "A directory or a bucket and a prefix: file: for local, s3: for s3, gs: for gcs, and s3: or the name of the provider for the others. No segment of the path begins with a dot.", "type": "string", "maxLength": 500, "pattern": "^(file://(/[A-Za-z0-9_][A-Za-z0-9._~-]*)+|(s3|minio|wasabi|gs|gcs|b2)://[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*)/?$", "examples": ["s3://acme-backups/prod"]},
     "region": {"type": ["string", "null"], "pattern": "^[a-z0-9][a-z0-9-]{0,49}$", "examples": ["eu-central-1"]},
     "credentialRef": {"type": ["string", "null"], "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "examples": ["s3-writer"]},
-    "retentionFloorDays": {"type": "integer", "minimum": 0, "maximum": 36500, "default": 0, "examples": [30]}
+    "retentionFloorDays": {"description": "If omitted: 0.", "type": "integer", "minimum": 0, "maximum": 36500, "examples": [30]}
   }}'),
 
 ('DestinationUpdate', '{
@@ -419,12 +430,13 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
 ('BackupRequest', '{
   "type": "object", "additionalProperties": false,
   "properties": {
-    "type": {"type": "string", "enum": ["full"], "default": "full", "examples": ["full"]},
+    "type": {"description": "If omitted: full.", "type": "string", "enum": ["full"], "examples": ["full"]},
     "destinationId": {"description": "Used instead of the database''s own destination.", "type": "string", "format": "uuid", "x-required-scope": "destinations:write"},
     "reason": {"type": "string", "minLength": 1, "maxLength": 500, "examples": ["before the upgrade"]}
   }}'),
 
 ('RestoreRequest', '{
+  "description": "With mode in_place, kind is restore, confirmDestructive is true, and target is SECTION. With another mode, target is SECTION/NAME; a drill may omit /NAME.",
   "type": "object", "additionalProperties": false,
   "required": ["databaseId", "backupJobId", "kind", "mode", "target"],
   "properties": {
@@ -435,12 +447,13 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "target": {"description": "Never a connection string. SECTION is a target that the node knows. A restore in place overwrites its database: give SECTION. Another restore makes something new: give SECTION/NAME, where NAME is the new database, or the directory of the new cluster. A drill takes either, because nothing is left of it.", "type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]{0,62})?$", "examples": ["drill-host/orders_drill"]},
     "confirmDestructive": {"description": "Must be true for mode in_place, which overwrites data.", "type": "boolean", "examples": [false]}
   },
-  "allOf": [{
-    "if": {"properties": {"mode": {"const": "in_place"}}},
-    "then": {"required": ["confirmDestructive"], "properties": {"confirmDestructive": {"const": true}, "kind": {"const": "restore"}, "target": {"pattern": "^[^/]+$"}}}
-  }, {
-    "if": {"properties": {"mode": {"enum": ["new_database", "new_cluster"]}, "kind": {"const": "restore"}}},
-    "then": {"properties": {"target": {"pattern": "^[^/]+/[^/]+$"}}}}]}'),
+  "x-rules": [
+    {"when": {"mode": "in_place"}, "field": "confirmDestructive", "must": {"const": true}, "nextAction": "A restore in place overwrites its target. Send confirmDestructive: true if that is what you want."},
+    {"when": {"mode": "in_place"}, "field": "kind", "must": {"const": "restore"}, "nextAction": "A drill overwrites nothing. Send mode new_database or new_cluster."},
+    {"when": {"mode": "in_place"}, "field": "target", "must": {"pattern": "^[^/]+$"}, "nextAction": "A restore in place overwrites the target itself. Send SECTION, without /NAME."},
+    {"when": {"mode": "new_database", "kind": "restore"}, "field": "target", "must": {"pattern": "^[^/]+/[^/]+$"}, "nextAction": "Name the new database: send SECTION/NAME."},
+    {"when": {"mode": "new_cluster", "kind": "restore"}, "field": "target", "must": {"pattern": "^[^/]+/[^/]+$"}, "nextAction": "Name the directory of the new cluster: send SECTION/NAME."}
+  ]}'),
 
 ('EvidenceExportRequest', '{
   "type": "object", "additionalProperties": false,

@@ -32,9 +32,17 @@ AS $$
             UNION ALL
             SELECT jsonb_build_array('rest_error', e.*)::text FROM walwarden_internal.rest_error AS e
             UNION ALL
+            SELECT jsonb_build_array('rest_reason', r.*)::text FROM walwarden_internal.rest_reason AS r
+            UNION ALL
             SELECT jsonb_build_array('json_schema', s.*)::text FROM walwarden_internal.json_schema AS s
             UNION ALL
-            SELECT jsonb_build_array('rest_operation', o.*)::text FROM walwarden_internal.rest_operation AS o) AS c(line)
+            SELECT jsonb_build_array('rest_filter', f.*)::text FROM walwarden_internal.rest_filter AS f
+            UNION ALL
+            SELECT jsonb_build_array('rest_refusal', r.*)::text FROM walwarden_internal.rest_refusal AS r
+            UNION ALL
+            SELECT jsonb_build_array('rest_operation', o.*)::text FROM walwarden_internal.rest_operation AS o
+            UNION ALL
+            SELECT jsonb_build_array('rest_description', d.*)::text FROM walwarden_internal.rest_description AS d) AS c(line)
 $$;
 
 -- Every object but catalogue_installed() exists.

@@ -1,4 +1,4 @@
--- Maintenance: records and announces expiries, removes tokens, purges old responses, ends leases,
+-- Maintenance: records and announces expiries, removes tokens, purges old responses and sessions, ends leases,
 -- queues what schedules and retention ask for, verifies every chain
 -- once per walwarden.verify_interval, restores weakened guards, binds server roles in a new
 -- cluster, and counts for the monitoring views. run_maintenance() and the worker
@@ -82,7 +82,7 @@ BEGIN
     END IF;
     RETURN QUERY VALUES ('guards', NULL::uuid), ('server roles', NULL), ('round', NULL);
     RETURN QUERY SELECT 'verification', k.org_id FROM walwarden_internal.chains() AS k WHERE walwarden_internal.is_verification_due(k.org_id);
-    RETURN QUERY VALUES ('idempotency keys', NULL::uuid);
+    RETURN QUERY VALUES ('idempotency keys', NULL::uuid), ('sessions', NULL);
     RETURN QUERY SELECT 'tokens', o FROM walwarden_internal.orgs_with_ended_tokens() AS o;
     RETURN QUERY SELECT 'notices', o FROM walwarden_internal.orgs_with_expiring_tokens() AS o;
     RETURN QUERY SELECT 'schedules', o FROM walwarden_internal.orgs_with_due_schedules() AS o;
@@ -129,6 +129,8 @@ BEGIN
                        FOR UPDATE SKIP LOCKED) AS old
              WHERE k.holder = old.holder AND k.key_hash = old.key_hash;
             changed := FOUND;
+        WHEN 'sessions' THEN
+            changed := walwarden_internal.forget_old_sessions();
         WHEN 'tokens' THEN
             ended := walwarden_internal.expire_tokens_of(org_id, batch);
             changed := ended > 0;
@@ -198,4 +200,4 @@ $$;
 CREATE FUNCTION walwarden.run_maintenance() RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.run_maintenance() IS
-'Runs the maintenance that is due, in one transaction. Records expiries, announces those that are near, removes tokens that ended longer ago than their organisation''s retention, and purges responses older than walwarden.idempotency_retention. If it runs more than 24 hours after the last time, it removes and purges nothing for 24 hours that was not due the last time: the clock may have jumped. Takes jobs whose lease has expired from their node: a job with attempts left is queued again, other jobs fail, and a restore that has begun to write to its target times out. Verifies every chain that was not verified within walwarden.verify_interval, and stores the verdict. Queues the backups and drills that schedules ask for, and the expiry of backups whose retention is over, at most 50 of each in an organisation; no more than 1000 expiries of an organisation wait for a node. Counts tokens and jobs for the views stat_tokens and stat_jobs, which does not count as a change. Restores guards to ENABLE ALWAYS, with a WARNING, if pg_restore --disable-triggers changed them. In a cluster to which the database was restored or upgraded, stores the OIDs that server roles have there. An organisation whose lock cannot be acquired within one second is skipped until the next run. Returns whether anything changed. If two calls overlap, the second returns false at once. Without preload, call it every minute to every hour, for example with pg_cron. With preload, a background worker runs the same steps. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT walwarden.run_maintenance();';
+'Runs the maintenance that is due, in one transaction. Records expiries, announces those that are near, removes tokens that ended longer ago than their organisation''s retention, and purges responses older than walwarden.idempotency_retention, expired sign-in codes, and sessions that expired a week ago. If it runs more than 24 hours after the last time, it removes and purges nothing for 24 hours that was not due the last time: the clock may have jumped. Takes jobs whose lease has expired from their node: a job with attempts left is queued again, other jobs fail, and a restore that has begun to write to its target times out. Verifies every chain that was not verified within walwarden.verify_interval, and stores the verdict. Queues the backups and drills that schedules ask for, and the expiry of backups whose retention is over, at most 50 of each in an organisation; no more than 1000 expiries of an organisation wait for a node. Counts tokens and jobs for the views stat_tokens and stat_jobs, which does not count as a change. Restores guards to ENABLE ALWAYS, with a WARNING, if pg_restore --disable-triggers changed them. In a cluster to which the database was restored or upgraded, stores the OIDs that server roles have there. An organisation whose lock cannot be acquired within one second is skipped until the next run. Returns whether anything changed. If two calls overlap, the second returns false at once. Without preload, call it every minute to every hour, for example with pg_cron. With preload, a background worker runs the same steps. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT walwarden.run_maintenance();';

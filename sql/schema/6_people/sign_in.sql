@@ -1,0 +1,40 @@
+-- The handlers that start and end a session.
+
+-- A new cookie, which the response to the running request sets if it succeeds; returns its
+-- SHA-256. SQL never sees the cookie itself.
+CREATE FUNCTION walwarden_internal.new_cookie() RETURNS bytea
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_new_cookie';
+
+-- The response to the running request removes the cookie if it succeeds.
+CREATE FUNCTION walwarden_internal.clear_cookie() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_clear_cookie';
+
+CREATE FUNCTION walwarden_internal.rest_create_session(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    code_hash bytea := sha256(convert_to(r.body ->> 'code', 'UTF8'));
+    cookie_hash bytea := walwarden_internal.new_cookie();
+BEGIN
+    IF walwarden_internal.sign_in(code_hash, cookie_hash) IS NULL THEN
+        PERFORM walwarden_internal.rest_fail('code_refused', 'the code is unknown, used or expired', '{"nextAction": "Ask for another link."}');
+    END IF;
+    -- the browser forgets its cookie, and nobody else should have it
+    IF r.session_id IS NOT NULL THEN
+        PERFORM walwarden_internal.end_session(walwarden_internal.actor('session', session_id => r.session_id), r.session_id, 'signed in again');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.rest_delete_session(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.end_session(walwarden_internal.actor('session', session_id => r.session_id), r.session_id, 'signed out');
+    PERFORM walwarden_internal.clear_cookie();
+    RETURN NULL;
+END
+$$;

@@ -1,0 +1,3 @@
+CREATE DATABASE app;
+CREATE EXTENSION walwarden CASCADE;
+SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'ann@acme.example', 'owner');
