@@ -366,9 +366,9 @@ skip_digits(Parser *p)
 	return true;
 }
 
-/* An exponent after its letter. No body is so long that one beyond +-10^9 would matter. */
+/* An exponent after its letter. No body is so long that one beyond +-10^8 would matter. */
 static bool
-parse_exponent(Parser *p, int64_t *exponent)
+parse_exponent(Parser *p, int *exponent)
 {
 	bool		negative = accept(p, '-');
 
@@ -377,7 +377,7 @@ parse_exponent(Parser *p, int64_t *exponent)
 	if (!is_digit(p))
 		return fail(p, "expected a digit");
 	for (; is_digit(p); p->at++)
-		if (*exponent < 1000000000)
+		if (*exponent < 100000000)
 			*exponent = *exponent * 10 + (p->in[p->at] - '0');
 	if (negative)
 		*exponent = -*exponent;
@@ -388,8 +388,8 @@ parse_exponent(Parser *p, int64_t *exponent)
 static bool
 emit_integer(Parser *p, bool negative, uint64_t value)
 {
-	char		text[1 + 16];
-	char	   *at = text + sizeof(text);
+	char		digits[1 + 16];
+	char	   *at = digits + sizeof(digits);
 
 	negative = negative && value != 0;
 	do
@@ -399,7 +399,7 @@ emit_integer(Parser *p, bool negative, uint64_t value)
 	} while (value != 0);
 	if (negative)
 		*--at = '-';
-	return emit(p, at, (size_t) (text + sizeof(text) - at));
+	return emit(p, at, (size_t) (digits + sizeof(digits) - at));
 }
 
 /* The digits of a number beside its point; n counts from the first. */
@@ -417,7 +417,8 @@ static bool
 parse_spelled_integer(Parser *p, bool negative, size_t begin, size_t whole)
 {
 	size_t		digits = whole;
-	int64_t		exponent = 0;
+	int			exponent = 0;
+	int64_t		point;
 	uint64_t	value = 0;
 
 	if (accept(p, '.'))
@@ -432,17 +433,17 @@ parse_spelled_integer(Parser *p, bool negative, size_t begin, size_t whole)
 		return false;
 
 	/* where the point is, counted in digits from the first */
-	exponent += (int64_t) whole;
+	point = (int64_t) whole + exponent;
 	for (size_t n = 0; n < digits; n++)
 	{
 		unsigned	digit = digit_at(p, begin, whole, n);
 
-		if ((int64_t) n < exponent)
+		if ((int64_t) n < point)
 			value = value * 10 + digit;
-		if (value > MAX_INTEGER || ((int64_t) n >= exponent && digit != 0))
+		if (value > MAX_INTEGER || ((int64_t) n >= point && digit != 0))
 			return fail(p, "number is not an integer within +-(2^53-1)");
 	}
-	for (int64_t n = (int64_t) digits; n < exponent && value != 0; n++)
+	for (int64_t n = (int64_t) digits; n < point && value != 0; n++)
 	{
 		value *= 10;
 		if (value > MAX_INTEGER)

@@ -24,7 +24,7 @@ typedef enum AuthOutcome
 	AUTH_NONE,
 	AUTH_REFUSED,
 	AUTH_LIMITED,				/* refused by its rate limit */
-	AUTH_ACCEPTED				/* its token is the identity of the transaction now, or its person the caller */
+	AUTH_ACCEPTED				/* the identity, or the caller, is set now */
 } AuthOutcome;
 
 /* A request. A field that was not sent, is empty or does not apply is NULL. */

@@ -92,10 +92,10 @@ typedef struct Operation
 	bool		has_parameter;
 	int			parameter_at;	/* its position, in slashes from 1 */
 	char	   *schema;			/* of the body; NULL for GET */
-	char	   *response;		/* the schema of the response, or of an item of it */
+	char	   *response;		/* of the response, or of an item of it */
 	TagKind		tag;			/* of the response */
 	char	   *handler;
-	char	   *reader;			/* the handler of GET with this path, if that has a tag */
+	char	   *reader;			/* of GET with this path, if that has a tag */
 } Operation;
 
 /* The operation that a path and a method refer to. */
@@ -822,7 +822,7 @@ walwarden_rest_serve(PG_FUNCTION_ARGS)
 
 	if (!response->no_body)
 		add_header(response, "Content-Length", psprintf("%d", content_length(response->body)));
-	else if (response->status != 304)	/* its length would be that of the response it stands for */
+	else if (response->status != 304)	/* what it stands for has one */
 		add_header(response, "Content-Length", "0");
 	add_header(response, "X-Request-Id", request->request_id);
 	if (rest_request_by_token(request))

@@ -158,8 +158,10 @@ tag_recall(const RestRequest *request, const Shown *shown, uint8 *state)
 	for (int i = 0; shown->scopes != NULL && i < shown->scopes->n; i++)
 		appendStringInfo(&of_request, " %s", text_to_cstring(shown->scopes->names[i]));
 	appendStringInfoChar(&of_request, '\n');
-	parts[0] = (DigestPart) {of_request.data, of_request.len};
-	parts[1] = (DigestPart) {VARDATA_ANY(read), VARSIZE_ANY_EXHDR(read)};
+	parts[0].data = of_request.data;
+	parts[0].len = of_request.len;
+	parts[1].data = VARDATA_ANY(read);
+	parts[1].len = VARSIZE_ANY_EXHDR(read);
 	digest_sha256(parts, lengthof(parts), state);
 
 	known = &remembered[state[0]];

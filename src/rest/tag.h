@@ -15,7 +15,7 @@ typedef enum TagKind
 {
 	TAG_NONE,					/* the response has none */
 	TAG_BODY,					/* from the body */
-	TAG_CHAIN					/* the same, and remembered until something changes */
+	TAG_CHAIN					/* the same, remembered until a change */
 } TagKind;
 
 /* What a response shows, for the functions that say when it changes. */

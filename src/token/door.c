@@ -277,7 +277,7 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	caller = current_door->caller;
 	caller_describe(&caller);
 
-	/* messages name it; a person knows nothing of the functions that serve them */
+	/* messages name it; a person does not know the function that serves them */
 	values[0] = CStringGetTextDatum(caller.person != NULL ? "this request" : current_door->door);
 	values[1] = NameGetDatum(&caller.role);
 	values[2] = NameGetDatum(&caller.login);

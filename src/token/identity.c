@@ -463,7 +463,7 @@ require_scope(const Identity *identity, const text *scope, bool quiet)
 				 errhidestmt(quiet), errhidecontext(quiet)));
 	}
 	if (http_in_request())
-		refuse_request_without_scope(text_to_cstring(scope));	/* names of scopes need no escapes */
+		refuse_request_without_scope(text_to_cstring(scope));	/* needs no escapes */
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg(NO_SCOPE),
