@@ -1,6 +1,7 @@
 // Under /rest/ clients get what PostgREST answers: each request goes to PostgREST's own
 // socket, and through nginx, and the two answers are compared field by field.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import { test, before, after } from 'node:test'
 import { createOrg, issue, send, sql } from './lib.mjs'
@@ -198,7 +199,9 @@ test('each field of a request arrives', async () => {
     assert.equal(through.json.search_path, '"open", "walwarden_rest"')
   }
   // what nginx tells the router is not for clients to say
-  const lies = Object.fromEntries(['Method', 'Path', 'Query', 'Content-Type', 'Content-Encoding', 'Bad-Request', 'Token', 'Client'].map((name) => [`X-Walwarden-${name}`, 'x']))
+  const names = new Set([...readFileSync(`${process.env.WORK}/src/postgrest/nginx.conf`, 'utf8').matchAll(/proxy_set_header (X-Walwarden-[A-Za-z-]+)/g)].map(([, name]) => name))
+  for (const name of ['X-Walwarden-Token', 'X-Walwarden-Session', 'X-Walwarden-Own-Origin']) assert.ok(names.has(name))
+  const lies = Object.fromEntries([...names].map((name) => [name, 'x']))
   const told = await send('GET', '/rpc/request', { url, prefix: '/rest', headers: lies })
   assert.deepEqual(Object.keys(told.json.headers).filter((name) => name.startsWith('x-walwarden')), ['x-walwarden-client'])
   assert.equal(told.json.headers['x-walwarden-client'], '127.0.0.1')
