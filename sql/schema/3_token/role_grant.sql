@@ -381,9 +381,9 @@ BEGIN
         PERFORM walwarden_internal.take_operator_privileges();
     END IF;
     IF members IS NOT NULL THEN
+        UPDATE walwarden_internal.member AS m SET db_role_oid = found_oid, system_identifier = here WHERE m.id = ANY (members);
         PERFORM walwarden_internal.append(walwarden_internal.system_org(), 'server_role.confirmed',
             jsonb_build_object('actor', walwarden_internal.actor('caller', c), 'members', members));
-        UPDATE walwarden_internal.member AS m SET db_role_oid = found_oid, system_identifier = here WHERE m.id = ANY (members);
     END IF;
     RETURN grants IS NOT NULL OR members IS NOT NULL;
 END

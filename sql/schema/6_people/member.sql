@@ -22,7 +22,7 @@ BEGIN
     m.salt := walwarden_internal.salt();
     m.person := walwarden_internal.member_commitment('person', m.salt, m.subject);
     PERFORM walwarden_internal.update_member(actor, 'member.subject_changed', was, m);
-    PERFORM walwarden_internal.end_sessions_of(actor, was.subject);
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[was.subject]);
     RETURN true;
 END
 $$;
@@ -42,7 +42,7 @@ BEGIN
     IF NOT walwarden_internal.update_member(actor, 'member.disabled', was, m) THEN
         RETURN false;
     END IF;
-    PERFORM walwarden_internal.end_sessions_of(actor, m.subject);
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[m.subject]);
     RETURN true;
 END
 $$;
@@ -65,7 +65,7 @@ BEGIN
     END LOOP;
     m.removed_at := clock_timestamp();
     PERFORM walwarden_internal.update_member(actor, 'member.removed', was, m);
-    PERFORM walwarden_internal.end_sessions_of(actor, m.subject);
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[m.subject]);
     RETURN true;
 END
 $$;
@@ -117,7 +117,7 @@ BEGIN
         PERFORM walwarden_internal.refuse('42704', format('%s has no removed member %s', walwarden_internal.shown(o.slug), walwarden_internal.shown(subject)),
             'Give the subject that the member had when they were removed. An erased member can no longer be found by subject.');
     END IF;
-    PERFORM walwarden_internal.end_sessions_of(actor, subject);
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[subject]);
     PERFORM walwarden_internal.forget_sessions_of(subject);
     RETURN true;
 END

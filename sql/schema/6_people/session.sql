@@ -68,24 +68,85 @@ AS $$
     SELECT jsonb_build_object('id', s.id, 'person', walwarden_internal.member_commitment('person', s.salt, s.subject), 'method', s.method)
 $$;
 
--- Starts a session for a subject; returns its id, or NULL if nobody may sign in under it.
--- link_by: the actor who made the link; NULL without one.
-CREATE FUNCTION walwarden_internal.start_session(cookie_hash bytea, subject text, method text, link_by jsonb) RETURNS uuid
+-- Locks are acquired in this order: memberships, codes, sessions, the system chain.
+
+-- The same as may_sign_in(), and it stays so until the transaction ends: whoever ends one of
+-- these memberships waits, and then finds the session.
+CREATE FUNCTION walwarden_internal.lock_memberships(subject text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
-DECLARE
-    s walwarden_internal.session;
 BEGIN
-    -- Whoever ends one of these memberships waits for this transaction, and then finds the
-    -- session.
     PERFORM FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id
       WHERE m.subject = subject AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL
         FOR SHARE;
-    IF NOT FOUND THEN
+    RETURN FOUND;
+END
+$$;
+
+-- Ends those of the sessions that have neither ended nor expired, each with its entry. Returns
+-- how many.
+CREATE FUNCTION walwarden_internal.end_sessions(actor jsonb, ids uuid[], reason text) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    s walwarden_internal.session;
+    ended integer := 0;
+BEGIN
+    -- lock all rows before the first entry
+    PERFORM FROM walwarden_internal.session AS f WHERE f.id = ANY (ids) ORDER BY f.id FOR NO KEY UPDATE;
+    FOR s IN SELECT f.* FROM walwarden_internal.session AS f
+              WHERE f.id = ANY (ids) AND f.ended_at IS NULL AND f.expires_at > clock_timestamp() ORDER BY f.id LOOP
+        UPDATE walwarden_internal.session AS f SET ended_at = clock_timestamp() WHERE f.id = s.id;
+        PERFORM walwarden_internal.append(walwarden_internal.system_org(), 'session.ended',
+            jsonb_build_object('actor', actor, 'session', walwarden_internal.session_image(s), 'reason', reason));
+        ended := ended + 1;
+    END LOOP;
+    RETURN ended;
+END
+$$;
+
+-- Ends all sessions of those of the subjects under which nobody may be signed in any more, so
+-- that none of them comes back with a later membership. Call it after the change. Returns how
+-- many it ended.
+CREATE FUNCTION walwarden_internal.end_sessions_of(actor jsonb, subjects text[], reason text DEFAULT 'no active member') RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN walwarden_internal.end_sessions(actor, ARRAY(
+        SELECT s.id FROM walwarden_internal.session AS s
+         WHERE s.subject = ANY (subjects) AND s.ended_at IS NULL AND NOT walwarden_internal.may_sign_in(s.subject)), reason);
+END
+$$;
+
+-- Ends every session, and deletes every code. Returns how many sessions it ended.
+CREATE FUNCTION walwarden_internal.end_every_session(actor jsonb, reason text) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM walwarden_internal.sign_in_code;
+    RETURN walwarden_internal.end_sessions(actor, ARRAY(SELECT s.id FROM walwarden_internal.session AS s WHERE s.ended_at IS NULL), reason);
+END
+$$;
+
+-- Starts a session for a subject; returns its id, or NULL if nobody may sign in under it.
+-- link_by: the actor who made the link; NULL without one. replaced: the session of the browser
+-- so far, which ends because nobody else should have its cookie; or NULL.
+CREATE FUNCTION walwarden_internal.start_session(cookie_hash bytea, subject text, method text, link_by jsonb, replaced uuid DEFAULT NULL) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    s walwarden_internal.session;
+BEGIN
+    IF NOT walwarden_internal.lock_memberships(subject) THEN
         RETURN NULL;
     END IF;
+    PERFORM walwarden_internal.end_sessions(walwarden_internal.actor('session', session_id => replaced), ARRAY[replaced], 'signed in again');
     s.id := gen_random_uuid();
     s.cookie_hash := cookie_hash;
     s.subject := subject;
@@ -102,9 +163,9 @@ END
 $$;
 
 -- Uses a code up and starts a session; returns its id, or NULL if the code is unknown, used or
--- expired, or nobody may sign in under its subject. In the last case the caller has to roll
--- back, which keeps the code. Of two at once the second waits, and finds the code used.
-CREATE FUNCTION walwarden_internal.sign_in(code_hash bytea, cookie_hash bytea) RETURNS uuid
+-- expired, or nobody may sign in under its subject, which keeps the code. Of two at once the
+-- second waits, and finds the code used. replaced: as above.
+CREATE FUNCTION walwarden_internal.sign_in(code_hash bytea, cookie_hash bytea, replaced uuid DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -112,6 +173,9 @@ AS $$
 DECLARE
     used walwarden_internal.sign_in_code;
 BEGIN
+    IF NOT walwarden_internal.lock_memberships((SELECT k.subject FROM walwarden_internal.sign_in_code AS k WHERE k.code_hash = code_hash)) THEN
+        RETURN NULL;
+    END IF;
     UPDATE walwarden_internal.sign_in_code AS k
        SET used_at = clock_timestamp()
      WHERE k.code_hash = code_hash AND k.used_at IS NULL AND k.expires_at > clock_timestamp()
@@ -119,87 +183,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN walwarden_internal.start_session(cookie_hash, used.subject, 'link', used.made_by);
-END
-$$;
-
--- Ends a session, with its entry. Nothing happens if it has ended.
-CREATE FUNCTION walwarden_internal.end_session(actor jsonb, session_id uuid, reason text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    s walwarden_internal.session;
-BEGIN
-    UPDATE walwarden_internal.session AS f
-       SET ended_at = clock_timestamp()
-     WHERE f.id = session_id AND f.ended_at IS NULL AND f.expires_at > clock_timestamp()
-    RETURNING f.* INTO s;
-    IF NOT FOUND THEN
-        RETURN false;
-    END IF;
-    PERFORM walwarden_internal.append(walwarden_internal.system_org(), 'session.ended',
-        jsonb_build_object('actor', actor, 'session', walwarden_internal.session_image(s), 'reason', reason));
-    RETURN true;
-END
-$$;
-
--- Ends all sessions of a subject under which nobody may be signed in any more, so that none of
--- them comes back with a later membership. Call it after the change; it appends to the system
--- chain, whose lock comes after that of the organisation's. Returns how many it ended.
-CREATE FUNCTION walwarden_internal.end_sessions_of(actor jsonb, subject text, reason text DEFAULT 'no active member') RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    session_id uuid;
-    ended integer := 0;
-BEGIN
-    IF walwarden_internal.may_sign_in(subject) THEN
-        RETURN 0;
-    END IF;
-    FOR session_id IN SELECT s.id FROM walwarden_internal.session AS s
-                       WHERE s.subject = subject AND s.ended_at IS NULL ORDER BY s.id LOOP
-        ended := ended + walwarden_internal.end_session(actor, session_id, reason)::integer;
-    END LOOP;
-    RETURN ended;
-END
-$$;
-
--- The same for all members of an organisation, which has just been closed.
-CREATE FUNCTION walwarden_internal.end_sessions(actor jsonb, org_id uuid, reason text) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    subject text;
-    ended integer := 0;
-BEGIN
-    FOR subject IN SELECT m.subject FROM walwarden_internal.member AS m
-                    WHERE m.org_id = end_sessions.org_id AND m.removed_at IS NULL
-                      AND EXISTS (SELECT FROM walwarden_internal.session AS s WHERE s.subject = m.subject AND s.ended_at IS NULL)
-                    ORDER BY m.subject LOOP
-        ended := ended + walwarden_internal.end_sessions_of(actor, subject, reason);
-    END LOOP;
-    RETURN ended;
-END
-$$;
-
--- Ends every session, and deletes every code. Returns how many sessions it ended.
-CREATE FUNCTION walwarden_internal.end_every_session(actor jsonb, reason text) RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    session_id uuid;
-    ended integer := 0;
-BEGIN
-    FOR session_id IN SELECT s.id FROM walwarden_internal.session AS s WHERE s.ended_at IS NULL ORDER BY s.id LOOP
-        ended := ended + walwarden_internal.end_session(actor, session_id, reason)::integer;
-    END LOOP;
-    DELETE FROM walwarden_internal.sign_in_code;
-    RETURN ended;
+    RETURN walwarden_internal.start_session(cookie_hash, used.subject, 'link', used.made_by, replaced);
 END
 $$;
 

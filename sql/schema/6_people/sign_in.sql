@@ -17,12 +17,8 @@ DECLARE
     code_hash bytea := sha256(convert_to(r.body ->> 'code', 'UTF8'));
     cookie_hash bytea := walwarden_internal.new_cookie();
 BEGIN
-    IF walwarden_internal.sign_in(code_hash, cookie_hash) IS NULL THEN
+    IF walwarden_internal.sign_in(code_hash, cookie_hash, r.session_id) IS NULL THEN
         PERFORM walwarden_internal.rest_fail('code_refused', 'the code is unknown, used or expired', '{"nextAction": "Ask for another link."}');
-    END IF;
-    -- the browser forgets its cookie, and nobody else should have it
-    IF r.session_id IS NOT NULL THEN
-        PERFORM walwarden_internal.end_session(walwarden_internal.actor('session', session_id => r.session_id), r.session_id, 'signed in again');
     END IF;
     RETURN NULL;
 END
@@ -33,7 +29,7 @@ CREATE FUNCTION walwarden_internal.rest_delete_session(r walwarden_internal.rest
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM walwarden_internal.end_session(walwarden_internal.actor('session', session_id => r.session_id), r.session_id, 'signed out');
+    PERFORM walwarden_internal.end_sessions(walwarden_internal.actor('session', session_id => r.session_id), ARRAY[r.session_id], 'signed out');
     PERFORM walwarden_internal.clear_cookie();
     RETURN NULL;
 END

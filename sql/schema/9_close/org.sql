@@ -23,7 +23,7 @@ BEGIN
     PERFORM walwarden_internal.end_tokens(actor, o.id, why);
     o.closed_at := clock_timestamp();
     changed := walwarden_internal.update_org(c, 'org.closed', was, o, reason);
-    PERFORM walwarden_internal.end_sessions(actor, o.id, 'organisation closed');
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY(SELECT m.subject FROM walwarden_internal.member AS m WHERE m.org_id = o.id AND m.removed_at IS NULL), 'organisation closed');
     RETURN changed;
 END
 $$;
