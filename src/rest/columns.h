@@ -23,7 +23,8 @@
 #define Anum_rest_operation_handler			18
 #define Anum_rest_operation_in_org			19
 #define Anum_rest_operation_takes_key		20
-#define Natts_rest_operation				21
+#define Anum_rest_operation_action			22
+#define Natts_rest_operation				22
 
 /* a type, not a table */
 #define Anum_rest_request_method			1

@@ -30,13 +30,12 @@
 #include "base/settings.h"
 #include "base/tables.h"
 #include "common/syntax.h"
-#include "people/session.h"
 #include "rest/columns.h"
 #include "rest/fail.h"
 #include "rest/mutation.h"
 #include "rest/request.h"
+#include "rest/rights.h"
 #include "rest/tag.h"
-#include "token/columns.h"
 
 /* The key of a stored response. Keys and requests are stored only as hashes. */
 typedef struct StoredKey
@@ -160,26 +159,6 @@ refresh_snapshot(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
-/*
- * The organisation may have been closed, and the token revoked or the session ended, while
- * the request waited.
- */
-static void
-require_open(const RestRequest *request)
-{
-	Row			org;
-	bool		open;
-
-	open = row_find_uuid(&org, "org", "org_pkey", Anum_org_id, &request->org_id, GetActiveSnapshot()) &&
-		!row_has(&org, Anum_org_closed_at);
-	row_close(&org);
-	if (request->person != NULL && !(open && session_holds(request->person)))
-		rest_fail("session_refused", "the session has ended", "{\"nextAction\": \"Sign in again.\"}");
-	if (!open)
-		rest_fail("token_refused", "invalid or inactive token",
-				  "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}");
-}
-
 /* Find the response stored for this request. body: a copy; NULL if the response had no body. */
 static bool
 find_response(const StoredKey *stored, struct varlena **body)
@@ -254,6 +233,9 @@ store_response(const StoredKey *stored, Datum body, bool isnull)
  * or replay, 404 and 412 for If-Match. Then the handler runs. Returns the body of the
  * response: json, or null.
  *
+ * The organisation may have been closed, and the caller may have lost a right, while the
+ * request waited; then it is refused as it would have been before.
+ *
  * reader: the handler that shows what is changed; NULL if the operation has no conditions.
  * schema: of the body. The active snapshot is replaced after each lock.
  */
@@ -281,13 +263,14 @@ rest_mutate(RestRequest *request, const char *handler, const char *reader, const
 	*replayed = find_response(&stored, &known);
 	if (*replayed)
 	{
+		rights_renew(request, schema);
 		*isnull = known == NULL;
 		return *isnull ? (Datum) 0 : replay_response(request, PointerGetDatum(known), isnull);
 	}
 
 	lock_acquire(&request->org_id, LOCK_ORGANISATION);
 	refresh_snapshot();
-	require_open(request);
+	rights_renew(request, schema);
 	tag_require(request, reader);
 	response = rest_request_handle(request, handler, isnull);
 	store_response(&stored, *isnull ? (Datum) 0 : stored_response(request, response), *isnull);

@@ -41,7 +41,6 @@
 #include "base/compat.h"
 #include "base/digest.h"
 #include "base/export.h"
-#include "base/invalidation.h"
 #include "base/lock.h"
 #include "base/refuse.h"
 #include "base/tables.h"
@@ -52,12 +51,10 @@
 #include "rest/mutation.h"
 #include "rest/request.h"
 #include "rest/response.h"
+#include "rest/rights.h"
 #include "rest/tag.h"
 #include "token/door.h"
 #include "token/identity.h"
-#include "token/org_cache.h"
-#include "token/scope_list.h"
-#include "token/status.h"
 
 #define API_ROOT "/api/v1"
 #define ORG_PREFIX "/orgs/"
@@ -83,6 +80,7 @@ typedef struct Operation
 	char	   *method;
 	char	   *name;
 	text	   *required_scope;
+	char	   *action;			/* of a person, as in permission */
 	int			status;			/* of a success */
 	char	   *caller;
 	bool		takes_key;
@@ -115,61 +113,6 @@ typedef struct Response
 	Datum		body;			/* json */
 	bool		no_body;
 } Response;
-
-/* The scopes of the running request: of its token, or of the role of its person. */
-static struct
-{
-	bool		of_person;
-	ScopeList	scopes;			/* of a person */
-}			effective;
-
-/* NULL if there are none, not even an empty list. */
-static const ScopeList *
-effective_scopes(void)
-{
-	const TokenStatus *status = identity_status();
-
-	if (effective.of_person)
-		return &effective.scopes;
-	return status == NULL ? NULL : &status->effective;
-}
-
-static bool
-has_scope(const text *scope)
-{
-	const ScopeList *scopes = effective_scopes();
-
-	return scopes != NULL && scope_list_has(scopes, VARDATA_ANY(scope), VARSIZE_ANY_EXHDR(scope));
-}
-
-static void
-require_scope(const text *scope)
-{
-	StringInfoData extra;
-	char	   *name;
-
-	if (has_scope(scope))
-		return;
-	name = text_to_cstring(scope);	/* names of scopes need no escapes */
-	initStringInfo(&extra);
-	if (effective.of_person)
-	{
-		appendStringInfo(&extra, "{\"requiredScope\": \"%s\", \"nextAction\": \"Ask an owner or admin of the organisation for a role that carries the scope %s.\"}", name, name);
-		rest_fail("scope_missing", "your role does not carry the required scope", extra.data);
-	}
-	appendStringInfo(&extra, "{\"requiredScope\": \"%s\", \"nextAction\": \"Use a token that was issued with the scope %s."
-					 " For a private token, the owner's role must also carry the scope.\"}", name, name);
-	rest_fail("scope_missing", "the token does not hold the required scope", extra.data);
-}
-
-/* walwarden_internal.rest_require_scope(scope text); the scope must be in the catalogue */
-PG_FUNCTION_INFO_V1(walwarden_rest_require_scope);
-Datum
-walwarden_rest_require_scope(PG_FUNCTION_ARGS)
-{
-	require_scope(PG_GETARG_TEXT_PP(0));
-	PG_RETURN_VOID();
-}
 
 /* walwarden_internal.rest_root() */
 PG_FUNCTION_INFO_V1(walwarden_rest_root);
@@ -252,6 +195,7 @@ read_operation(Operation *op, const OperationRow *row)
 	op->method = column_string(row, Anum_rest_operation_method);
 	op->name = column_string(row, Anum_rest_operation_operation);
 	op->required_scope = column_text(row, Anum_rest_operation_required_scope);
+	op->action = column_string(row, Anum_rest_operation_action);
 	op->status = DatumGetInt32(row->values[Anum_rest_operation_success_status - 1]);
 	op->caller = column_string(row, Anum_rest_operation_caller);
 	op->takes_key = DatumGetBool(row->values[Anum_rest_operation_takes_key - 1]);
@@ -377,26 +321,6 @@ check_caller(const RestRequest *request, const Operation *op, bool in_org)
 				  "{\"requiredScope\": null, \"nextAction\": \"Use a token of kind api, with scopes.\"}");
 }
 
-/*
- * The person of a request works in the organisation with this slug, with the scopes of
- * their role. An organisation of which they are no active member is one that does not
- * exist.
- */
-static void
-enter_org(RestRequest *request, const char *slug)
-{
-	Reading		reading;
-
-	if (!session_membership(request->person, slug, &request->membership))
-		rest_fail("no_such_organisation", "no such organisation", "{}");
-	request->has_org = true;
-	request->org_id = request->membership.org_id;
-	request->org_slug = pstrdup(slug);
-	reading_begin(&reading, GetActiveSnapshot(), invalidation_generation, false);
-	effective.scopes = org_cache_role_scopes(&reading, request->membership.role);
-	effective.of_person = true;
-}
-
 pg_noreturn static void
 refuse_credential(const RestRequest *request)
 {
@@ -443,9 +367,10 @@ route(RestRequest *request)
 			refuse_method(&match);
 		check_caller(request, op, slug != NULL);
 		if (slug != NULL)
-			enter_org(request, slug);
-		if (op->required_scope != NULL)
-			require_scope(op->required_scope);
+			rights_enter_org(request, slug);
+		request->required_scope = op->required_scope;
+		request->action = op->action;
+		rights_require(request);
 	}
 
 	request->operation = op->name;
@@ -608,7 +533,7 @@ add_tag(Response *response, const Operation *op, const char *tag)
 static void
 read_tagged(RestRequest *request, const Operation *op, Response *response)
 {
-	const Shown shown = {.schema = op->response,.list_field = op->list_field,.scopes = effective_scopes()};
+	const Shown shown = {.schema = op->response,.list_field = op->list_field,.scopes = rights_scopes()};
 	uint8		state[DIGEST_LEN];
 	bool		remember = op->tag == TAG_CHAIN && request->if_none_match != NULL;
 	char	   *tag = remember ? tag_recall(request, &shown, state) : NULL;
@@ -678,7 +603,7 @@ serve(RestRequest *request, bytea *body, Response *response)
 	Operation	op;
 
 	session_cookie_reset();
-	effective.of_person = false;
+	rights_reset();
 	rest_request_read(request);
 
 	/* not older than the snapshot with which the token was found */
@@ -818,7 +743,7 @@ walwarden_rest_serve(PG_FUNCTION_ARGS)
 		serve_error(request, error, response);
 	}
 	PG_END_TRY();
-	effective.of_person = false;
+	rights_reset();
 
 	if (!response->no_body)
 		add_header(response, "Content-Length", psprintf("%d", content_length(response->body)));

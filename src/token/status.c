@@ -344,6 +344,21 @@ token_status_speaks_for_node(const TokenStatus *status)
 	return token_status_is_for_node(status) && (!status->private || status->owner_has_nodes);
 }
 
+/* The status of a token by its id. The pointers in status are as those of status_of_row(). */
+void
+token_status_of_token(const pg_uuid_t *token_id, Snapshot snapshot, TokenStatus *status)
+{
+	Row			token;
+	Reading		reading;
+
+	memset(status, 0, sizeof(TokenStatus));
+	become(status, REFUSAL_UNKNOWN);
+	reading_begin(&reading, snapshot, invalidation_generation, false);
+	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, snapshot))
+		status_of_row(&token, &token_columns, &reading, status);
+	row_close(&token);
+}
+
 /*
  * walwarden_internal.token_status(token_id uuid, OUT state, OUT reason, OUT effective_scopes)
  *
@@ -354,10 +369,7 @@ PG_FUNCTION_INFO_V1(walwarden_token_status);
 Datum
 walwarden_token_status(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *token_id = PG_GETARG_UUID_P(0);
 	TupleDesc	tupdesc;
-	Row			token;
-	Reading		reading;
 	TokenStatus status;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
@@ -365,13 +377,7 @@ walwarden_token_status(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	memset(&status, 0, sizeof(status));
-	become(&status, REFUSAL_UNKNOWN);
-	reading_begin(&reading, GetActiveSnapshot(), invalidation_generation, false);
-	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, reading.snapshot))
-		status_of_row(&token, &token_columns, &reading, &status);
-	row_close(&token);
-
+	token_status_of_token(PG_GETARG_UUID_P(0), GetActiveSnapshot(), &status);
 	values[0] = CStringGetTextDatum(token_state_name(status.state));
 	nulls[1] = status.refusal == REFUSAL_NONE;
 	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(refusal_name(status.refusal));

@@ -96,13 +96,14 @@ export const passed = (from, to) => ({
   recoverableTo: to
 })
 
-// Holds the lock of an organisation until release() is called; resolves once it is held.
+// Holds the lock of an organisation until release() is called, or commit() with statements;
+// resolves once it is held.
 export function lockOrganisation (slug) {
   const child = spawn('psql', psql, { env: quiet, stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise((resolve) => child.on('close', resolve))
   child.stdin.write(`BEGIN; SELECT walwarden_internal.acquire_org_lock(id) FROM walwarden_internal.org WHERE slug = '${slug}';\n\\echo locked\n`)
   return new Promise((resolve, reject) => {
-    child.stdout.on('data', (text) => { if (String(text).includes('locked')) resolve({ release: () => { child.stdin.end('ROLLBACK;'); return ended } }) })
+    child.stdout.on('data', (text) => { if (String(text).includes('locked')) resolve({ release: () => { child.stdin.end('ROLLBACK;'); return ended }, commit: (statements) => { child.stdin.end(`${statements}; COMMIT;`); return ended } }) })
     ended.then(() => reject(new Error('psql ended')))
   })
 }

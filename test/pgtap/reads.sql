@@ -71,5 +71,39 @@ SELECT is(reads(x.c, format('SELECT count(*) FROM walwarden.list_tokens(''other'
 SELECT isnt(reads(x.c, 'SELECT count(*) FROM walwarden.list_members(''acme'')'), reads(x.c, 'SELECT count(*) FROM walwarden.list_members(''nosuch'')'), 'an operator reads what there is')
   FROM (SELECT ('operator', 'td_operator', NULL)::caller) AS x(c);
 
+-- Over HTTP a person reads the same of an organisation of others as of one that does not exist,
+-- and of their tokens and members, and gets the same response.
+SELECT walwarden.add_member('other', 'reader', 'owner'), walwarden_internal.start_session(sha256(repeat('5', 64)::bytea), 'reader', 'link', NULL) \g /dev/null
+CREATE FUNCTION asked(method text, path text, body text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    before jsonb;
+    answer jsonb;
+    after jsonb;
+BEGIN
+    FOR i IN 1 .. 7 LOOP
+        PERFORM set_config('request.headers', json_build_object(
+            'x-walwarden-session', repeat('5', 64), 'x-walwarden-method', method, 'x-walwarden-path', '/api/v1' || path,
+            'x-walwarden-content-type', 'application/json', 'idempotency-key', gen_random_uuid())::text, true);
+        before := read();
+        answer := CASE method WHEN 'GET' THEN walwarden_rest.v1_get() ELSE walwarden_rest.v1_post(convert_to(body, 'UTF8')) END;
+        after := read();
+    END LOOP;
+    RETURN jsonb_build_object('status', current_setting('response.status'), 'answer', answer #- '{error,requestId}', 'read',
+        (SELECT jsonb_object_agg(a.key, a.value::text::bigint - (before ->> a.key)::bigint) FROM jsonb_each(after) AS a WHERE a.value <> before -> a.key));
+END
+$$;
+CREATE TEMP TABLE asked AS
+SELECT o.operation, v.what, asked(o.method, v.existing, b.body) AS existing, asked(o.method, v.missing, b.body) AS missing
+  FROM (SELECT r.*, CASE WHEN r.in_org THEN r.path ELSE '/orgs/{org}' || r.path END AS whole FROM walwarden_internal.rest_operation AS r WHERE r.in_org OR r.caller = 'any') AS o,
+       LATERAL (SELECT coalesce(walwarden_internal.schema_example(walwarden_internal.schema(o.request)), '{}')::text) AS b(body),
+       LATERAL (SELECT m.id::text AS member_id, (SELECT value FROM thing WHERE name = '<api>') AS token_id
+                  FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS g ON g.id = m.org_id WHERE g.slug = 'acme' ORDER BY m.subject LIMIT 1) AS i,
+       LATERAL (SELECT regexp_replace(replace(replace(o.whole, '{memberId}', i.member_id), '{tokenId}', i.token_id), '[{](?!org)[^}]*[}]', '00000000-0000-4000-8000-000000000001')) AS p(path),
+       LATERAL (VALUES ('organisation', replace(p.path, '{org}', 'acme'), replace(p.path, '{org}', 'nosuch')),
+                       ('resource', replace(p.path, '{org}', 'other'), regexp_replace(replace(p.path, '{org}', 'other'), '[0-9a-f]{8}-[0-9a-f-]{27}', '00000000-0000-4000-8000-000000000000'))) AS v(what, existing, missing)
+ WHERE v.what = 'organisation' OR p.path ~ '[0-9a-f]{8}-[0-9a-f-]{27}';
+SELECT is(existing, missing, format('%s, %s', operation, what)) FROM asked;
+SELECT is_empty($$SELECT * FROM asked WHERE existing ->> 'status' <> '404'$$, 'each is 404');
+
 SELECT * FROM finish();
 ROLLBACK;

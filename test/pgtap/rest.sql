@@ -27,6 +27,8 @@ SELECT set_eq(
 SELECT is((SELECT array_agg(s.name ORDER BY s.name) FROM walwarden_internal.scope AS s
             WHERE s.builtin AND NOT EXISTS (SELECT FROM walwarden_internal.rest_operation AS o WHERE o.required_scope = s.name)),
           NULL, 'every scope opens something');
+SELECT set_eq($$SELECT operation FROM walwarden_internal.rest_operation WHERE in_org AND action IS NULL$$, '{getOrg,getPolicy}'::text[], 'what every member may do; the rest has an action');
+SELECT is_empty($$SELECT action FROM walwarden_internal.rest_operation WHERE action IS NOT NULL EXCEPT SELECT action FROM walwarden_internal.permission$$, 'one that permissions know');
 SELECT has_function('walwarden_internal'::name, handler::name, '{walwarden_internal.rest_request}'::name[]) FROM walwarden_internal.rest_operation;
 SELECT is((SELECT array_agg(p.proname ORDER BY 1) FROM pg_proc AS p
             WHERE p.pronamespace = 'walwarden_internal'::regnamespace AND p.proname ~ '^rest_(get|list|create|update|delete|trigger|cancel|dismiss|export)_'

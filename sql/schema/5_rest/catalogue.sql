@@ -111,6 +111,8 @@ COMMENT ON COLUMN walwarden_internal.rest_reason.status IS 'HTTP status';
 -- an operation for any caller in an organisation, under /orgs/{org}. The path of an operation
 -- that is there alone has this prefix; its location has not. repeated: the reason of the 409
 -- that answers a repeated request, if the response has a secret, which is stored nowhere.
+-- action: what the person must be permitted to do, as permission has it, on some target; the
+-- handler checks on which. Before the body is read, and before an earlier response is returned.
 -- tag: how the entity tag of the response is found: body, from its bytes; chain, the same, and
 -- it is remembered as long as src/rest/tag.c can prove that the bytes do not change; NULL, it
 -- has none, and nobody keeps it.
@@ -139,6 +141,7 @@ CREATE TABLE walwarden_internal.rest_operation (
     in_org         boolean NOT NULL GENERATED ALWAYS AS (path ~ '^/orgs/[{]org[}]') STORED,
     takes_key      boolean NOT NULL GENERATED ALWAYS AS (request IS NOT NULL AND caller <> 'anyone' AND path <> '/session') STORED,
     repeated       text COLLATE "C" REFERENCES walwarden_internal.rest_reason,
+    action         text COLLATE "C" CHECK (action IS NULL OR (caller = 'person' AND path ~ '^/orgs/[{]org[}]')),
     UNIQUE (method, path),
     CHECK (caller <> 'anyone' OR required_scope IS NULL),
     CHECK (tag <> 'chain' OR (method = 'GET' AND caller IN ('token', 'any')))
@@ -185,6 +188,7 @@ COMMENT ON COLUMN walwarden_internal.rest_operation.success_status IS 'HTTP stat
 COMMENT ON COLUMN walwarden_internal.rest_operation.caller IS 'token, person (who signed in), any of the two; or anyone: without either';
 COMMENT ON COLUMN walwarden_internal.rest_operation.tag IS 'how the ETag of the response is found; NULL for none';
 COMMENT ON COLUMN walwarden_internal.rest_operation.repeated IS 'the reason of a 409 instead of the stored response; NULL for the response';
+COMMENT ON COLUMN walwarden_internal.rest_operation.action IS 'an action of permission, which the person may do on some target; NULL if every member may';
 COMMENT ON COLUMN walwarden_internal.rest_operation.in_org IS 'whether it exists only under /orgs/{org}';
 COMMENT ON COLUMN walwarden_internal.rest_operation.depth IS 'number of slashes in the path, without /orgs/{org}';
 COMMENT ON COLUMN walwarden_internal.rest_operation.parameter_at IS 'position of the parameter, counted in slashes from 1';

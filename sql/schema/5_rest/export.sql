@@ -211,16 +211,21 @@ END
 $$;
 
 -- The response of which rest_stored() made this. A secret is returned once: then this ends the
--- request with 409.
+-- request with 409. It is 404 if the person does not see the token any more.
 CREATE FUNCTION walwarden_internal.rest_replayed(operation text, org_id uuid, stored json) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    reason text := (SELECT o.repeated FROM walwarden_internal.rest_operation AS o WHERE o.operation = $1);
+    op walwarden_internal.rest_operation;
 BEGIN
-    IF reason IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_fail(reason, 'an earlier request with this key got the value, which is returned once', jsonb_build_object(
+    SELECT * INTO op FROM walwarden_internal.rest_operation AS o WHERE o.operation = $1;
+    IF op.caller = 'person' AND stored ->> 'tokenId' IS NOT NULL
+       AND NOT walwarden_internal.sees_token(walwarden_internal.caller(), (stored ->> 'tokenId')::uuid) THEN
+        PERFORM walwarden_internal.rest_missing();
+    END IF;
+    IF op.repeated IS NOT NULL THEN
+        PERFORM walwarden_internal.rest_fail(op.repeated, 'an earlier request with this key got the value, which is returned once', jsonb_build_object(
             'tokenId', stored -> 'tokenId', 'nextAction', 'If the value was lost, renew the token with a new key to get another.'));
     END IF;
     RETURN CASE operation WHEN 'exportEvidence' THEN walwarden_internal.rest_evidence_export(org_id, (stored ->> 'auditSeq')::bigint) ELSE stored END;

@@ -117,6 +117,39 @@ BEGIN
 END
 $$;
 
+-- Ends the request with 403 unless its caller has the scopes that the properties of the body need.
+CREATE FUNCTION walwarden_internal.rest_require_body_scopes(method text, request text, body jsonb) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- in a POST null sets nothing, in a PATCH it clears a value
+    PERFORM walwarden_internal.rest_require_scope(p.value ->> 'x-required-scope')
+       FROM json_each(walwarden_internal.schema(request) -> 'properties') AS p
+      WHERE p.value ->> 'x-required-scope' IS NOT NULL
+        AND CASE method WHEN 'POST' THEN body ->> p.key IS NOT NULL ELSE body ? p.key END;
+END
+$$;
+
+-- Ends the request with 403 unless its person may do an action on one of its targets at least.
+-- The handler checks the target, once it knows which.
+CREATE FUNCTION walwarden_internal.rest_require_action(org_id uuid, action text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    target text;
+BEGIN
+    FOR target IN SELECT p.target FROM walwarden_internal.permission AS p WHERE p.action = $2 ORDER BY p.target LOOP
+        IF walwarden_internal.may(c, org_id, action, target) THEN
+            RETURN;
+        END IF;
+    END LOOP;
+    PERFORM walwarden_internal.require(c, org_id, action, target);
+END
+$$;
+
 -- Returns the body as canonical JSON, after checking it against the operation's schema and
 -- the token against the scopes that its properties need. No body counts as an empty object.
 CREATE FUNCTION walwarden_internal.rest_body(method text, request text, body bytea) RETURNS text
@@ -136,11 +169,7 @@ BEGIN
     IF parsed.error IS NOT NULL THEN
         PERFORM walwarden_internal.rest_refuse_json(body, schema, parsed.error, parsed.error_at, parsed.duplicate_key);
     END IF;
-    -- in a POST null sets nothing, in a PATCH it clears a value
-    PERFORM walwarden_internal.rest_require_scope(p.value ->> 'x-required-scope')
-       FROM json_each(schema -> 'properties') AS p
-      WHERE p.value ->> 'x-required-scope' IS NOT NULL
-        AND CASE method WHEN 'POST' THEN parsed.canonical::jsonb ->> p.key IS NOT NULL ELSE parsed.canonical::jsonb ? p.key END;
+    PERFORM walwarden_internal.rest_require_body_scopes(method, request, parsed.canonical::jsonb);
     problem := walwarden_internal.schema_problem(schema, parsed.canonical::jsonb, '');
     IF problem IS NOT NULL THEN
         PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);

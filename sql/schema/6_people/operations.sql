@@ -13,27 +13,27 @@ INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, 
     ('GET',    '/orgs',       'listOrgs',      'person', 200, 'Show who is signed in, and their organisations', 'beta', NULL, 'SignedIn'),
     ('GET',    '/orgs/{org}', 'getOrg',        'person', 200, 'Show an organisation, and what the person may do in it', 'beta', NULL, 'Org');
 
-INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response, list_field, location, repeated) VALUES
-    ('GET',   '/orgs/{org}/tokens',                       'listTokens',   'person', 200, 'List the tokens that the person sees', 'beta', NULL, 'Token', 'tokens', NULL, NULL),
-    ('POST',  '/orgs/{org}/tokens',                       'issueToken',   'person', 201, 'Issue a token; the response is the only one with its value', 'beta', 'TokenIssue', 'IssuedToken', NULL, '/tokens/{tokenId}', 'token_already_issued'),
-    ('GET',   '/orgs/{org}/tokens/{tokenId}',             'getToken',     'person', 200, 'Read a token', 'beta', NULL, 'Token', NULL, NULL, NULL),
-    ('PATCH', '/orgs/{org}/tokens/{tokenId}',             'updateToken',  'person', 200, 'Change a token', 'beta', 'TokenUpdate', 'Token', NULL, NULL, NULL),
-    ('POST',  '/orgs/{org}/tokens/{tokenId}/disable',     'disableToken', 'person', 200, 'Disable a token until it is enabled', 'beta', 'TokenEnd', 'Token', NULL, NULL, NULL),
-    ('POST',  '/orgs/{org}/tokens/{tokenId}/enable',      'enableToken',  'person', 200, 'Enable a disabled or expired token', 'beta', 'TokenEnable', 'Token', NULL, NULL, NULL),
-    ('POST',  '/orgs/{org}/tokens/{tokenId}/revoke',      'revokeToken',  'person', 200, 'Revoke a token for good', 'beta', 'TokenEnd', 'Token', NULL, NULL, NULL),
-    ('POST',  '/orgs/{org}/tokens/{tokenId}/renew',       'renewToken',   'person', 200, 'Give a token a new value; the response is the only one with it', 'beta', 'TokenRenew', 'IssuedToken', NULL, NULL, 'value_already_shown'),
-    ('POST',  '/orgs/{org}/tokens/{tokenId}/end-overlap', 'endOverlap',   'person', 200, 'End the previous value of a renewed token', 'beta', 'Nothing', 'Token', NULL, NULL, NULL);
+INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response, list_field, location, repeated, action) VALUES
+    ('GET',   '/orgs/{org}/tokens',                       'listTokens',   'person', 200, 'List the tokens that the person sees', 'beta', NULL, 'Token', 'tokens', NULL, NULL, 'token.list'),
+    ('POST',  '/orgs/{org}/tokens',                       'issueToken',   'person', 201, 'Issue a token; the response is the only one with its value', 'beta', 'TokenIssue', 'IssuedToken', NULL, '/tokens/{tokenId}', 'token_already_issued', 'token.issue'),
+    ('GET',   '/orgs/{org}/tokens/{tokenId}',             'getToken',     'person', 200, 'Read a token', 'beta', NULL, 'Token', NULL, NULL, NULL, 'token.list'),
+    ('PATCH', '/orgs/{org}/tokens/{tokenId}',             'updateToken',  'person', 200, 'Change a token', 'beta', 'TokenUpdate', 'Token', NULL, NULL, NULL, 'token.update'),
+    ('POST',  '/orgs/{org}/tokens/{tokenId}/disable',     'disableToken', 'person', 200, 'Disable a token until it is enabled', 'beta', 'TokenEnd', 'Token', NULL, NULL, NULL, 'token.disable'),
+    ('POST',  '/orgs/{org}/tokens/{tokenId}/enable',      'enableToken',  'person', 200, 'Enable a disabled or expired token', 'beta', 'TokenEnable', 'Token', NULL, NULL, NULL, 'token.enable'),
+    ('POST',  '/orgs/{org}/tokens/{tokenId}/revoke',      'revokeToken',  'person', 200, 'Revoke a token for good', 'beta', 'TokenEnd', 'Token', NULL, NULL, NULL, 'token.revoke'),
+    ('POST',  '/orgs/{org}/tokens/{tokenId}/renew',       'renewToken',   'person', 200, 'Give a token a new value; the response is the only one with it', 'beta', 'TokenRenew', 'IssuedToken', NULL, NULL, 'value_already_shown', 'token.renew'),
+    ('POST',  '/orgs/{org}/tokens/{tokenId}/end-overlap', 'endOverlap',   'person', 200, 'End the previous value of a renewed token', 'beta', 'Nothing', 'Token', NULL, NULL, NULL, 'token.end_overlap');
 
-INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response, list_field, location) VALUES
-    ('GET',    '/orgs/{org}/members',                  'listMembers',  'person', 200, 'List the members', 'beta', NULL, 'Member', 'members', NULL),
-    ('POST',   '/orgs/{org}/members',                  'addMember',    'person', 201, 'Add a member', 'beta', 'MemberAdd', 'Member', NULL, '/members/{memberId}'),
-    ('GET',    '/orgs/{org}/members/{memberId}',       'getMember',    'person', 200, 'Read a member', 'beta', NULL, 'Member', NULL, NULL),
-    ('PATCH',  '/orgs/{org}/members/{memberId}',       'updateMember', 'person', 200, 'Change, disable or enable a member', 'beta', 'MemberUpdate', 'Member', NULL, NULL),
-    ('DELETE', '/orgs/{org}/members/{memberId}',       'removeMember', 'person', 204, 'Remove a member for good', 'beta', 'Nothing', NULL, NULL, NULL),
-    ('POST',   '/orgs/{org}/members/{memberId}/erase', 'eraseMember',  'person', 204, 'Erase the identity of a removed member for good', 'beta', 'Nothing', NULL, NULL, NULL),
-    ('GET',    '/orgs/{org}/nodes',                    'listNodes',    'person', 200, 'List the nodes', 'beta', NULL, 'RegisteredNode', 'nodes', NULL),
-    ('GET',    '/orgs/{org}/policy',                   'getPolicy',    'person', 200, 'Show the policy of tokens', 'beta', NULL, 'Policy', NULL, NULL),
-    ('PATCH',  '/orgs/{org}/policy',                   'updatePolicy', 'person', 200, 'Change the policy of tokens', 'beta', 'PolicyUpdate', 'Policy', NULL, NULL);
+INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response, list_field, location, action) VALUES
+    ('GET',    '/orgs/{org}/members',                  'listMembers',  'person', 200, 'List the members', 'beta', NULL, 'Member', 'members', NULL, 'member.list'),
+    ('POST',   '/orgs/{org}/members',                  'addMember',    'person', 201, 'Add a member', 'beta', 'MemberAdd', 'Member', NULL, '/members/{memberId}', 'member.change'),
+    ('GET',    '/orgs/{org}/members/{memberId}',       'getMember',    'person', 200, 'Read a member', 'beta', NULL, 'Member', NULL, NULL, 'member.list'),
+    ('PATCH',  '/orgs/{org}/members/{memberId}',       'updateMember', 'person', 200, 'Change, disable or enable a member', 'beta', 'MemberUpdate', 'Member', NULL, NULL, 'member.change'),
+    ('DELETE', '/orgs/{org}/members/{memberId}',       'removeMember', 'person', 204, 'Remove a member for good', 'beta', 'Nothing', NULL, NULL, NULL, 'member.change'),
+    ('POST',   '/orgs/{org}/members/{memberId}/erase', 'eraseMember',  'person', 204, 'Erase the identity of a removed member for good', 'beta', 'Nothing', NULL, NULL, NULL, 'member.erase'),
+    ('GET',    '/orgs/{org}/nodes',                    'listNodes',    'person', 200, 'List the nodes', 'beta', NULL, 'RegisteredNode', 'nodes', NULL, 'node.list'),
+    ('GET',    '/orgs/{org}/policy',                   'getPolicy',    'person', 200, 'Show the policy of tokens', 'beta', NULL, 'Policy', NULL, NULL, NULL),
+    ('PATCH',  '/orgs/{org}/policy',                   'updatePolicy', 'person', 200, 'Change the policy of tokens', 'beta', 'PolicyUpdate', 'Policy', NULL, NULL, 'org.policy');
 
 INSERT INTO walwarden_internal.rest_filter (operation, name, description, schema) VALUES
     ('listTokens', 'state', 'Only tokens in this state.', '{"type": "string", "enum": ["active", "inactive", "disabled", "expired", "revoked"], "examples": ["active"]}'),
