@@ -4,15 +4,17 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { test, before, after } from 'node:test'
-import { allScopes, base, call, checkAnswer, createDatabase, createOrg, holdOrganisation, issue, send, sendRaw, sql } from './lib.mjs'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, holdOrganisation, issue, send, sendRaw, signIn, sql } from './lib.mjs'
 import { nginx, postgrest, stopPrograms } from './programs.mjs'
 
 const work = process.env.WORK
-let token, database
+let token, database, session
 before(async () => {
   createOrg('config')
   token = issue('config', allScopes)
   database = await createDatabase(token)
+  sql("SELECT walwarden.add_member('config', 'config-ann', 'owner')")
+  session = await signIn('config-ann')
 })
 after(stopPrograms)
 
@@ -80,6 +82,14 @@ test('a hot standby reads, and refuses changes', async () => {
     }
     assert.equal((await send('GET', '/databases', { url: refusing, token })).status, 200)
     assert.equal((await send('HEAD', '/databases', { url: refusing, token })).status, 200)
+    // a standby serves no person, whatever nginx knows of it
+    for (const place of [url, refusing]) {
+      for (const [method, path] of [['GET', '/orgs'], ['HEAD', '/orgs'], ['GET', '/orgs/config/databases'], ['DELETE', '/session'], ['POST', '/session']]) {
+        const answer = await send(method, path, { url: place, session: path === '/session' && method === 'POST' ? undefined : session, body: method === 'POST' ? { code: 'x' } : undefined })
+        assert.equal(answer.status, 503, `${method} ${path} ${answer.text}`)
+        if (method === 'GET') assert.equal(answer.json.error.reason, 'standby')
+      }
+    }
     // a token that was revoked on the primary is refused once that is replayed
     const revoked = issue('config', allScopes)
     sql(`SELECT walwarden.revoke_token((walwarden.introspect_token('${revoked}') ->> 'tokenId')::uuid)`)

@@ -2,7 +2,7 @@
 // 400 or more in the API's form. FUZZ_SECONDS (default 120), FUZZ_SEED.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allScopes, call, checkAnswer, createDatabase, createOrg, document, issue, Node, passed, send, sendRaw, sql } from './lib.mjs'
+import { allScopes, base, call, checkAnswer, createDatabase, createOrg, document, issue, Node, passed, send, sendRaw, signIn, sql } from './lib.mjs'
 
 const seconds = Number(process.env.FUZZ_SECONDS ?? 120)
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1e9)
@@ -58,6 +58,23 @@ test(`fuzz for ${seconds} s`, async () => {
   await node.completeBackup(passed('2026-11-19T00:00:00Z', '2026-11-20T00:00:00Z'))
   const { windowId } = (await call('GET', `/databases/${database.id}/recovery/summary`, { token: all })).json.windows[0]
   const ids = [database.id, database.destinationId, backupJobId, windowId]
+  // people, who may end each other's sessions and memberships
+  const roles = ['owner', 'owner', 'admin', 'member', 'read_only']
+  const join = (i) => sql(`SELECT walwarden.add_member('fuzz', 'fuzz-${i}-' || gen_random_uuid(), '${roles[i]}')`)
+  const subject = (member) => sql(`SELECT subject FROM walwarden_internal.member WHERE id = '${member}' AND disabled_at IS NULL AND removed_at IS NULL`)
+  const members = roles.map((_, i) => join(i))
+  const sessions = await Promise.all(members.map((member) => signIn(subject(member))))
+  let comebacks = 0
+  async function comeBack (i) {
+    if (++comebacks > seconds) return      // each takes some SQL
+    if (subject(members[i]) === '') members[i] = join(i)
+    // unless the others are at it again
+    sessions[i] = await signIn(subject(members[i]).replaceAll("'", "''")).catch(() => sessions[i])
+  }
+  createOrg('fuzz-foreign')
+  const slugs = ['fuzz', 'fuzz', 'fuzz', 'fuzz-foreign', 'nosuch', 'FUZZ', '%66uzz', 'fuzz%2f', '..', '_system']
+  ids.push(...members, ...Array.from({ length: 3 }, (_, i) => sql(`SELECT token_id FROM walwarden.issue_token('fuzz', 'managed ${i}')`)))
+  const sites = ['same-origin', 'none', 'same-site', 'cross-site', '', 'x']
   const tokens = [all, all, all, issue('fuzz'), issue('fuzz', ['databases:read']), node.token, undefined, 'wal_' + 'b'.repeat(64), 'x']
   const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })))
   const counts = {}
@@ -67,7 +84,10 @@ test(`fuzz for ${seconds} s`, async () => {
   async function one () {
     const { path: template, method: proper, operation } = pick(operations)
     const method = chance(0.1) ? pick(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'HEAD', 'PROPFIND', 'X']) : proper
-    let path = template.replace(/\{\w+\}/, chance(0.8) ? pick(ids) : encodeURIComponent(pick(strings)).replaceAll('%2F', '/'))
+    const who = chance(0.5) ? below(sessions.length) : undefined
+    const session = chance(0.05) ? pick(['0'.repeat(64), 'x', '', `${sessions[0]}; __Host-walwarden=${sessions[1]}`]) : sessions[who]
+    const place = template.startsWith('/orgs/') || who === undefined || template === '/orgs' || template === '/session' ? template : `/orgs/{org}${template}`
+    let path = place.replace('{org}', pick(slugs)).replace(/\{\w+\}/, chance(0.8) ? pick(ids) : encodeURIComponent(pick(strings)).replaceAll('%2F', '/'))
     if (chance(0.15)) path += '?' + pick(['limit=', 'cursor=', 'limit=5&', 'x=', '']) + encodeURIComponent(pick(strings))
     if (chance(0.05)) path = path.slice(0, below(path.length)) + pick(['/', '//', '%00', '..', ';', '%2f', 'X']) + path.slice(below(path.length))
     const headers = {}
@@ -79,9 +99,11 @@ test(`fuzz for ${seconds} s`, async () => {
       const text = JSON.stringify(mutate(example))
       body = chance(0.2) ? bytes(text) : chance(0.02) ? Buffer.alloc(pick([65535, 65536, 65537, 200000]), 0x20) : text
     }
-    const token = pick(tokens)
+    if (chance(0.1)) headers['Sec-Fetch-Site'] = pick(sites)
+    if (chance(0.05)) headers.Origin = pick(['null', 'https://evil.example', `http://${base.host}`, 'x'])
+    const token = session === undefined || chance(0.05) ? pick(tokens) : undefined
     if (headers.Expect) headers.Expect = '100-continue'
-    const options = { token, headers, body, key: chance(0.1) ? pick([null, '', 'k', 'a b', 'x'.repeat(300)]) : undefined }
+    const options = { token, session, headers, body, key: chance(0.1) ? pick([null, '', 'k', 'a b', 'x'.repeat(300)]) : undefined }
     let answer
     try {
       answer = await send(method, path, options)
@@ -91,7 +113,7 @@ test(`fuzz for ${seconds} s`, async () => {
       if (/ERR_INVALID|ERR_UNESCAPED|ECONNRESET|EPIPE|hang up/.test(`${error.code} ${error.message}`)) return
       throw error
     }
-    const what = `seed ${seed}: ${method} ${path} ${JSON.stringify({ ...options, token: tokens.indexOf(token), body: body?.toString('latin1') })}: ${answer.status} ${answer.text}`
+    const what = `seed ${seed}: ${method} ${path} ${JSON.stringify({ ...options, token: tokens.indexOf(token), session: who ?? session, body: body?.toString('latin1') })}: ${answer.status} ${answer.text}`
     // on a machine that stands still a lock is not had in time, which says so
     if (answer.status === 503 && answer.text.includes('the database is busy') && ++busy < 10) return
     assert.ok(answer.status < 500, what)
@@ -103,6 +125,7 @@ test(`fuzz for ${seconds} s`, async () => {
       throw new Error(`${what}\n${error.message}`)
     }
     requests++
+    if (answer.status === 401 && who !== undefined && token === undefined && session === sessions[who]) await comeBack(who)
   }
 
   async function raw () {
