@@ -28,6 +28,9 @@ int			walwarden_maintenance_interval = 60;
 int			walwarden_idempotency_retention = 86400;
 int			walwarden_max_limited_tokens = 1024;
 int			walwarden_session_idle_timeout = 3600;
+char	   *walwarden_subject_claim = NULL;
+char	   *walwarden_jwt_issuer = NULL;
+char	   *walwarden_jwt_audience = NULL;
 
 static int	walwarden_max_token_lifetime = 0;
 static int	walwarden_max_tokens_per_org = 10000;
@@ -101,6 +104,18 @@ check_base_url(char **value, void **extra, GucSource source)
 	return false;
 }
 
+/* Whether a text is the name of a claim. */
+static bool
+check_claim(char **value, void **extra, GucSource source)
+{
+	size_t		len = strlen(*value);
+
+	if (len > 0 && len <= 255 && strspn(*value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/") == len)
+		return true;
+	GUC_check_errhint("Give the name of a claim, for example sub or email.");
+	return false;
+}
+
 void
 settings_init(void)
 {
@@ -137,6 +152,20 @@ settings_init(void)
 							86400, 60, 30 * 86400,
 							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.jwt_audience",
+							   "Sets the audience that a JWT must have in its claim aud, for example the client id at the identity provider.",
+							   "If this or walwarden.jwt_issuer is empty, nobody signs in by a JWT. If one of the two is set, the claims exp, iss and aud are checked wherever a JWT identifies a member.",
+							   &walwarden_jwt_audience,
+							   "",
+							   PGC_SUSET, 0,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.jwt_issuer",
+							   "Sets the issuer that a JWT must have in its claim iss, byte for byte.",
+							   "If this or walwarden.jwt_audience is empty, nobody signs in by a JWT.",
+							   &walwarden_jwt_issuer,
+							   "",
+							   PGC_SUSET, 0,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.maintenance_interval",
 							"Sets the time between the maintenance rounds of the background worker.",
 							"Requires shared_preload_libraries. Without it, call run_maintenance().",
@@ -180,6 +209,13 @@ settings_init(void)
 							43200, 60, 30 * 86400,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.subject_claim",
+							   "Sets the claim of a JWT that is the subject of a member.",
+							   "email counts only if the claim email_verified is true, and in lower case. Give no claim that people can change themselves.",
+							   &walwarden_subject_claim,
+							   "sub",
+							   PGC_SUSET, 0,
+							   check_claim, NULL, NULL);
 	DefineCustomIntVariable("walwarden.usage_flush_interval",
 							"Sets the time between the rounds in which the background worker writes last-used times.",
 							"A crash loses the times that were not written yet. Requires shared_preload_libraries.",

@@ -15,6 +15,11 @@ extern int	walwarden_idempotency_retention;	/* seconds */
 extern int	walwarden_max_limited_tokens;
 extern int	walwarden_session_idle_timeout; /* seconds; 0: none */
 
+/* never NULL */
+extern char *walwarden_subject_claim;
+extern char *walwarden_jwt_issuer;
+extern char *walwarden_jwt_audience;
+
 extern void settings_init(void);
 
 #endif							/* WALWARDEN_SETTINGS_H */

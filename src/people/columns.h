@@ -9,6 +9,7 @@
 #define Anum_session_id					1
 #define Anum_session_cookie_hash		2
 #define Anum_session_subject			3
+#define Anum_session_method				5
 #define Anum_session_created_at			6
 #define Anum_session_expires_at			7
 #define Anum_session_ended_at			8

@@ -1,14 +1,15 @@
 /*
  * session.c
  *		The sessions of people: who presents a cookie, and of which organisations they are
- *		a member.
+ *		a member. People who present a JWT have no session.
  *
  * Invariants: a session counts only while it has neither ended nor expired nor been idle
  * for too long, and while its subject is an active member of an organisation that is not
  * closed. All of it is read again for each request, so a change binds on the next one.
  * The text of a cookie goes from the header field to the check, and from
  * walwarden_new_cookie() to the header field of the response; SQL and PL/pgSQL see its
- * hash alone. What is read does not depend on the slug that a request names.
+ * hash alone. What is read does not depend on the slug that a request names. Whoever came by
+ * single sign-on has only the memberships for which that is enabled.
  */
 #include "postgres.h"
 
@@ -62,12 +63,22 @@ org_matches(const pg_uuid_t *org_id, const char *slug, Snapshot snapshot)
 	return matches;
 }
 
+/* Whether a membership is active, and lets the person in who came as they did. */
+static bool
+is_open_to(const Row *member, const Person *person)
+{
+	bool		isnull;
+
+	return !row_has(member, Anum_member_disabled_at) && !row_has(member, Anum_member_removed_at) &&
+		(!person->by_sso || DatumGetBool(row_get(member, Anum_member_sso, &isnull)));
+}
+
 /*
- * Find the active membership of a subject in the organisation with this slug; in any, if
+ * Find the active membership of a person in the organisation with this slug; in any, if
  * it is NULL. Reads all of them in either case.
  */
 static bool
-find_membership(const char *subject, const char *slug, Snapshot snapshot, Membership *membership)
+find_membership(const Person *person, const char *slug, Snapshot snapshot, Membership *membership)
 {
 	Relation	heap = walwarden_table_open("member");
 	Relation	index = walwarden_index_open("member_by_subject");
@@ -76,14 +87,13 @@ find_membership(const char *subject, const char *slug, Snapshot snapshot, Member
 	Row			row = {.heap = heap};
 	bool		found = false;
 
-	ScanKeyInit(&key, Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(subject));
+	ScanKeyInit(&key, Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(person->subject));
 	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 	{
 		pg_uuid_t	org_id = row_uuid(&row, Anum_member_org_id);
 
-		if (row_has(&row, Anum_member_disabled_at) || row_has(&row, Anum_member_removed_at) ||
-			!org_matches(&org_id, slug, snapshot))
+		if (!is_open_to(&row, person) || !org_matches(&org_id, slug, snapshot))
 			continue;
 		membership->member_id = row_uuid(&row, Anum_member_id);
 		membership->org_id = org_id;
@@ -117,22 +127,40 @@ session_find(const char *cookie, Person *person)
 	found = row_find(&row, "session", "session_cookie_hash_key", 1, &key, snapshot) && is_open(&row);
 	if (found)
 	{
+		person->has_session = true;
 		person->session_id = row_uuid(&row, Anum_session_id);
 		person->subject = text_to_cstring(row_text(&row, Anum_session_subject));
+		person->by_sso = strcmp(text_to_cstring(row_text(&row, Anum_session_method)), "sso") == 0;
 		created_at = DatumGetTimestampTz(row_get(&row, Anum_session_created_at, &isnull));
 	}
 	row_close(&row);
-	found = found && find_membership(person->subject, NULL, snapshot, &any);
+	found = found && find_membership(person, NULL, snapshot, &any);
 	UnregisterSnapshot(snapshot);
 	return found && idle_use(&person->session_id, created_at);
 }
 
-/* Whether the session of a person still counts, after a wait. */
+/* Whether a person without a session is a member anywhere, so that a JWT is accepted. */
+bool
+session_may_start(const Person *person)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Membership	any;
+	bool		found = find_membership(person, NULL, snapshot, &any);
+
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/* Whether the session of a person still counts, after a wait. True for a person without one. */
 bool
 session_holds(const Person *person)
 {
 	Row			row;
-	bool		holds = row_find_uuid(&row, "session", "session_pkey", Anum_session_id, &person->session_id, GetActiveSnapshot()) && is_open(&row);
+	bool		holds;
+
+	if (!person->has_session)
+		return true;
+	holds = row_find_uuid(&row, "session", "session_pkey", Anum_session_id, &person->session_id, GetActiveSnapshot()) && is_open(&row);
 
 	row_close(&row);
 	return holds;
@@ -142,7 +170,7 @@ session_holds(const Person *person)
 bool
 session_membership(const Person *person, const char *slug, Membership *membership)
 {
-	return find_membership(person->subject, slug, GetActiveSnapshot(), membership);
+	return find_membership(person, slug, GetActiveSnapshot(), membership);
 }
 
 /* Forget what the last request has left. */

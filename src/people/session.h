@@ -23,6 +23,7 @@ typedef struct Membership
 } Membership;
 
 extern bool session_find(const char *cookie, Person *person);
+extern bool session_may_start(const Person *person);
 extern bool session_holds(const Person *person);
 extern bool session_membership(const Person *person, const char *slug, Membership *membership);
 

@@ -46,7 +46,9 @@
 #define Anum_rest_request_org				17
 #define Anum_rest_request_member_id			18
 #define Anum_rest_request_filters			19
-#define Natts_rest_request					19
+#define Anum_rest_request_jwt_expires_at	20
+#define Anum_rest_request_claims_hash		21
+#define Natts_rest_request					21
 
 #define Anum_idempotency_key_holder			1
 #define Anum_idempotency_key_key_hash		2

@@ -6,7 +6,8 @@
  * request.headers. It would not pass on the bearer token, nor the original method,
  * path, query and media type, so nginx has copied these to X-Walwarden-*. A session
  * that runs SQL can set all of them, but gains nothing that a call of authenticate()
- * would not give.
+ * would not give; or, if its login role is trusted to verify JWTs, nothing that it could
+ * not claim anyway. PostgREST itself has verified what is in Authorization.
  *
  * Invariants: a token goes only from the setting to the check and leaves the setting
  * with it, so SQL and PL/pgSQL never see one. Contradictory credentials are rejected;
@@ -31,6 +32,7 @@
 
 #include "base/call.h"
 #include "base/compat.h"
+#include "base/digest.h"
 #include "base/export.h"
 #include "base/http.h"
 #include "base/json.h"
@@ -47,6 +49,7 @@
 #include "rest/origin.h"
 #include "rest/request.h"
 #include "token/caller.h"
+#include "token/claims.h"
 #include "token/client.h"
 #include "token/door.h"
 #include "token/identity.h"
@@ -61,6 +64,9 @@
 
 /* nginx has moved the cookie there. */
 #define SESSION_FIELD "x-walwarden-session"
+
+/* nginx lets nothing but a JWT through. */
+#define JWT_FIELD "authorization"
 
 static const char *const auth_names[] = {
 	[AUTH_NONE] = "none",
@@ -125,10 +131,10 @@ hide_cookie(void)
 /*
  * Take the credentials out of the header fields for the rest of the transaction:
  * functions and triggers that serve the request read this setting, and any role can be
- * their author.
+ * their author. jwt: a JWT too, which the own functions of a team may need.
  */
 static void
-hide_credentials(Jsonb *headers)
+hide_credentials(Jsonb *headers, bool jwt)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(&headers->root);
 	JsonbIteratorToken token;
@@ -141,7 +147,7 @@ hide_credentials(Jsonb *headers)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (holds_credential(&name, &value))
+		if (holds_credential(&name, &value) || (jwt && is_named(&name, JWT_FIELD)))
 			rest = DirectFunctionCall2(jsonb_delete, rest,
 									   PointerGetDatum(cstring_to_text_with_len(name.val.string.val, name.val.string.len)));
 	}
@@ -189,7 +195,7 @@ authenticate_request(Jsonb *headers, RateState *rate)
 	token = json_string(headers, "x-wallarmapi-token");
 	legacy_uuid = json_string(headers, "x-wallarmapi-uuid");
 	legacy_secret = json_string(headers, "x-wallarmapi-secret");
-	hide_credentials(headers);
+	hide_credentials(headers, false);
 
 	/* half a legacy credential is invalid, and so is a second credential */
 	if (legacy_uuid != NULL || legacy_secret != NULL)
@@ -209,29 +215,57 @@ authenticate_request(Jsonb *headers, RateState *rate)
 	return outcome_of(identity_authenticate_bearer(bearer, strlen(bearer), &client, rate));
 }
 
+/* From now on, a person is the caller, in the memory of the request. */
+static AuthOutcome
+accept_person(RestRequest *request, Person *person)
+{
+	request->person = person;
+	door_act_for(person);
+	return AUTH_ACCEPTED;
+}
+
+/* Find the person of a JWT that PostgREST has verified. Fails with the reason if there is none. */
+static AuthOutcome
+authenticate_jwt(RestRequest *request)
+{
+	Person	   *person = palloc0(sizeof(Person));
+
+	if (!claims_can_be_accepted() || !caller_read_claims(&request->claims))
+		rest_fail("jwt_not_accepted", "the server does not accept JWTs",
+				  "{\"nextAction\": \"A superuser sets walwarden.jwt_issuer and walwarden.jwt_audience, and calls walwarden.trust_authenticator() for the login role of PostgREST.\"}");
+	if (request->claims.refused != NULL)
+		rest_fail_field("claim_refused", "a claim of the JWT is missing or is not accepted", request->claims.refused, NULL);
+	person->subject = request->claims.subject;
+	person->by_sso = true;
+	if (!session_may_start(person))
+		rest_fail("not_a_member", "the person is no active member of any organisation, or single sign-on is not enabled for them",
+				  "{\"nextAction\": \"Ask an owner or admin of the organisation.\"}");
+	return accept_person(request, person);
+}
+
 /*
- * Authenticate a person by the cookie of a session, and hide it. On success the person is
- * the caller, in the memory of the request.
+ * Authenticate a person by the cookie of a session or by a JWT, and hide it. On success
+ * the person is the caller.
  */
 static AuthOutcome
-authenticate_person(RestRequest *request, Jsonb *headers, const char *cookie)
+authenticate_person(RestRequest *request, Jsonb *headers, const char *cookie, const char *jwt)
 {
 	Person	   *person = palloc0(sizeof(Person));
 
 	caller_record_claims();
-	hide_credentials(headers);
+	hide_credentials(headers, true);
 
-	/* neither is preferred */
+	/* none is preferred */
 	for (int i = 0; i < lengthof(token_fields); i++)
 		if (json_string(headers, token_fields[i]) != NULL)
 			return refuse_credentials();
+	if (cookie != NULL && jwt != NULL)
+		return refuse_credentials();
 	if (RecoveryInProgress())
 		rest_fail("standby", "the server is a read-only standby", "{}");
-	if (!session_find(cookie, person))
-		return AUTH_REFUSED;
-	request->person = person;
-	door_act_for(person);
-	return AUTH_ACCEPTED;
+	if (jwt != NULL)
+		return authenticate_jwt(request);
+	return session_find(cookie, person) ? accept_person(request, person) : AUTH_REFUSED;
 }
 
 /* A random id: 32 hex digits. */
@@ -312,6 +346,7 @@ rest_request_read(RestRequest *request)
 {
 	Jsonb	   *headers = request_headers();
 	const char *cookie;
+	const char *jwt;
 
 	request->method = header(headers, "x-walwarden-method");
 	request->path = header(headers, "x-walwarden-path");
@@ -325,10 +360,13 @@ rest_request_read(RestRequest *request)
 	request->request_id = request_id(headers);
 
 	cookie = header(headers, SESSION_FIELD);
+	jwt = header(headers, JWT_FIELD);
 	request->by_cookie = cookie != NULL;
 	check_origin(request, headers, cookie);
 
-	request->auth = cookie != NULL ? authenticate_person(request, headers, cookie) : authenticate_request(headers, &request->rate);
+	request->auth = cookie != NULL || jwt != NULL ?
+		authenticate_person(request, headers, cookie, jwt) :
+		authenticate_request(headers, &request->rate);
 	if (rest_request_by_token(request))
 	{
 		/* copies, because a failed request outlives its identity */
@@ -396,8 +434,13 @@ make_row(const RestRequest *request, Oid type)
 		set_field(&row, Anum_rest_request_org_id, UUIDPGetDatum(&request->org_id));
 	if (rest_request_by_token(request))
 		set_field(&row, Anum_rest_request_token_id, UUIDPGetDatum(&request->token_id));
-	if (request->person != NULL)
+	if (request->person != NULL && request->person->has_session)
 		set_field(&row, Anum_rest_request_session_id, UUIDPGetDatum(&request->person->session_id));
+	else if (request->person != NULL)
+	{
+		set_field(&row, Anum_rest_request_jwt_expires_at, TimestampTzGetDatum(request->claims.expires_at));
+		set_field(&row, Anum_rest_request_claims_hash, PointerGetDatum(digest_bytea(request->claims.hash)));
+	}
 	if (request->org_slug != NULL)
 	{
 		set_text(&row, Anum_rest_request_org, request->org_slug);

@@ -13,6 +13,7 @@
 #include "people/session.h"
 #include "rest/response.h"
 #include "token/caller.h"
+#include "token/claims.h"
 #include "token/limiter.h"
 
 /* The response field with the id of the token, for nginx to log and to remove. */
@@ -44,7 +45,8 @@ typedef struct RestRequest
 
 	bool		by_cookie;		/* presents a session */
 	AuthOutcome auth;
-	Person	   *person;			/* if accepted by a session; otherwise NULL */
+	Person	   *person;			/* if accepted by a session or a JWT; otherwise NULL */
+	Claims		claims;			/* of a person without a session */
 	pg_uuid_t	token_id;		/* if accepted by a token */
 	RateState	rate;
 

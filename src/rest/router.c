@@ -59,6 +59,11 @@
 #define API_ROOT "/api/v1"
 #define ORG_PREFIX "/orgs/"
 
+/* Where nginx hands over the JWT of whoever signed in at the identity provider. */
+#define SSO_PATH "/signin/sso"
+/* The page to which people come from there. */
+#define HOME_PATH "/"
+
 /* Milliseconds. A request that waits for a lock holds a connection that others need. */
 #define LOCK_WAIT 2000
 
@@ -211,10 +216,12 @@ read_operation(Operation *op, const OperationRow *row)
 		column_is(row, Anum_rest_operation_tag, "chain") ? TAG_CHAIN : TAG_BODY;
 }
 
-/* Whether an operation is found under /orgs/SLUG, or without that. */
+/* Whether an operation is found under /orgs/SLUG, without that, or outside of the API. */
 static bool
-is_there(const OperationRow *row, bool in_org)
+is_there(const OperationRow *row, bool in_org, bool outside)
 {
+	if (outside || column_is(row, Anum_rest_operation_caller, "sso"))
+		return outside && column_is(row, Anum_rest_operation_caller, "sso");
 	if (DatumGetBool(row->values[Anum_rest_operation_in_org - 1]))
 		return in_org;
 	return !in_org || column_is(row, Anum_rest_operation_caller, "any");
@@ -222,11 +229,11 @@ is_there(const OperationRow *row, bool in_org)
 
 /*
  * Find the operation of a path and a method. path: without the root and, if it is in_org,
- * without /orgs/SLUG. A literal path takes precedence over a path with a parameter, for
- * every method. The operations fit on a page or two, so they are not cached.
+ * without /orgs/SLUG; whole, if it is outside. A literal path takes precedence over a path with
+ * a parameter, for every method. The operations fit on a page or two, so they are not cached.
  */
 static void
-find_operation(const char *path, bool in_org, const char *method, Match *match)
+find_operation(const char *path, bool in_org, bool outside, const char *method, Match *match)
 {
 	Relation	operations = walwarden_table_open("rest_operation");
 	SysScanDesc scan = systable_beginscan(operations, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
@@ -243,7 +250,7 @@ find_operation(const char *path, bool in_org, const char *method, Match *match)
 		heap_deform_tuple(row.tuple, row.desc, row.values, row.nulls);
 		if (DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) != depth ||
 			!path_matches(path, row_column(&row, Anum_rest_operation_template)) ||
-			!is_there(&row, in_org))
+			!is_there(&row, in_org, outside))
 			continue;
 
 		better = !match->path || (match->op.has_parameter && row.nulls[Anum_rest_operation_parameter - 1]);
@@ -310,7 +317,7 @@ refuse_rate(const RestRequest *request)
 static void
 check_caller(const RestRequest *request, const Operation *op, bool in_org)
 {
-	if (request->person != NULL && strcmp(op->caller, "person") != 0 && !in_org)
+	if (request->person != NULL && strcmp(op->caller, "person") != 0 && strcmp(op->caller, "sso") != 0 && !in_org)
 		rest_fail("token_path", "this path is for tokens",
 				  "{\"requiredScope\": null, \"nextAction\": \"Use the path below /orgs/ and the slug of the organisation, or send a token.\"}");
 	if (request->person == NULL && (in_org || strcmp(op->caller, "person") == 0))
@@ -345,7 +352,13 @@ route(RestRequest *request)
 	Match		match = {.path = false};
 	const Operation *op = &match.op;
 
-	if (path != NULL && strncmp(path, API_ROOT "/", strlen(API_ROOT "/")) == 0)
+	if (path != NULL && strcmp(path, SSO_PATH) == 0)
+	{
+		if (request->auth == AUTH_NONE)
+			rest_fail("jwt_refused", "the identity proxy has handed over no JWT", "{}");
+		find_operation(path, false, true, method, &match);
+	}
+	else if (path != NULL && strncmp(path, API_ROOT "/", strlen(API_ROOT "/")) == 0)
 	{
 		path += strlen(API_ROOT);
 		if (strncmp(path, ORG_PREFIX, strlen(ORG_PREFIX)) == 0)
@@ -354,7 +367,7 @@ route(RestRequest *request)
 			slug = pnstrdup(path, strcspn(path, "/"));
 			path += strlen(slug);
 		}
-		find_operation(path, slug != NULL, method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method, &match);
+		find_operation(path, slug != NULL, false, method != NULL && strcmp(method, "HEAD") == 0 ? "GET" : method, &match);
 	}
 
 	if (!match.method || strcmp(op->caller, "anyone") != 0)
@@ -596,6 +609,20 @@ mutate(RestRequest *request, const Operation *op, bytea *body, Response *respons
 	add_cookie(response);
 }
 
+/*
+ * Exchange a JWT for a session. It is a GET, because a browser has been sent here, but
+ * nginx makes it one that may change something.
+ */
+static void
+exchange(RestRequest *request, const Operation *op, const bytea *body, Response *response)
+{
+	if (body == NULL)
+		rest_fail("read_only", "the transaction cannot write", "{}");
+	response->body = rest_request_handle(request, op->handler, &response->no_body);
+	add_header(response, "Location", HOME_PATH);
+	add_cookie(response);
+}
+
 /* Serve a request. body: NULL if the entry point serves only GET and HEAD. */
 static void
 serve(RestRequest *request, bytea *body, Response *response)
@@ -611,7 +638,9 @@ serve(RestRequest *request, bytea *body, Response *response)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	op = route(request);
 	response->status = op.status;
-	if (strcmp(op.method, "GET") == 0)
+	if (strcmp(op.caller, "sso") == 0)
+		exchange(request, &op, body, response);
+	else if (strcmp(op.method, "GET") == 0)
 	{
 		read_query(request, &op);
 		if (op.tag != TAG_NONE)

@@ -8,7 +8,7 @@
  * used SET ROLE. It decides only who may speak for a client: whose claims are believed,
  * and who may say from where a token was presented (client.c). The claims are read once
  * per transaction, by the first call of this library, so that a later set_config() has
- * no effect. A grant counts only for the role that it was made to, not for a later role
+ * no effect. What they must say is decided in claims.c. A grant counts only for the role that it was made to, not for a later role
  * of the same name (server_role.c). A person has the rights of a member, whatever the
  * role is that serves the request.
  */
@@ -31,9 +31,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "base/json.h"
 #include "base/tables.h"
 #include "token/caller.h"
+#include "token/claims.h"
 #include "token/columns.h"
 #include "token/server_role.h"
 
@@ -72,15 +72,6 @@ caller_forget_claims(void)
 {
 	claims_recorded = false;
 	claims = NULL;
-}
-
-/* The claim sub if it is a string, otherwise NULL. */
-static char *
-claimed_subject(void)
-{
-	if (claims == NULL)
-		return NULL;
-	return json_string(json_setting("request.jwt.claims", claims), "sub");
 }
 
 /* Record the caller, which is the current user, and the session user. */
@@ -124,6 +115,35 @@ role_grant_exists(const char *kind, const char *role, Oid userid, Snapshot snaps
 }
 
 /*
+ * Read the claims that the login role of the session has verified, in the current memory
+ * context. False if there are none, or if the role is not trusted to verify them.
+ */
+static bool
+read_claims(Snapshot snapshot, Claims *read)
+{
+	Oid			login = GetSessionUserId();
+
+	if (claims == NULL || superuser_arg(login) ||
+		!role_grant_exists("authenticator", GetUserNameFromId(login, false), login, snapshot))
+		return false;
+	claims_read(claims, read);
+	return true;
+}
+
+/* The same for a request, by the latest state. */
+bool
+caller_read_claims(Claims *read)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		found;
+
+	caller_record_claims();
+	found = read_claims(snapshot, read);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
  * Fill in the rights of the caller as of now; they may have changed since the call. The
  * subject is in the current memory context.
  */
@@ -131,6 +151,7 @@ void
 caller_describe(Caller *caller)
 {
 	Snapshot	snapshot;
+	Claims		read;
 
 	if (caller->person != NULL)
 	{
@@ -151,10 +172,7 @@ caller_describe(Caller *caller)
 	caller->is_monitor = !caller->is_operator &&
 		(has_privs_of_role(caller->userid, ROLE_PG_MONITOR) ||
 		 role_grant_exists("monitor", NameStr(caller->role), caller->userid, snapshot));
-	caller->subject = NULL;
-	if (!superuser_arg(GetSessionUserId()) &&
-		role_grant_exists("authenticator", NameStr(caller->login), GetSessionUserId(), snapshot))
-		caller->subject = claimed_subject();
+	caller->subject = read_claims(snapshot, &read) ? read.subject : NULL;
 	UnregisterSnapshot(snapshot);
 }
 

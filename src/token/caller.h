@@ -10,11 +10,15 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
-/* A person whom this library itself has verified, by the cookie of a session. */
+#include "token/claims.h"
+
+/* A person whom a request has verified, by the cookie of a session or by a JWT. */
 typedef struct Person
 {
+	bool		has_session;
 	pg_uuid_t	session_id;
 	char	   *subject;
+	bool		by_sso;			/* an identity provider says so: not for every member */
 } Person;
 
 typedef struct Caller
@@ -40,6 +44,7 @@ typedef enum SessionKind
 
 extern void caller_record_claims(void);
 extern void caller_forget_claims(void);
+extern bool caller_read_claims(Claims *read);
 extern void caller_record(Caller *caller);
 extern void caller_describe(Caller *caller);
 extern SessionKind caller_session_kind(Oid session_user, Snapshot snapshot);

@@ -35,6 +35,7 @@
 #define Anum_member_org_id				2
 #define Anum_member_subject				3
 #define Anum_member_role				6
+#define Anum_member_sso					8
 #define Anum_member_disabled_at			10
 #define Anum_member_removed_at			11
 

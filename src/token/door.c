@@ -263,8 +263,8 @@ Datum
 walwarden_caller(PG_FUNCTION_ARGS)
 {
 	TupleDesc	tupdesc;
-	Datum		values[8];
-	bool		nulls[8] = {false};
+	Datum		values[9];
+	bool		nulls[9] = {false};
 	Caller		caller;
 
 	if (current_door == NULL)
@@ -286,7 +286,8 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	values[5] = BoolGetDatum(caller.is_monitor);
 	nulls[6] = caller.subject == NULL;
 	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
-	nulls[7] = caller.person == NULL;
-	values[7] = nulls[7] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
+	values[7] = BoolGetDatum(caller.person != NULL);
+	nulls[8] = caller.person == NULL || !caller.person->has_session;
+	values[8] = nulls[8] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -151,7 +151,7 @@ test('a cookie of another database is one that nobody has', async () => {
   sql('CREATE DATABASE pin_other')
   try {
     sql(`CREATE EXTENSION walwarden CASCADE; SELECT walwarden.create_org('pin'), walwarden.add_member('pin', 'pin-ann', 'owner');
-      SELECT walwarden_internal.start_session(sha256('${cookie}'), 'pin-ann', 'link', NULL)`, elsewhere)
+      SELECT walwarden_internal.start_session(sha256('${cookie}'), 'pin-ann', NULL, NULL)`, elsewhere)
     assert.equal(sql('SELECT count(*) FROM walwarden_internal.session WHERE ended_at IS NULL', elsewhere), '1')
     assert.equal(plain(await call('GET', '/orgs', { session: cookie })), plain(await call('GET', '/orgs', { session: 'cd'.repeat(32) })))
     assert.equal((await call('GET', '/orgs', { session: cookie })).status, 401)

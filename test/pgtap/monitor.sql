@@ -60,7 +60,7 @@ GRANT SELECT ON listed TO PUBLIC;
 RESET ROLE;
 SELECT columns_are('listed', '{kind,role,login,granted_at,agrees,problem}'::name[]);
 SELECT results_eq('SELECT kind COLLATE "default", role, login, agrees, problem FROM listed',
-    $$VALUES ('authenticator', 'tm_login'::name, NULL::name, true, NULL::text), ('monitor', 'tm_monitor', NULL, true, NULL), ('operator', 'tm_op', NULL, true, NULL),
+    $$VALUES ('authenticator', 'tm_login'::name, NULL::name, true, 'claims unchecked'::text), ('monitor', 'tm_monitor', NULL, true, NULL), ('operator', 'tm_op', NULL, true, NULL),
              ('rest', 'tm_web', 'tm_login', true, NULL), ('runner', 'tm_runner', NULL, true, NULL)$$, 'every present grant');
 SET LOCAL ROLE tm_monitor;
 SELECT results_eq('SELECT s::text FROM walwarden.stat_grants AS s', 'SELECT l::text FROM listed AS l', 'the view has the same rows');

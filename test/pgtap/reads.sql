@@ -73,7 +73,7 @@ SELECT isnt(reads(x.c, 'SELECT count(*) FROM walwarden.list_members(''acme'')'),
 
 -- Over HTTP a person reads the same of an organisation of others as of one that does not exist,
 -- and of their tokens and members, and gets the same response.
-SELECT walwarden.add_member('other', 'reader', 'owner'), walwarden_internal.start_session(sha256(repeat('5', 64)::bytea), 'reader', 'link', NULL) \g /dev/null
+SELECT walwarden.add_member('other', 'reader', 'owner'), walwarden_internal.start_session(sha256(repeat('5', 64)::bytea), 'reader', NULL, NULL) \g /dev/null
 CREATE FUNCTION asked(method text, path text, body text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     before jsonb;

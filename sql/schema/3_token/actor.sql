@@ -19,7 +19,8 @@ $$;
 -- The only format of an actor, described in docs/audit-chain.md. who: caller (an operator, or a
 -- member of the organisation, who may have signed in), token (the identity of the transaction),
 -- bearer (whoever presented the plaintext of the token bearer_of), session (the person of
--- session_id, outside of any organisation) or system (the passage of time). The role and login
+-- session_id, outside of any organisation) or system (the passage of time). A person without a
+-- session, who presented a JWT, is a member as any other. The role and login
 -- of a member are personal, so no entry contains them. Nor does it contain those of a bearer,
 -- who can be a member of another organisation, unless the role serves REST.
 CREATE FUNCTION walwarden_internal.actor(who text, c walwarden_internal.caller DEFAULT NULL, org_id uuid DEFAULT NULL, bearer_of uuid DEFAULT NULL, session_id uuid DEFAULT NULL) RETURNS jsonb
@@ -49,7 +50,7 @@ AS $$
 DECLARE
     c walwarden_internal.caller := walwarden_internal.caller();
 BEGIN
-    RETURN CASE WHEN c.session_id IS NOT NULL THEN walwarden_internal.actor('caller', c, org_id) ELSE walwarden_internal.actor('token', c) END;
+    RETURN CASE WHEN c.person THEN walwarden_internal.actor('caller', c, org_id) ELSE walwarden_internal.actor('token', c) END;
 END
 $$;
 

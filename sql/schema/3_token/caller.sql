@@ -11,6 +11,7 @@ CREATE TYPE walwarden_internal.caller AS (
     operator  boolean,  -- superusers are operators too
     monitor   boolean,  -- a monitor that is not an operator
     subject   text,     -- verified by a trusted authenticator or a session, or NULL
+    person    boolean,  -- a request of REST v1 has verified them, by a session or a JWT
     session_id uuid     -- of the person; NULL without a session
 );
 

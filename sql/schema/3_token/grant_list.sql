@@ -67,12 +67,17 @@ BEGIN
 END
 $$;
 
+-- Whether a JWT must have more than a subject to identify a member.
+CREATE FUNCTION walwarden_internal.claims_are_checked() RETURNS boolean
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_claims_are_checked';
+
 CREATE FUNCTION walwarden_internal.present_grants()
     RETURNS TABLE (kind text, role name, login name, granted_at timestamptz, agrees boolean, problem text)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT g.kind, g.role, g.login, g.granted_at, p.problem IS NULL, p.problem
+    SELECT g.kind, g.role, g.login, g.granted_at, p.problem IS NULL,
+           coalesce(p.problem, CASE WHEN g.kind = 'authenticator' AND NOT walwarden_internal.claims_are_checked() THEN 'claims unchecked' END)
       FROM walwarden_internal.role_grant AS g
      CROSS JOIN LATERAL (SELECT string_agg(f.problem, '; ' ORDER BY f.problem)
                            FROM walwarden_internal.grant_problems(g) AS f(problem)) AS p(problem)
@@ -95,7 +100,7 @@ CREATE FUNCTION walwarden.list_grants()
     RETURNS TABLE (kind text, role name, login name, granted_at timestamptz, agrees boolean, problem text)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.list_grants() IS
-'Lists the server roles that are authorised now. kind: operator, authenticator, rest, runner or monitor. login: the login role, for kind rest. agrees: whether the grant still holds. problem: why not. If the role was renamed or dropped and another one has its name, check that one and call confirm_server_role(), or revoke the grant. If a setting of the login or a privilege is missing, call the grant function again. If the role does not exist in this server, create it, or revoke the grant. Superusers and members of pg_monitor have their rights without a grant and are not listed. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT kind, role, problem FROM walwarden.list_grants() WHERE NOT agrees;';
+'Lists the server roles that are authorised now. kind: operator, authenticator, rest, runner or monitor. login: the login role, for kind rest. agrees: whether the grant still holds. problem: why not; or claims unchecked, for an authenticator while neither walwarden.jwt_issuer nor walwarden.jwt_audience is set. If the role was renamed or dropped and another one has its name, check that one and call confirm_server_role(), or revoke the grant. If a setting of the login or a privilege is missing, call the grant function again. If the role does not exist in this server, create it, or revoke the grant. Superusers and members of pg_monitor have their rights without a grant and are not listed. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT kind, role, problem FROM walwarden.list_grants() WHERE NOT agrees;';
 
 CREATE FUNCTION walwarden_internal.stat_grants()
     RETURNS TABLE (kind text, role name, login name, granted_at timestamptz, agrees boolean, problem text)
@@ -120,4 +125,4 @@ COMMENT ON VIEW walwarden.stat_grants IS 'The rows of list_grants(). For operato
 COMMENT ON COLUMN walwarden.stat_grants.kind IS 'operator, authenticator, rest, runner or monitor';
 COMMENT ON COLUMN walwarden.stat_grants.login IS 'the login role, for kind rest; otherwise NULL';
 COMMENT ON COLUMN walwarden.stat_grants.agrees IS 'whether the grant still holds';
-COMMENT ON COLUMN walwarden.stat_grants.problem IS 'why the grant does not hold; NULL if it does';
+COMMENT ON COLUMN walwarden.stat_grants.problem IS 'why the grant does not hold, or claims unchecked; otherwise NULL';

@@ -260,7 +260,7 @@ COMMENT ON FUNCTION walwarden.enable_member(text, text) IS
 CREATE FUNCTION walwarden.set_member_sso(org text, subject text, enabled boolean) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_member_sso(text, text, boolean) IS
-'Records whether a member signs in by single sign-on. With true, the legacy credentials of their tokens end for good. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 22023 if enabled is NULL, 55000 if the organisation is closed. Example: SELECT walwarden.set_member_sso(''acme'', ''bob@acme.example'', true);';
+'Sets whether a member can sign in by single sign-on, and use the API with a JWT of the identity provider. With false, which is the default, such a session or JWT does not open this organisation, from the next request on; a one-time link still does. With true, the legacy credentials of their tokens end for good. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 22023 if enabled is NULL, 55000 if the organisation is closed. Example: SELECT walwarden.set_member_sso(''acme'', ''bob@acme.example'', true);';
 
 CREATE FUNCTION walwarden.list_members(org text)
     RETURNS TABLE (member_id uuid, subject text, role text, db_role name, sso boolean, state text, created_at timestamptz, disabled_at timestamptz)

@@ -107,7 +107,8 @@ COMMENT ON COLUMN walwarden_internal.rest_reason.status IS 'HTTP status';
 -- One row per operation; GET also serves HEAD.
 -- request: the schema of the body. response: the schema of the response, or of one item
 -- of list_field. location: a template filled from fields of the response. caller: token; person
--- (who signed in); any of the two; or anyone for an operation that needs neither. A person uses
+-- (who signed in); any of the two; anyone for an operation that needs neither; or sso for a
+-- person with a JWT that is not theirs to send, outside of the root. A person uses
 -- an operation for any caller in an organisation, under /orgs/{org}. The path of an operation
 -- that is there alone has this prefix; its location has not. repeated: the reason of the 409
 -- that answers a repeated request, if the response has a secret, which is stored nowhere.
@@ -124,9 +125,9 @@ CREATE TABLE walwarden_internal.rest_operation (
     success_status integer NOT NULL,
     summary        text NOT NULL,
     stage          text NOT NULL CHECK (stage IN ('alpha', 'beta')),
-    caller         text COLLATE "C" NOT NULL DEFAULT 'any' CHECK (caller IN ('anyone', 'token', 'person', 'any')),
+    caller         text COLLATE "C" NOT NULL DEFAULT 'any' CHECK (caller IN ('anyone', 'token', 'person', 'any', 'sso')),
     request        text COLLATE "C" REFERENCES walwarden_internal.json_schema CHECK ((request IS NULL) = (method = 'GET')),
-    response       text COLLATE "C" REFERENCES walwarden_internal.json_schema CHECK ((response IS NULL) = (success_status = 204)),
+    response       text COLLATE "C" REFERENCES walwarden_internal.json_schema CHECK ((response IS NULL) = (success_status IN (204, 303))),
     list_field     text,
     location       text,
     tag            text COLLATE "C" CHECK (tag IN ('body', 'chain')) CHECK (tag IS NULL OR response IS NOT NULL),

@@ -153,24 +153,29 @@ AS $$
     SELECT split_part(split_part(regexp_replace(op.path, '^/orgs/[{]org[}]/', '/'), '/', 2), '.', 1)
 $$;
 
--- Which credentials an operation accepts, any of them.
+-- Which credentials an operation accepts, any of them. A JWT is for the paths below /orgs.
 CREATE FUNCTION walwarden_internal.operation_security(op walwarden_internal.rest_operation) RETURNS json
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE op.caller WHEN 'anyone' THEN '[]' WHEN 'person' THEN '[{"session": []}]'
-                          WHEN 'token' THEN '[{"bearer": []}, {"header": []}]' ELSE '[{"bearer": []}, {"header": []}, {"session": []}]' END::json
+    SELECT CASE WHEN op.caller IN ('anyone', 'sso') THEN '[]'
+                WHEN op.caller = 'token' THEN '[{"bearer": []}, {"header": []}]'
+                WHEN op.caller = 'any' THEN '[{"bearer": []}, {"header": []}, {"session": []}, {"jwt": []}]'
+                WHEN op.path LIKE '/orgs%' THEN '[{"session": []}, {"jwt": []}]'
+                ELSE '[{"session": []}]' END::json
 $$;
 
--- Where an operation for tokens and people is: for people, below their organisation.
-CREATE FUNCTION walwarden_internal.operation_servers() RETURNS json
+-- Where an operation is that is not at the root alone: for people, below their organisation.
+CREATE FUNCTION walwarden_internal.operation_servers(op walwarden_internal.rest_operation) RETURNS json
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_build_array(
-        json_build_object('url', walwarden_internal.rest_root(), 'description', 'With a token.'),
-        json_build_object('url', walwarden_internal.rest_root() || '/orgs/{org}', 'description', 'For a person who signed in.',
-                          'variables', '{"org": {"default": "acme", "description": "The slug of the organisation."}}'::json))
+    SELECT CASE op.caller
+        WHEN 'any' THEN json_build_array(
+            json_build_object('url', walwarden_internal.rest_root(), 'description', 'With a token.'),
+            json_build_object('url', walwarden_internal.rest_root() || '/orgs/{org}', 'description', 'For a person.',
+                              'variables', '{"org": {"default": "acme", "description": "The slug of the organisation."}}'::json))
+        WHEN 'sso' THEN '[{"url": "/", "description": "Outside of the API."}]' END
 $$;
 
 CREATE FUNCTION walwarden_internal.openapi_operation(op walwarden_internal.rest_operation) RETURNS json
@@ -208,7 +213,8 @@ AS $$
                             CASE WHEN op.stage <> 'public' THEN walwarden_internal.header_ref('RateLimit') END,
                             CASE WHEN op.tag IS NOT NULL THEN walwarden_internal.header_ref('ETag') END,
                             CASE WHEN op.tag IS NOT NULL THEN walwarden_internal.header_ref('Cache-Control') END,
-                            CASE WHEN op.location IS NOT NULL THEN json_build_object(
+                            CASE WHEN op.caller = 'sso' THEN '{"description": "The identity provider, or after it the page.", "schema": {"type": "string"}}'::json
+                                 WHEN op.location IS NOT NULL THEN json_build_object(
                                 'description', walwarden_internal.rest_root() || CASE WHEN op.in_org THEN '/orgs/{org}' ELSE '' END || op.location, 'schema', json_build_object('type', 'string')) END,
                             CASE WHEN op.takes_key THEN walwarden_internal.header_ref('Idempotency-Replayed') END]),
                   CASE WHEN op.response IS NOT NULL THEN walwarden_internal.response_content(op) END]) AS item
@@ -220,7 +226,7 @@ AS $$
               json_build_array(walwarden_internal.operation_tag(op)), to_json(op.stage),
               to_json(op.required_scope),
               walwarden_internal.operation_security(op),
-              CASE op.caller WHEN 'any' THEN walwarden_internal.operation_servers() END,
+              walwarden_internal.operation_servers(op),
               (SELECT json_agg(p.item ORDER BY p.n, p.item ->> 'name') FROM parameter AS p),
               (SELECT json_build_object(
                           'required', q.schema -> 'required' IS NOT NULL OR q.schema -> 'minProperties' IS NOT NULL,
@@ -279,7 +285,7 @@ CREATE FUNCTION walwarden_internal.openapi() RETURNS json
     SET search_path = pg_catalog, pg_temp
 AS $$
     WITH path AS (
-        SELECT o.path, min(CASE WHEN o.caller = 'anyone' THEN 4 WHEN o.caller = 'person' THEN 3 WHEN o.stage = 'beta' THEN 2 ELSE 1 END) AS place,
+        SELECT o.path, min(CASE WHEN o.caller = 'anyone' THEN 4 WHEN o.caller IN ('person', 'sso') THEN 3 WHEN o.stage = 'beta' THEN 2 ELSE 1 END) AS place,
                json_object_agg(lower(o.method), walwarden_internal.openapi_operation(o)
                                ORDER BY array_position('{GET,POST,PATCH,DELETE}', o.method)) AS item
           FROM walwarden_internal.rest_operation AS o
@@ -309,7 +315,8 @@ AS $$
                 'Allow', '{"description": "The methods that the path supports.", "schema": {"type": "string"}}'::json,
                 'Retry-After', '{"description": "How many seconds to wait before the next attempt.", "schema": {"type": "integer"}}'::json),
             'securitySchemes', json_build_object(
-                'session', '{"type": "apiKey", "in": "cookie", "name": "__Host-walwarden", "description": "The session of a person, which POST /session starts. No token may be sent beside it. A change needs Sec-Fetch-Site: same-origin or none, which browsers send, or an Origin that is this server."}'::json,
+                'jwt', '{"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "For programs of a person: a JWT of the identity provider, if the server accepts JWTs. Nothing may be sent beside it."}'::json,
+                'session', '{"type": "apiKey", "in": "cookie", "name": "__Host-walwarden", "description": "The session of a person, which POST /session or signing in by single sign-on starts. No token may be sent beside it. A change needs Sec-Fetch-Site: same-origin or none, which browsers send, or an Origin that is this server."}'::json,
                 'header', '{"type": "apiKey", "in": "header", "name": "X-WallarmApi-Token", "description": "The same token in its own header field."}'::json,
                 'bearer', json_build_object(
                 'type', 'http', 'scheme', 'bearer',

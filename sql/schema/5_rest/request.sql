@@ -40,10 +40,12 @@ CREATE TYPE walwarden_internal.rest_request AS (
     after_at        timestamptz,    -- the page begins after this key, which is never NULL
     after_id        text,
     body            jsonb,
-    session_id      uuid,       -- of a person; NULL for a token
+    session_id      uuid,       -- of a person; NULL for a token, and for a person with a JWT
     org             text,       -- this and member_id: of a person, with a path in an organisation
     member_id       uuid,
-    filters         jsonb       -- query parameters of rest_filter
+    filters         jsonb,      -- query parameters of rest_filter
+    jwt_expires_at  timestamptz,    -- this and claims_hash: of a person with a JWT
+    claims_hash     bytea       -- 32 bytes: SHA-256 of the claims
 );
 COMMENT ON TYPE walwarden_internal.rest_request IS 'A REST v1 request as handlers receive it. Internal.';
 

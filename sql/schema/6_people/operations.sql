@@ -2,6 +2,11 @@
 -- are for them too.
 
 INSERT INTO walwarden_internal.rest_reason (reason, status, meaning) VALUES
+    ('jwt_refused',          401, 'The JWT does not have a valid signature, has expired, or is not valid yet; or there is none.'),
+    ('jwt_not_accepted',     401, 'The server is not configured to accept JWTs.'),
+    ('claim_refused',        401, 'field names a claim of the JWT that is missing or is not accepted.'),
+    ('jwt_used',             401, 'The JWT was exchanged for a session before.'),
+    ('not_a_member',         401, 'The person is no active member of any organisation, or of none in which single sign-on is enabled for them.'),
     ('code_refused',         401, 'The code is unknown, used or expired, or the person is no active member of any organisation.'),
     ('token_already_issued', 409, 'An earlier request with this key issued tokenId. Its value was returned once.'),
     ('value_already_shown',  409, 'An earlier request with this key renewed tokenId. The value was returned once.'),
@@ -10,6 +15,7 @@ INSERT INTO walwarden_internal.rest_reason (reason, status, meaning) VALUES
 INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response) VALUES
     ('POST',   '/session',    'createSession', 'anyone', 204, 'Sign in by the code of a one-time link', 'beta', 'SignIn', NULL),
     ('DELETE', '/session',    'deleteSession', 'person', 204, 'Sign out', 'beta', 'Nothing', NULL),
+    ('GET',    '/signin/sso', 'signInBySso', 'sso', 303, 'Sign in by single sign-on', 'beta', NULL, NULL),
     ('GET',    '/orgs',       'listOrgs',      'person', 200, 'Show who is signed in, and their organisations', 'beta', NULL, 'SignedIn'),
     ('GET',    '/orgs/{org}', 'getOrg',        'person', 200, 'Show an organisation, and what the person may do in it', 'beta', NULL, 'Org');
 
@@ -43,6 +49,8 @@ INSERT INTO walwarden_internal.rest_filter (operation, name, description, schema
 INSERT INTO walwarden_internal.rest_description (subject, name, description) VALUES
     ('tag', 'orgs',    'The organisations of a person, for people who signed in.'),
     ('tag', 'session', 'Signing in and out.'),
+    ('tag', 'signin',  'Signing in by single sign-on.'),
+    ('operation', 'signInBySso',   'For the address bar of a browser, outside of /api/v1. A link on a page of the same origin leads to the identity provider, and back here with a session. It is 404 where single sign-on is off.'),
     ('operation', 'createSession', 'The cookie of the response is the session. An earlier session in the same browser ends.'),
     ('operation', 'deleteSession', 'The session ends for good, and the browser forgets what it has of this site.'),
     ('operation', 'listOrgs',      'Those of which the person is an active member, by slug.'),

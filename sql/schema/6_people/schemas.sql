@@ -14,8 +14,8 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
   "required": ["subject", "method", "expiresAt", "orgs"],
   "properties": {
     "subject": {"type": "string", "examples": ["ann@acme.example"]},
-    "method": {"description": "How the person signed in: by a one-time link, or by single sign-on.", "type": "string", "enum": ["link", "sso"], "examples": ["link"]},
-    "expiresAt": {"type": "string", "format": "date-time"},
+    "method": {"description": "How the person signed in: by a one-time link, or by single sign-on; jwt: the request has a JWT.", "type": "string", "enum": ["link", "sso", "jwt"], "examples": ["link"]},
+    "expiresAt": {"description": "Of the session, or of the JWT.", "type": "string", "format": "date-time"},
     "orgs": {"type": "array", "items": {"type": "object", "required": ["slug", "name", "plan", "role"], "properties": {
       "slug": {"type": "string", "examples": ["acme"]},
       "name": {"type": "string", "examples": ["Acme Ltd"]},
@@ -76,7 +76,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "memberId": {"type": "string", "format": "uuid"},
     "subject": {"type": "string", "examples": ["ann@acme.example"]},
     "role": {"type": "string", "examples": ["member"]},
-    "sso": {"description": "Whether the member signs in by single sign-on.", "type": "boolean", "examples": [false]},
+    "sso": {"description": "Whether the member can sign in by single sign-on.", "type": "boolean", "examples": [false]},
     "state": {"type": "string", "enum": ["active", "disabled"], "examples": ["active"]},
     "createdAt": {"type": "string", "format": "date-time"},
     "disabledAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]}
@@ -97,7 +97,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "subject": {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["zoe.b@acme.example"]},
     "role": {"type": "string", "maxLength": 64, "examples": ["analyst"]},
     "disabled": {"type": "boolean", "examples": [false]},
-    "sso": {"description": "true ends the legacy credentials of the member for good.", "type": "boolean", "examples": [false]}
+    "sso": {"description": "Whether the member can sign in by single sign-on. true ends their legacy credentials for good.", "type": "boolean", "examples": [false]}
   }}'),
 
 ('RegisteredNode', '{

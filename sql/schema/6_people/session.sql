@@ -11,7 +11,9 @@ CREATE TABLE walwarden_internal.session (
     method      text COLLATE "C" NOT NULL CHECK (method IN ('link', 'sso')),
     created_at  timestamptz NOT NULL,
     expires_at  timestamptz NOT NULL,
-    ended_at    timestamptz
+    ended_at    timestamptz,
+    claims_hash bytea UNIQUE CHECK (octet_length(claims_hash) = 32),
+    CHECK ((method = 'sso') = (claims_hash IS NOT NULL))
 );
 CREATE INDEX session_by_subject ON walwarden_internal.session (subject);
 CREATE INDEX session_by_expiry ON walwarden_internal.session (expires_at);
@@ -19,6 +21,7 @@ COMMENT ON TABLE walwarden_internal.session IS 'People who signed in over HTTP. 
 COMMENT ON COLUMN walwarden_internal.session.cookie_hash IS '32 bytes: SHA-256 of the cookie';
 COMMENT ON COLUMN walwarden_internal.session.salt IS '32 random bytes, for the commitment to subject in entries';
 COMMENT ON COLUMN walwarden_internal.session.method IS 'link: sign_in_link(); sso: single sign-on';
+COMMENT ON COLUMN walwarden_internal.session.claims_hash IS '32 bytes, of method sso: SHA-256 of the claims of the JWT that was exchanged, so that it is not exchanged again';
 
 CREATE TABLE walwarden_internal.sign_in_code (
     code_hash  bytea PRIMARY KEY CHECK (octet_length(code_hash) = 32),
@@ -70,9 +73,10 @@ $$;
 
 -- Locks are acquired in this order: memberships, codes, sessions, the system chain.
 
--- The same as may_sign_in(), and it stays so until the transaction ends: whoever ends one of
--- these memberships waits, and then finds the session.
-CREATE FUNCTION walwarden_internal.lock_memberships(subject text) RETURNS boolean
+-- The same as may_sign_in(), or only in organisations that enabled single sign-on for the
+-- subject; and it stays so until the transaction ends: whoever ends one of these memberships
+-- waits, and then finds the session.
+CREATE FUNCTION walwarden_internal.lock_memberships(subject text, by_sso boolean) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -80,6 +84,7 @@ AS $$
 BEGIN
     PERFORM FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id
       WHERE m.subject = subject AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL
+        AND (m.sso OR NOT by_sso)
         FOR SHARE;
     RETURN FOUND;
 END
@@ -133,17 +138,18 @@ BEGIN
 END
 $$;
 
--- Starts a session for a subject; returns its id, or NULL if nobody may sign in under it.
--- link_by: the actor who made the link; NULL without one. replaced: the session of the browser
--- so far, which ends because nobody else should have its cookie; or NULL.
-CREATE FUNCTION walwarden_internal.start_session(cookie_hash bytea, subject text, method text, link_by jsonb, replaced uuid DEFAULT NULL) RETURNS uuid
+-- Starts a session for a subject; returns its id, or NULL if nobody may sign in under it, or if
+-- a session was started with these claims before. link_by: the actor who made the link.
+-- claims_hash: of the JWT. One of the two is NULL. replaced: the session of the browser so far,
+-- which ends because nobody else should have its cookie; or NULL.
+CREATE FUNCTION walwarden_internal.start_session(cookie_hash bytea, subject text, link_by jsonb, claims_hash bytea, replaced uuid DEFAULT NULL) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     s walwarden_internal.session;
 BEGIN
-    IF NOT walwarden_internal.lock_memberships(subject) THEN
+    IF NOT walwarden_internal.lock_memberships(subject, claims_hash IS NOT NULL) THEN
         RETURN NULL;
     END IF;
     PERFORM walwarden_internal.end_sessions(walwarden_internal.actor('session', session_id => replaced), ARRAY[replaced], 'signed in again');
@@ -151,10 +157,14 @@ BEGIN
     s.cookie_hash := cookie_hash;
     s.subject := subject;
     s.salt := walwarden_internal.salt();
-    s.method := method;
+    s.method := CASE WHEN claims_hash IS NULL THEN 'link' ELSE 'sso' END;
+    s.claims_hash := claims_hash;
     s.created_at := clock_timestamp();
     s.expires_at := walwarden_internal.later(s.created_at, walwarden_internal.setting('session_lifetime'));
-    INSERT INTO walwarden_internal.session SELECT s.*;
+    INSERT INTO walwarden_internal.session SELECT s.* ON CONFLICT ON CONSTRAINT session_claims_hash_key DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     PERFORM walwarden_internal.append(walwarden_internal.system_org(), 'session.started',
         jsonb_build_object('actor', walwarden_internal.actor('session', session_id => s.id), 'session', walwarden_internal.session_image(s))
         || CASE WHEN link_by IS NULL THEN '{}' ELSE jsonb_build_object('linkBy', link_by) END);
@@ -173,7 +183,7 @@ AS $$
 DECLARE
     used walwarden_internal.sign_in_code;
 BEGIN
-    IF NOT walwarden_internal.lock_memberships((SELECT k.subject FROM walwarden_internal.sign_in_code AS k WHERE k.code_hash = code_hash)) THEN
+    IF NOT walwarden_internal.lock_memberships((SELECT k.subject FROM walwarden_internal.sign_in_code AS k WHERE k.code_hash = code_hash), false) THEN
         RETURN NULL;
     END IF;
     UPDATE walwarden_internal.sign_in_code AS k
@@ -183,7 +193,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    RETURN walwarden_internal.start_session(cookie_hash, used.subject, 'link', used.made_by, replaced);
+    RETURN walwarden_internal.start_session(cookie_hash, used.subject, used.made_by, NULL, replaced);
 END
 $$;
 

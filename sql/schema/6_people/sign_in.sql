@@ -24,6 +24,29 @@ BEGIN
 END
 $$;
 
+-- The row of the session tells that the JWT was used. It is kept for a week after the expiry of
+-- the session, so the JWT must not be valid for longer.
+CREATE FUNCTION walwarden_internal.rest_sign_in_by_sso(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
+    cookie_hash bytea := walwarden_internal.new_cookie();
+BEGIN
+    IF r.jwt_expires_at > walwarden_internal.later(clock_timestamp(), 86400) THEN
+        PERFORM walwarden_internal.rest_fail('claim_refused', 'the JWT is valid for more than a day', '{"field": "exp"}');
+    END IF;
+    IF walwarden_internal.start_session(cookie_hash, c.subject, NULL, r.claims_hash, r.session_id) IS NULL THEN
+        IF EXISTS (SELECT FROM walwarden_internal.session AS s WHERE s.claims_hash = r.claims_hash) THEN
+            PERFORM walwarden_internal.rest_fail('jwt_used', 'a session was started with this JWT before', '{"nextAction": "Sign in again."}');
+        END IF;
+        PERFORM walwarden_internal.rest_fail('not_a_member', 'the person is no active member any more', '{"nextAction": "Ask an owner or admin of the organisation."}');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION walwarden_internal.rest_delete_session(r walwarden_internal.rest_request) RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
