@@ -1,3 +1,4 @@
 CREATE DATABASE app;
 CREATE EXTENSION walwarden CASCADE;
 SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'ann@acme.example', 'owner');
+CREATE ROLE authenticator LOGIN NOINHERIT;

@@ -165,6 +165,7 @@ function expectedOfPerson (op, name) {
 }
 
 function expected (op, kind) {
+  if (op.caller === 'sso') return 404     // off as it is shipped; sso.test.mjs has it on
   if (op.caller === 'anyone') return op.success_status
   if (person(kind)) return expectedOfPerson(op, person(kind))
   if (op.caller === 'person') return expected({ ...op, caller: 'any', required_scope: null, success_status: 403, parameter: null }, kind)
@@ -185,7 +186,7 @@ for (const op of operations) {
       const prepared = await prepare(op)
       const { body } = prepared
       const path = placed(op, kind, prepared.path)
-      const credential = await presented(op, kind)
+      const credential = { ...await presented(op, kind), ...(op.caller === 'sso' ? { prefix: '' } : {}) }
       const before = sql("SELECT count(*) FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'matrix')")
       const answer = await call(op.method, path, { ...credential, body })
       ;(results[op.operation] ??= {})[kind] = answer.status

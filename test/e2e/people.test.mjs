@@ -313,9 +313,9 @@ test('no log, no table and no WAL has a cookie or a code', async () => {
 })
 
 test('the document knows people', () => {
-  assert.deepEqual(document.paths['/databases'].get.security, [{ bearer: [] }, { header: [] }, { session: [] }])
+  assert.deepEqual(document.paths['/databases'].get.security, [{ bearer: [] }, { header: [] }, { session: [] }, { jwt: [] }])
   assert.deepEqual(document.paths['/databases'].get.servers.map((server) => server.url), ['/api/v1', '/api/v1/orgs/{org}'])
-  assert.deepEqual(document.paths['/orgs/{org}'].get.security, [{ session: [] }])
+  assert.deepEqual(document.paths['/orgs/{org}'].get.security, [{ session: [] }, { jwt: [] }])
   assert.deepEqual(document.paths['/session'].post.security, [])
   assert.equal(document.paths['/session'].post.parameters, undefined)
   assert.equal(document.paths['/profile'].get.servers, undefined)
