@@ -20,9 +20,9 @@
 #define LEAKS_PATH "/api/v1/leaks"
 
 static bool
-is_one_of(const char *value, const char *one, const char *other)
+is(const char *value, const char *wanted)
 {
-	return value != NULL && (strcmp(value, one) == 0 || strcmp(value, other) == 0);
+	return value != NULL && strcmp(value, wanted) == 0;
 }
 
 /* Whether a browser says that a page of ours made it send the request, or nobody. */
@@ -30,8 +30,8 @@ static bool
 is_from_here(const RequestOrigin *request)
 {
 	if (request->fetch_site != NULL)
-		return is_one_of(request->fetch_site, "same-origin", "none");
-	return request->origin == NULL || (request->own_origin != NULL && strcmp(request->origin, request->own_origin) == 0);
+		return is(request->fetch_site, "same-origin") || is(request->fetch_site, "none");
+	return request->origin == NULL || is(request->own_origin, request->origin);
 }
 
 /* End a request with 403 if another site may be behind it. */
@@ -39,11 +39,12 @@ void
 origin_check(const RequestOrigin *request)
 {
 	const char *type = request->content_type;
-	bool		keyless = is_one_of(request->path, SESSION_PATH, LEAKS_PATH);
+	bool		signs = is(request->path, SESSION_PATH);
+	bool		keyless = signs || is(request->path, LEAKS_PATH);
 
-	if (request->method == NULL || is_one_of(request->method, "GET", "HEAD") || strcmp(request->method, "OPTIONS") == 0)
+	if (request->method == NULL || is(request->method, "GET") || is(request->method, "HEAD") || is(request->method, "OPTIONS"))
 		return;
-	if (request->session == NULL && !is_one_of(request->path, SESSION_PATH, SESSION_PATH))
+	if (request->session == NULL && !signs)
 		return;
 	if (is_from_here(request) &&
 		(type == NULL || media_type_is_json(type, strlen(type))) &&
