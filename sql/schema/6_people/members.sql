@@ -12,8 +12,8 @@ BEGIN
 END
 $$;
 
--- The member of the path, after a check that the person may see the members; ends the request
--- with 404 if there is none. An erased member has no subject any more, and counts as none.
+-- The member of the path; ends the request with 404 if there is none. An erased member has no
+-- subject any more, and counts as none. Only for operations with an action for members.
 CREATE FUNCTION walwarden_internal.rest_member(r walwarden_internal.rest_request, removed boolean DEFAULT false) RETURNS walwarden_internal.member
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -21,7 +21,6 @@ AS $$
 DECLARE
     m walwarden_internal.member;
 BEGIN
-    PERFORM walwarden_internal.require(walwarden_internal.caller(), r.org_id, 'member.list', 'any');
     SELECT * INTO m FROM walwarden_internal.member AS f
      WHERE f.id = r.id AND f.org_id = r.org_id AND f.erased_at IS NULL AND (removed OR f.removed_at IS NULL);
     IF NOT FOUND THEN
