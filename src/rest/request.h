@@ -45,7 +45,7 @@ typedef struct RestRequest
 
 	bool		by_cookie;		/* presents a session */
 	AuthOutcome auth;
-	Person	   *person;			/* if accepted by a session or a JWT; otherwise NULL */
+	Person	   *person;			/* by a session or a JWT; otherwise NULL */
 	Claims		claims;			/* of a person without a session */
 	pg_uuid_t	token_id;		/* if accepted by a token */
 	RateState	rate;

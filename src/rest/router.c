@@ -354,7 +354,7 @@ route(RestRequest *request)
 
 	if (path != NULL && strcmp(path, SSO_PATH) == 0)
 	{
-		if (request->auth == AUTH_NONE)
+		if (request->person == NULL || request->person->has_session)
 			rest_fail("jwt_refused", "the identity proxy has handed over no JWT", "{}");
 		find_operation(path, false, true, method, &match);
 	}

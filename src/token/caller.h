@@ -18,7 +18,7 @@ typedef struct Person
 	bool		has_session;
 	pg_uuid_t	session_id;
 	char	   *subject;
-	bool		by_sso;			/* an identity provider says so: not for every member */
+	bool		by_sso;			/* not for every member */
 } Person;
 
 typedef struct Caller

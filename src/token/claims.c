@@ -87,7 +87,7 @@ read_subject(Jsonb *json, Claims *claims)
 	if (claims->subject == NULL || strcmp(walwarden_subject_claim, "email") != 0)
 		return;
 
-	/* a provider passes on what a person has typed, until it has verified that */
+	/* until it is verified, it is what a person has typed */
 	verified = claim(json, "email_verified");
 	if (verified != NULL && verified->type == jbvBool && verified->val.boolean)
 	{

@@ -13,10 +13,10 @@
 
 typedef struct Claims
 {
-	const char *refused;		/* the claim that is missing or is not accepted; NULL if none is */
+	const char *refused;		/* the claim that is; NULL for none */
 	char	   *subject;		/* NULL if there is none */
 	TimestampTz expires_at;		/* if exp is accepted */
-	uint8		hash[DIGEST_LEN];	/* of all claims, however they were written */
+	uint8		hash[DIGEST_LEN];	/* of all claims, in any spelling */
 } Claims;
 
 extern bool claims_can_be_accepted(void);

@@ -35,6 +35,7 @@ CREATE FUNCTION tj_claims(changed jsonb DEFAULT '{}') RETURNS text LANGUAGE sql 
     SELECT jsonb_strip_nulls(jsonb_build_object('iss', 'https://idp.example', 'aud', 'walwarden', 'sub', 'ann@j.example', 'exp', extract(epoch FROM now())::bigint + 600) || changed)::text
 $$;
 
+SELECT token AS token FROM walwarden.issue_token('tj-one', 'jwt') \gset
 -- off, until a superuser has done three things
 SELECT format('SELECT is(tj_request(tj_claims(), ''/api/v1/orgs''), ''401 jwt_not_accepted'', ''not set up'')') AS try \gset
 SET SESSION AUTHORIZATION tj_login; SET ROLE tj_web;
@@ -113,6 +114,7 @@ SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/sso'), '503 read_only',
 SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/api/v1/signin/sso', exchange => true), '404 no_such_path', 'not in the API');
 SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/ss%6f', exchange => true), '404 no_such_path', 'not by another spelling');
 SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/sso', '{}', true), '401 jwt_refused', 'not without a JWT');
+SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/sso', jsonb_build_object('x-walwarden-token', :'token'), true), '401 jwt_refused', 'nor with a token');
 SELECT is(tj_request(tj_claims(format('{"exp": %s}', extract(epoch FROM now())::bigint + 90000)::jsonb), '/signin/sso', exchange => true), '401 claim_refused exp', 'not one that outlives what is known of it');
 BEGIN;
 SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/sso', exchange => true), '303', 'exchanged');
@@ -122,6 +124,7 @@ COMMIT;
 SELECT is(tj_request(tj_claims('{"jti": "1"}'), '/signin/sso', exchange => true), '401 jwt_used', 'and not again');
 SELECT is(tj_request(tj_claims('{"jti": "1"}')::json::text || ' ', '/signin/sso', exchange => true), '401 jwt_used', 'however it is written');
 SELECT is(tj_request('', '/api/v1/orgs', jsonb_build_object('x-walwarden-session', :'cookie')), '200 ann@j.example sso tj-one', 'the session');
+SELECT is(tj_request(tj_claims('{"jti": "2"}'), '/signin/sso', jsonb_build_object('x-walwarden-session', :'cookie'), true), '401 jwt_refused', 'is not exchanged for another');
 SELECT is(tj_request('', '/api/v1/orgs/tj-two', jsonb_build_object('x-walwarden-session', :'cookie')), '404 no_such_organisation', 'which opens the same organisations');
 RESET SESSION AUTHORIZATION;
 SELECT is((s.subject, s.method, s.cookie_hash, octet_length(s.claims_hash))::text, ('ann@j.example'::text, 'sso', sha256(convert_to(:'cookie', 'UTF8')), 32)::text, 'its row')
