@@ -28,7 +28,7 @@ SCHEMA     = $(patsubst %,sql/schema/%.sql, \
                                    bounds token list round lifecycle legacy leak statistics grant_list audit search rows) \
              $(addprefix 4_backup/, signature node tables schemas job evidence checkpoint alarm destination recovery schedule retention rows) \
              $(addprefix 5_rest/, schemas catalogue descriptions request resources jobs recovery export leak tag openapi rows) \
-             $(addprefix 6_people/, session member schemas operations sign_in orgs tokens members) \
+             $(addprefix 6_people/, session member schemas operations sign_in orgs tokens members page) \
              $(addprefix 9_close/, structure verify monitor maintenance copy org openapi guard comments acl) \
              $(addsuffix /grants, 3_token 4_backup 5_rest 6_people 9_close))
 
@@ -70,8 +70,11 @@ ifneq ($(PORTNAME),darwin)
 SHLIB_LINK += -Wl,-Bsymbolic
 endif
 
-walwarden--$(EXTVERSION).sql: $(SCHEMA) walwarden.control
-	cat $(SCHEMA) > $@
+# A line @web/FILE of a part stands for the file.
+WEB = $(addprefix web/, index.html page.css page.js page.svg)
+
+walwarden--$(EXTVERSION).sql: $(SCHEMA) $(WEB) walwarden.control
+	cat $(SCHEMA) | sed $(foreach f,$(WEB),-e '\,^@$(f)$$,{r $(f)' -e 'd;}') > $@
 
 walwarden--%--$(EXTVERSION).sql: sql/upgrade/%--$(EXTVERSION).sql sql/released/walwarden--%.sql walwarden--$(EXTVERSION).sql sql/upgrade/head.sql sql/make_delta
 	perl sql/make_delta sql/released/walwarden--$*.sql walwarden--$(EXTVERSION).sql $< > $@

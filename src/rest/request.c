@@ -514,13 +514,13 @@ walwarden_canonical_json(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }
 
-/* Whether the request is for the router of REST v1, which builds its own response. */
+/* Whether the request is for an entry point of the extension, which builds its own response. */
 static bool
-is_router_request(void)
+is_own_request(void)
 {
 	const char *path = GetConfigOption("request.path", true, false);
 
-	return path != NULL && (strcmp(path, "/rpc/v1_get") == 0 || strcmp(path, "/rpc/v1_post") == 0);
+	return path != NULL && (strcmp(path, "/rpc/v1_get") == 0 || strcmp(path, "/rpc/v1_post") == 0 || strcmp(path, "/rpc/v1_page") == 0);
 }
 
 /* End a request to the tables of a team whose token has reached its rate limit. */
@@ -571,7 +571,7 @@ walwarden_pre_request(PG_FUNCTION_ARGS)
 	RateState	rate = {0};
 
 	caller_record_claims();
-	if (is_router_request())
+	if (is_own_request())
 		PG_RETURN_VOID();
 	switch (authenticate_request(request_headers(), &rate))
 	{
