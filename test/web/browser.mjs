@@ -1,0 +1,106 @@
+// A browser before the page. What a browser complains of, such as a violation of the policy of
+// contents, fails the test that meets it.
+import assert from 'node:assert/strict'
+import { readFileSync, mkdtempSync } from 'node:fs'
+import http from 'node:http'
+import { createRequire } from 'node:module'
+import { chromium } from 'playwright-core'
+import { sql } from '../e2e/lib.mjs'
+
+export * from '../e2e/lib.mjs'
+
+// Everything is below it: the page, and the API under /api/v1.
+export const site = new URL(process.env.REST_URL).origin
+export const link = (subject) => sql(`SELECT walwarden.sign_in_link('${subject}')`)
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const opened = []
+const program = { executablePath: process.env.CHROMIUM_BIN || '/usr/bin/chromium', args: ['--no-sandbox'] }
+
+// Closes all that was opened.
+export async function close () {
+  await Promise.all(opened.splice(0).map((thing) => thing.close()))
+}
+
+async function remember (context) {
+  opened.push(context)
+  context.complaints = []
+  const listen = (page) => {
+    page.on('pageerror', (error) => context.complaints.push(String(error)))
+    // what a response is refused for is for the page to show, and for the tests to look at
+    page.on('console', (message) => { if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) context.complaints.push(message.text()) })
+  }
+  context.pages().forEach(listen)
+  context.on('page', listen)
+  await context.addInitScript(() => document.addEventListener('securitypolicyviolation', (event) => console.error(`refused: ${event.violatedDirective} ${event.blockedURI}`)))
+  context.setDefaultTimeout(60000)
+  return context
+}
+
+// A browser with a profile of its own, which is in context.profile. options: those of Playwright
+// for contexts, and for starting the browser.
+export async function browser (options = {}) {
+  const profile = mkdtempSync(`${process.env.WORK}/profile.`)
+  const context = await chromium.launchPersistentContext(profile, { ...program, ...options, args: [...program.args, ...options.args ?? []] })
+  return Object.assign(await remember(context), { profile })
+}
+
+let shared
+// A context in a browser that all tests of a file share.
+export async function context (options = {}) {
+  if (!shared) {
+    shared = await chromium.launch(program)
+    opened.push(shared)
+  }
+  return remember(await shared.newContext({ viewport: { width: 1280, height: 900 }, ...options }))
+}
+
+// Signs in by a link, as a person does, and returns the page. path: where to go then.
+export async function signedIn (subject, path, { in: where, ...options } = {}) {
+  const page = await (where ?? await context(options)).newPage()
+  await page.goto(link(subject))
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('button', { name: 'Sign out' }).waitFor()
+  if (path) await visit(page, path)
+  return page
+}
+
+export async function visit (page, path) {
+  await page.goto(site + path)
+  await page.getByRole('heading', { level: 1 }).waitFor()
+}
+
+// Nothing was refused by the policy of contents, and no error went unnoticed.
+export const noComplaint = (page) => assert.deepEqual(page.context().complaints, [])
+
+// What axe finds, as a text for each kind; none, if the page is as it should be.
+export async function accessibility (page) {
+  const session = await page.context().newCDPSession(page)
+  const run = async (expression) => {
+    const { result, exceptionDetails } = await session.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
+    assert.equal(exceptionDetails, undefined, exceptionDetails?.exception?.description)
+    return result.value
+  }
+  await run(`${axe}; undefined`)
+  const found = await run("axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then((result) => result.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).join(' ')}`))")
+  await session.detach()
+  return found
+}
+
+// By how much the page is wider than the window.
+export const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+
+// Another origin of the same host, with one page for each path.
+export function elsewhere (pages) {
+  return new Promise((resolve) => {
+    const server = http.createServer((request, response) => {
+      server.requests.push(request.url)
+      response.setHeader('Content-Type', 'text/html; charset=utf-8')
+      response.end(pages[request.url] ?? '<!DOCTYPE html><title>elsewhere</title>')
+    })
+    server.requests = []
+    server.closeAllConnections ??= () => {}
+    opened.push({ close: () => new Promise((done) => { server.closeAllConnections(); server.close(done) }) })
+    server.listen(0, '127.0.0.1', () => resolve({ url: `http://127.0.0.1:${server.address().port}`, requests: server.requests }))
+  })
+}
