@@ -71,17 +71,20 @@ async function all (path, field, enough = () => false) {
 
 // ---- elements --------------------------------------------------------------------------
 
-const fill = (element, attributes, children) => {
+// Children are elements, texts, arrays of them, and what a condition leaves: false and null.
+const nodes = (children) => children.flat(Infinity).filter((child) => child != null && child !== false)
+const put = (element, ...children) => element.replaceChildren(...nodes(children))
+const make = (element, attributes, children) => {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value)
     else if (value === true) element.setAttribute(name, '')
     else if (value !== false && value != null) element.setAttribute(name, value)
   }
-  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false))
+  element.append(...nodes(children))
   return element
 }
-const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children)
-const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children)
+const h = (tag, attributes = {}, ...children) => make(document.createElement(tag), attributes, children)
+const svg = (tag, attributes = {}, ...children) => make(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children)
 
 const byId = (id) => document.getElementById(id)
 // Text from outside, whose direction stays its own.
@@ -95,7 +98,7 @@ let nextId = 1
 const newId = () => `e${nextId++}`
 
 // For everybody, and read out by screen readers.
-const say = (...children) => byId('status').replaceChildren(...children)
+const say = (...children) => put(byId('status'), ...children)
 
 // A label and its control, or several controls under a legend.
 function field (label, control, hint) {
@@ -146,13 +149,13 @@ function explain (problem) {
   problem.requestId && h('p', {}, h('small', {}, 'Request ', h('code', {}, problem.requestId))))
 }
 
-async function copy (element, name) {
+async function copy (element, tell = say) {
   try {
     await navigator.clipboard.writeText(element.textContent)
-    say(`${name} copied.`)
+    tell('Copied.')
   } catch {
     getSelection().selectAllChildren(element)
-    say(`${name} selected. Copy it with the keyboard.`)
+    tell('Selected. Copy it with the keyboard.')
   }
 }
 
@@ -187,6 +190,14 @@ const localInput = (seconds) => {
 }
 const fromInput = (value) => value && new Date(value).toISOString()
 
+// While it works, a button does nothing more, and keeps the focus.
+async function busy (target, work) {
+  if (target.ariaDisabled) return
+  target.ariaDisabled = 'true'
+  await work()
+  target.ariaDisabled = null
+}
+
 // ---- forms -----------------------------------------------------------------------------
 
 // One form is one change, so it has one idempotency key: sent twice, it happens once.
@@ -197,19 +208,17 @@ function form ({ label, content, cancel, change, done, danger = false }) {
   const submit = h('button', { class: danger ? 'danger' : 'primary' }, label)
   const element = h('form', {
     autocomplete: 'off',
-    async onsubmit (event) {
+    onsubmit (event) {
       event.preventDefault()
-      if (submit.ariaDisabled) return
-      submit.ariaDisabled = 'true'
-      problem.replaceChildren()
-      const data = new FormData(element)
-      try {
-        done(await change(data, key), data)
-      } catch (error) {
-        problem.replaceChildren(explain(error))
-      } finally {
-        submit.ariaDisabled = null
-      }
+      busy(submit, async () => {
+        put(problem)
+        const data = new FormData(element)
+        try {
+          done(await change(data, key), data)
+        } catch (error) {
+          put(problem, explain(error))
+        }
+      })
     }
   }, content, problem, h('p', { class: 'buttons' }, submit, cancel))
   return element
@@ -286,7 +295,7 @@ function reveal ({ token, name }) {
   revealed = h('section', { class: 'reveal', 'aria-labelledby': title.id }, title,
     h('p', {}, 'This is the value of ', named(name), '. It is shown this one time, and gone when you leave this page.'),
     h('p', {}, value),
-    h('p', { class: 'buttons' }, button('Copy', () => copy(value, 'The token')), button('Download walwarden.env', save)),
+    h('p', { class: 'buttons' }, button('Copy', () => copy(value)), button('Download walwarden.env', save)),
     h('details', {}, h('summary', {}, 'Try it with curl'),
       h('pre', { tabindex: '0' }, '. ./walwarden.env\ncurl "$WALWARDEN_BASE_URL/profile" -H "Authorization: Bearer $WALWARDEN_API_KEY"')),
     h('p', { class: 'buttons' }, button('I have stored it', () => {
@@ -340,7 +349,7 @@ function go (path, { replace = false, issued } = {}) {
 // Show a view under its heading. The value of a new token comes before its content.
 function render (title, org, ...content) {
   document.title = [title, org?.name, 'walwarden'].filter(Boolean).join(' - ')
-  byId('view').replaceChildren(...[h('h1', { tabindex: '-1' }, title), revealed, ...content].flat().filter(Boolean))
+  put(byId('view'), h('h1', { tabindex: '-1' }, title), revealed, content)
 }
 
 async function show (issued) {
@@ -379,16 +388,12 @@ function missing () {
 
 // The links above the view.
 function frame (me, org) {
-  byId('pages').replaceChildren(...org
-    ? PAGES.filter(([, , mayUse]) => mayUse(org)).map(([page, label]) =>
-      h('a', { href: pathOf(org, page), 'aria-current': shown.startsWith(pathOf(org, page)) ? 'page' : null }, label))
-    : [])
-  byId('person').replaceChildren(...me
-    ? [me.orgs.length > 1 && org && h('label', {}, hidden('Organisation'),
-        select({ onchange: (event) => go(`/o/${event.target.value}`) }, me.orgs.map(({ slug, name }) => [slug, name, slug === org.slug]))),
-      me.orgs.length === 1 && org && named(org.name),
-      named(me.subject), button('Sign out', signOut)].filter(Boolean)
-    : [])
+  put(byId('pages'), org && PAGES.filter(([, , mayUse]) => mayUse(org)).map(([page, label]) =>
+    h('a', { href: pathOf(org, page), 'aria-current': shown.startsWith(pathOf(org, page)) && 'page' }, label)))
+  put(byId('person'), me && [
+    org && (me.orgs.length === 1 ? named(org.name) : h('label', {}, hidden('Organisation'),
+      select({ onchange: (event) => go(`/o/${event.target.value}`) }, me.orgs.map(({ slug, name }) => [slug, name, slug === org.slug])))),
+    named(me.subject), button('Sign out', signOut)])
 }
 
 async function signOut () {
@@ -434,10 +439,9 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
       } while (cursor && ++n < pages)
       const content = items.length || cursor ? await draw(items) : h('p', { class: 'empty' }, empty())
       if (turn !== newest) return
-      element.replaceChildren(content,
-        cursor ? h('p', {}, button('More', () => { pages++; load() }, { id: `${name}-more` })) : '')
+      put(element, content, cursor && h('p', {}, button('More', () => { pages++; reload() }, { id: `${name}-more` })))
     } catch (error) {
-      if (error.name !== 'AbortError') element.replaceChildren(explain(error))
+      if (error.name !== 'AbortError') put(element, explain(error))
     }
   }
   again = load
@@ -570,8 +574,8 @@ function tokenMenu (token, org, me) {
     content: [h('p', {}, action.stops(token)), action.fields?.(token, org, target)],
     change: (data, key) => send('POST', apiOf(org, `/tokens/${token.tokenId}/${action.path}`), action.body?.(data, org), key),
     done (answer) {
+      say(action.result, action.result && named(token.name))
       if (answer.token) reveal(answer)
-      else say(action.result, named(token.name))
       reload()
     }
   })]))
@@ -648,7 +652,7 @@ async function issue (org) {
     'The token holds what the role carries, also when that changes.')
   const fromRole = (data) => data.get('permissions') === 'role'
   const networksOf = (data) => data.get('networks').split(/[\s,]+/).filter(Boolean)
-  const summary = h('output', {})
+  const summary = h('p', { id: 'summary' })
 
   const update = () => {
     const data = new FormData(element)
@@ -656,7 +660,7 @@ async function issue (org) {
     role.hidden = !fromRole(data)
     const expires = expiryOf(data, org.policy)
     const networks = networksOf(data)
-    summary.replaceChildren('A ', data.get('visibility'), ' token ', named(data.get('name')),
+    put(summary, 'A ', data.get('visibility'), ' token ', named(data.get('name')),
       fromRole(data) ? ` with the permissions of the role ${data.get('role')}` : ` with ${count(data.getAll('scopes').length, 'scope')}`,
       expires === null ? ' that never expires' : expires ? [' that expires on ', time(expires)] : ` that expires in ${duration(org.policy.defaultLifetimeSeconds)}`,
       networks.length ? `, from ${networks.join(', ')} only.` : ', from every address.')
@@ -817,9 +821,11 @@ async function verifyChain (org, progress) {
   return { head, fault: null }
 }
 
-function sayVerdict (where, ok, text, hash) {
+function sayVerdict (who, ok, text, hash) {
   const code = h('code', {}, hash)
-  say(dot(ok ? 'intact' : 'broken', ok ? 'active' : 'revoked'), ` ${where}: ${text} Head hash: `, code, ' ', button('Copy head hash', () => copy(code, 'The head hash')))
+  const copied = h('small')
+  say(ok ? dot('intact', 'active') : dot('broken', 'failed'), `, says ${who}: ${text} Head hash: `, code, ' ',
+    button('Copy head hash', () => copy(code, (text) => put(copied, ' ', text))), copied)
 }
 
 const ENTRY_FILTERS = [
@@ -866,23 +872,16 @@ async function audit (org) {
     draw: (entries) => table('Audit entries', entryColumns(names), entries.map((entry) => ({ ...entry, ...JSON.parse(entry.body) }))),
     empty: () => 'No entry fits. Change the filters.'
   })
-  const onServer = async ({ target }) => {
-    target.disabled = true
+  const attempt = (verify) => ({ target }) => busy(target, () => verify().catch((error) => error.name !== 'AbortError' && say(explain(error))))
+  const onServer = attempt(async () => {
     say('The server is verifying the chain ...')
-    try {
-      const { ok, entries, headHash, firstBadSeq, reason } = await send('POST', apiOf(org, '/audit/verifications'), {}, crypto.randomUUID())
-      sayVerdict('The server', ok, ok ? `${count(entries, 'entry', 'entries')} verified.` : `${reason}${firstBadSeq ? ` (entry ${firstBadSeq})` : ''}.`, headHash)
-    } catch (error) { say(explain(error)) }
-    target.disabled = false
-  }
-  const here = async ({ target }) => {
-    target.disabled = true
-    try {
-      const { head, fault } = await verifyChain(org, (seq) => say(`${count(seq, 'entry', 'entries')} verified ...`))
-      sayVerdict('This browser', !fault, fault ? `entry ${head.seq + 1}: ${fault}. Everything before it is intact.` : `${count(head.seq, 'entry', 'entries')} verified.`, head.hash)
-    } catch (error) { if (error.name !== 'AbortError') say(explain(error)) }
-    target.disabled = false
-  }
+    const { ok, entries, headHash, firstBadSeq, reason } = await send('POST', apiOf(org, '/audit/verifications'), {}, crypto.randomUUID())
+    sayVerdict('the server', ok, ok ? `${count(entries, 'entry', 'entries')} verified.` : `${reason}${firstBadSeq ? ` (entry ${firstBadSeq})` : ''}.`, headHash)
+  })
+  const here = attempt(async () => {
+    const { head, fault } = await verifyChain(org, (seq) => say(`${count(seq, 'entry', 'entries')} verified ...`))
+    sayVerdict('this browser', !fault, fault ? `entry ${head.seq + 1}: ${fault}. Everything before it is intact.` : `${count(head.seq, 'entry', 'entries')} verified.`, head.hash)
+  })
   const names = new Map(can(org, 'manage_members') ? (await all(apiOf(org, '/members'), 'members')).map(({ memberId, subject }) => [memberId, subject]) : [])
   render('Audit', org,
     h('p', { class: 'buttons' },
@@ -899,13 +898,13 @@ async function audit (org) {
 const DAYS = 30
 const dayKey = (seconds) => new Date(seconds * 1000).toLocaleDateString('en-CA')
 
-// What happened on each of the last days: of each database, [label, number] by day.
+// What can happen on a day, and how it is called.
 const FACTS = [
-  ['verified', 'verified'],
-  ['unverified', 'not verified'],
-  ['failed', 'failed'],
-  ['drills', 'drills'],
-  ['failedDrills', 'failed drills']
+  ['verified', 'verified backup'],
+  ['unverified', 'unverified backup'],
+  ['failed', 'failed backup'],
+  ['drills', 'drill'],
+  ['failedDrills', 'failed drill']
 ]
 
 function daysOf (backups, drills, evidence) {
@@ -923,33 +922,34 @@ function daysOf (backups, drills, evidence) {
   return days
 }
 
-const inWords = (facts) => FACTS.filter(([fact]) => facts[fact]).map(([fact, words]) => `${facts[fact]} ${words}`).join(', ')
+const inWords = (facts) => FACTS.filter(([fact]) => facts[fact]).map(([fact, noun]) => count(facts[fact], noun)).join(', ')
 
 // A bar a day: high and full if a backup is verified, high and empty if none is, low if one failed;
-// a mark above it for a drill. The same follows in words.
+// a ring or, if a drill failed, a cross above it. The same follows in words.
 function strip (days) {
   const total = {}
   for (const facts of days.values()) for (const fact in facts) total[fact] = (total[fact] ?? 0) + facts[fact]
-  const words = inWords(total) || 'no backups'
+  const words = inWords(total)
+  const dated = (key, facts) => `${day.format(new Date(`${key}T12:00`))}: ${inWords(facts) || 'nothing'}`
   return [
-    svg('svg', { viewBox: `0 0 ${DAYS * 8} 32`, class: 'strip', role: 'img', 'aria-label': `The last ${DAYS} days: ${words}` },
+    svg('svg', { viewBox: `0 0 ${DAYS * 8} 32`, class: 'strip', role: 'img', 'aria-label': `The last ${DAYS} days: ${words || 'nothing'}` },
       [...days].map(([key, facts], i) => svg('g', { transform: `translate(${i * 8})` },
-        svg('title', {}, `${day.format(new Date(`${key}T12:00`))}: ${inWords(facts) || 'nothing'}`),
+        svg('title', {}, dated(key, facts)),
         svg('rect', { class: 'none', width: 7, height: 32 }),
         facts.verified ? svg('rect', { class: 'verified', x: 1, y: 10, width: 5, height: 22 })
           : facts.unverified && svg('rect', { class: 'unverified', x: 1.5, y: 10.5, width: 4, height: 21 }),
         facts.failed && svg('rect', { class: 'failed', x: 1, y: 24, width: 5, height: 8 }),
-        (facts.drills || facts.failedDrills) && svg('circle', { class: facts.failedDrills ? 'failed' : 'drill', cx: 3.5, cy: 4.5, r: 2.5 })))),
-    h('details', {}, h('summary', {}, words),
-      h('ul', {}, [...days].filter(([, facts]) => inWords(facts)).reverse().map(([key, facts]) =>
-        h('li', {}, `${day.format(new Date(`${key}T12:00`))}: ${inWords(facts)}`))))
+        facts.failedDrills ? svg('path', { class: 'failed drill', d: 'M1.5 2.5l4 4m0-4l-4 4' })
+          : facts.drills && svg('circle', { class: 'drill', cx: 3.5, cy: 4.5, r: 2 })))),
+    words && h('details', {}, h('summary', {}, h('small', {}, words)),
+      h('ul', {}, [...days].filter(([, facts]) => inWords(facts)).reverse().map((one) => h('li', {}, dated(...one)))))
   ]
 }
 
 // A job that runs, with its progress.
 function progress ({ state, progress }) {
   const { percent, phase } = progress ?? {}
-  return [dot(state, 'busy'), phase && [' ', named(phase)], h('progress', { max: 100, value: percent, 'aria-label': 'Progress' }), percent != null && ` ${percent} %`]
+  return [dot(state, 'busy'), phase && [' ', named(phase)], h('progress', { max: 100, value: percent, 'aria-label': 'Progress' }), percent != null && h('small', {}, `${percent} %`)]
 }
 
 // active: receives the jobs that have not finished, with the elements that show them.
@@ -982,7 +982,7 @@ async function follow (active, { signal }) {
     if (document.hidden) continue
     try {
       const jobs = await Promise.all(active.map(({ path }) => get(path)))
-      jobs.forEach((job, i) => active[i].element.replaceChildren(...progress(job).flat().filter(Boolean)))
+      jobs.forEach((job, i) => put(active[i].element, progress(job)))
       if ((jobs.some(({ done }) => done) || round % 20 === 0) && !byId('view').querySelector('details[open]')) await reload()
     } catch (error) {
       if (isSignedOut(error)) return say(explain(error))
@@ -1023,7 +1023,7 @@ async function databases (org) {
     empty: () => ['No database is protected yet. A program adds one with ', h('code', {}, 'POST /databases'), ' and a token that has the scope ', h('code', {}, 'databases:write'), '.']
   })
   render('Databases', org, element,
-    h('p', {}, h('small', {}, 'A bar a day: high if a backup is verified, an outline if it is not, low if one failed; a dot for a drill. ',
+    h('p', {}, h('small', {}, 'A bar a day: high if a backup is verified, an outline if it is not, low if one failed; above it a ring for a drill, a cross for a failed one. ',
       !sees.evidence && 'Your role does not see what is verified. ', !sees.restores && 'Your role does not see drills.')))
   await load()
   follow(active, leaving)
