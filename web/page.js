@@ -173,7 +173,7 @@ const secondsOf = (iso) => Date.parse(iso) / 1000
 function fromNow (iso) {
   const seconds = secondsOf(iso) - now()
   const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ['second', 1]
-  return relative.format(Math.trunc(seconds / length), unit)
+  return relative.format(Math.round(seconds / length), unit)
 }
 function duration (seconds) {
   const [unit, length] = UNITS.slice(2).find(([, length]) => seconds % length === 0) ?? ['second', 1]
@@ -406,40 +406,45 @@ async function signOut () {
 }
 
 document.addEventListener('click', (event) => {
-  const link = event.target.closest('a[href^="/"]:not([target])')
-  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return
+  const link = event.target.closest('a:not([target])')
+  if (!link || !VIEWS.some(([pattern]) => pattern.test(link.getAttribute('href'))) || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return
   event.preventDefault()
   go(link.getAttribute('href'))
 })
 // A fragment alone leads nowhere, but as the code of a link.
 addEventListener('popstate', () => { if (location.pathname !== shown || (shown === '/signin' && location.hash)) show() })
 
-// Read what the view shows again. Whoever was on a button stays on it, or on the heading if it is gone.
-async function reload () {
+// Whoever was on a button stays on it while what is around it is drawn anew, or goes to the
+// heading if it is gone.
+async function keepFocus (work) {
   const { id } = document.activeElement
-  await again()
+  await work()
   if (document.activeElement === document.body) (byId(id) ?? byId('view').querySelector('h1')).focus()
 }
+const reload = () => keepFocus(again)
 
-// A list in pages of the API, and what filters it. again() reads as many pages once more.
+// A list in pages of the API. load() reads as much as is shown once more, or a page more.
 function list ({ path, list: name, filters = () => ({}), draw, empty }) {
   const element = h('div')
-  let pages = 1
-  let newest = 0
-  const load = async () => {
-    const turn = ++newest
-    const items = []
-    let cursor
-    let n = 0
+  let items = []
+  let cursor
+  let latest = 0
+  const load = async (more = false) => {
+    const turn = ++latest
+    const found = more ? [...items] : []
+    const wanted = more ? items.length + 1 : Math.max(items.length, 1)
+    let next = more ? cursor : undefined
     try {
       do {
-        const page = await get(path, { ...filters(), limit: PAGE_SIZE, cursor })
-        items.push(...page[name])
-        cursor = page.pageInfo.nextCursor
-      } while (cursor && ++n < pages)
-      const content = items.length || cursor ? await draw(items) : h('p', { class: 'empty' }, empty())
-      if (turn !== newest) return
-      put(element, content, cursor && h('p', {}, button('More', () => { pages++; reload() }, { id: `${name}-more` })))
+        const page = await get(path, { ...filters(), limit: PAGE_SIZE, cursor: next })
+        found.push(...page[name])
+        next = page.pageInfo.nextCursor
+      } while (next && found.length < wanted)
+      const content = found.length ? await draw(found) : h('p', { class: 'empty' }, empty())
+      if (turn !== latest) return
+      items = found
+      cursor = next
+      put(element, content, next && h('p', {}, button('More', () => keepFocus(() => load(true)), { id: `${name}-more` })))
     } catch (error) {
       if (error.name !== 'AbortError') put(element, explain(error))
     }
@@ -455,14 +460,17 @@ function filterForm (load, ...fields) {
     role: 'search',
     class: 'filters',
     onsubmit: (event) => { event.preventDefault(); load() },
-    oninput () { clearTimeout(timer); timer = setTimeout(load, 250) }
+    oninput () { clearTimeout(timer); timer = setTimeout(() => load(), 250) }
   }, fields)
 }
 
 // ---- signing in ------------------------------------------------------------------------
 
+// Single sign-on is offered where it is set up, which its address tells.
 function waysIn () {
-  return h('p', {}, 'Open the link that an operator gave you. It works once, for 10 minutes. If you have none, ask for one.')
+  const sso = h('p', { hidden: true }, h('a', { href: '/signin/sso', class: 'primary' }, 'Single sign-on'))
+  fetch('/signin/sso', { method: 'HEAD', redirect: 'manual' }).then(({ status }) => { sso.hidden = status === 404 }, () => {})
+  return [sso, h('p', {}, 'Open the link that an operator gave you. It works once, for 10 minutes. If you have none, ask for one.')]
 }
 
 // The code stands behind #, so that it is in no request. The button uses it up, because programs
@@ -798,13 +806,18 @@ const canonical = (value) => Array.isArray(value)
 
 // What is wrong with an entry, as docs/audit-chain.md defines the chain.
 async function faultOf (entry, previous, org) {
-  const { at, jobId, kind, payload, ...more } = JSON.parse(entry.body)
   if (entry.seq !== previous.seq + 1) return `the entry after ${previous.seq} is missing`
   if (entry.prevHash !== previous.hash) return 'it does not continue the entry before it'
   if (entry.hash !== await sha256(entry.prevHash + entry.body)) return 'its hash is not that of its text'
-  if (canonical({ at, jobId, kind, payload, ...more }) !== entry.body) return 'its text is not in the canonical form'
-  if (Object.keys(more).length || at !== entry.at || jobId !== entry.jobId || kind !== entry.kind ||
-      payload.org !== org.id || payload.seq !== entry.seq) return 'its text is about another entry'
+  try {
+    const body = JSON.parse(entry.body)
+    if (canonical(body) !== entry.body) return 'its text is not in the canonical form'
+    const { at, jobId, kind, payload, ...more } = body
+    if (Object.keys(more).length || at !== entry.at || jobId !== entry.jobId || kind !== entry.kind ||
+        payload.org !== org.id || payload.seq !== entry.seq) return 'its text is about another entry'
+  } catch {
+    return 'its text has another form'
+  }
   return null
 }
 
@@ -896,7 +909,8 @@ async function audit (org) {
 // ---- databases -------------------------------------------------------------------------
 
 const DAYS = 30
-const dayKey = (seconds) => new Date(seconds * 1000).toLocaleDateString('en-CA')
+// Of the reader's calendar: 2026-11-29.
+const dayKey = (date) => date.toLocaleDateString('en-CA')
 
 // What can happen on a day, and how it is called.
 const FACTS = [
@@ -908,9 +922,11 @@ const FACTS = [
 ]
 
 function daysOf (backups, drills, evidence) {
-  const days = new Map(Array.from({ length: DAYS }, (_, i) => [dayKey(now() - (DAYS - 1 - i) * DAY), {}]))
+  const today = new Date()
+  const days = new Map(Array.from({ length: DAYS }, (_, i) =>
+    [dayKey(new Date(today.getFullYear(), today.getMonth(), today.getDate() - DAYS + 1 + i)), {}]))
   const add = (iso, fact) => {
-    const facts = iso && days.get(dayKey(secondsOf(iso)))
+    const facts = iso && days.get(dayKey(new Date(iso)))
     if (facts) facts[fact] = (facts[fact] ?? 0) + 1
   }
   for (const { id, state, finishedAt } of backups) {
