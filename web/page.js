@@ -41,7 +41,7 @@ async function request (method, path, { body, key, signal } = {}) {
     await pause(Number(response.headers.get('Retry-After')) || 1)
     return request(method, path, { signal })
   }
-  throw new Problem(answer.error, response.status)
+  throw new Problem(answer.error ?? { message: `The server answers ${response.status}.` }, response.status)
 }
 
 const get = (path, query = {}) => {
@@ -229,6 +229,7 @@ function ask ({ title, done, ...rest }) {
   const id = newId()
   const dialog = h('dialog', { closedby: 'none', 'aria-labelledby': id, oncancel: (event) => event.preventDefault(), onclose: () => dialog.remove() })
   const opener = document.activeElement
+  say()
   dialog.append(h('h2', { id }, title), form({
     ...rest,
     cancel: button('Cancel', () => { dialog.close(); opener?.focus() }),
@@ -391,8 +392,7 @@ function frame (me, org) {
   put(byId('pages'), org && PAGES.filter(([, , mayUse]) => mayUse(org)).map(([page, label]) =>
     h('a', { href: pathOf(org, page), 'aria-current': shown.startsWith(pathOf(org, page)) && 'page' }, label)))
   put(byId('person'), me && [
-    org && (me.orgs.length === 1 ? named(org.name) : h('label', {}, hidden('Organisation'),
-      select({ onchange: (event) => go(`/o/${event.target.value}`) }, me.orgs.map(({ slug, name }) => [slug, name, slug === org.slug])))),
+    org && (me.orgs.length === 1 ? named(org.name) : h('a', { href: '/' }, hidden('Change the organisation, now '), named(org.name))),
     named(me.subject), button('Sign out', signOut)])
 }
 
@@ -448,6 +448,7 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
     } catch (error) {
       if (error.name !== 'AbortError') put(element, explain(error))
     }
+    return items.length
   }
   again = load
   return { element, load }
@@ -456,11 +457,12 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
 // Filters above a list; a change applies at once.
 function filterForm (load, ...fields) {
   let timer
+  const apply = async () => say(`Shown: ${await load()}`)
   return h('form', {
     role: 'search',
     class: 'filters',
-    onsubmit: (event) => { event.preventDefault(); load() },
-    oninput () { clearTimeout(timer); timer = setTimeout(() => load(), 250) }
+    onsubmit: (event) => { event.preventDefault(); apply() },
+    oninput () { clearTimeout(timer); timer = setTimeout(apply, 250) }
   }, fields)
 }
 
@@ -500,14 +502,14 @@ async function home (me) {
 const targetOf = (token, me) => token.visibility === 'shared' ? 'shared' : token.owner === me.subject ? 'own' : 'private'
 
 // What can be done with a token: in which states, and with which capability by whose it is.
-// stops: what will not work any more. A plan without tokens leaves only what stops them.
+// effect: what will stop working. A plan without tokens leaves only what stops them.
 const TOKEN_ACTIONS = [
   {
     label: 'Renew',
     states: ['active'],
     may: { own: 'own_tokens', shared: 'manage_tokens' },
     needsPlan: true,
-    stops: () => 'The token gets a new value, and the present one stops working: at once, or after an overlap in which both work.',
+    effect: () => 'The token gets a new value, and the present one stops working: at once, or after an overlap in which both work.',
     fields: () => field('The present value works for', select({ name: 'overlap' },
       [['0', 'no longer'], ['3600', '1 hour'], ['86400', '1 day'], ['604800', '7 days']])),
     body: (data) => ({ overlapSeconds: Number(data.get('overlap')) }),
@@ -518,7 +520,7 @@ const TOKEN_ACTIONS = [
     states: ['active', 'disabled', 'expired'],
     fits: (token) => token.overlapUntil !== null,
     may: { own: 'own_tokens', shared: 'manage_tokens' },
-    stops: (token) => ['The previous value (', h('code', {}, token.previousHandle), ') stops working now, instead of ', time(token.overlapUntil), '. It was last used ',
+    effect: (token) => ['The previous value (', h('code', {}, token.previousHandle), ') stops working now, instead of ', time(token.overlapUntil), '. It was last used ',
       token.previousLastUsedAt ? ago(token.previousLastUsedAt) : 'never', '.'],
     path: 'end-overlap',
     result: 'The overlap has ended: '
@@ -527,7 +529,7 @@ const TOKEN_ACTIONS = [
     label: 'Disable',
     states: ['active', 'inactive'],
     may: { own: 'member', private: 'manage_tokens', shared: 'manage_tokens' },
-    stops: () => 'Every request with this token fails from now on, until somebody enables it. If it stays disabled, it is removed after a while.',
+    effect: () => 'Every request with this token fails from now on, until somebody enables it. If it stays disabled, it is removed after a while.',
     fields: () => field('Reason (optional)', h('input', { name: 'reason', maxlength: 500 }), 'It is kept in the audit chain.'),
     body: (data) => ({ reason: data.get('reason') || undefined }),
     path: 'disable',
@@ -539,7 +541,7 @@ const TOKEN_ACTIONS = [
     may: { own: 'own_tokens', private: 'manage_tokens', shared: 'manage_tokens' },
     fits: (token, target) => target !== 'private' || token.state === 'disabled',
     needsPlan: true,
-    stops: () => 'The token works again, with the value that it had.',
+    effect: () => 'The token works again, with the value that it had.',
     fields: (token, org, target) => {
       const ahead = token.expiresAt && secondsOf(token.expiresAt) > now()
       return target !== 'private' && expiryField(org.policy, ahead && token.expiresAt)
@@ -553,7 +555,7 @@ const TOKEN_ACTIONS = [
     danger: true,
     states: ['active', 'inactive', 'disabled', 'expired'],
     may: { own: 'member', private: 'manage_tokens', shared: 'manage_tokens' },
-    stops: () => 'Every request with this token fails from now on, for good. What uses it needs another token.',
+    effect: () => 'Every request with this token fails from now on, for good. What uses it needs another token.',
     fields: (token, org, target) => [
       target === 'shared' && confirmation(token.name, 'token'),
       field('Reason (optional)', h('input', { name: 'reason', maxlength: 500 }), 'It is kept in the audit chain.')
@@ -579,7 +581,7 @@ function tokenMenu (token, org, me) {
     title: [`${action.label}: `, named(token.name)],
     label: action.label,
     danger: action.danger,
-    content: [h('p', {}, action.stops(token)), action.fields?.(token, org, target)],
+    content: [h('p', {}, action.effect(token)), h('p', {}, 'Last used: ', lastUse(token), token.lastUsedFrom && ` from ${token.lastUsedFrom}`, '.'), action.fields?.(token, org, target)],
     change: (data, key) => send('POST', apiOf(org, `/tokens/${token.tokenId}/${action.path}`), action.body?.(data, org), key),
     done (answer) {
       say(action.result, action.result && named(token.name))
@@ -605,19 +607,21 @@ const endOf = (token) => ({
   revoked: () => [ago(token.revokedAt), ' by ', named(token.revokedBy), token.revokedReason && [': ', named(token.revokedReason)]]
 })[token.state]?.()
 
+const lastUse = ({ lastUsedAt }) => lastUsedAt ? ago(lastUsedAt) : 'never'
+
 const tokenColumns = (org, me) => [
   ['Token', (t) => [named(t.name), h('small', {}, h('code', {}, t.fingerprintHandle))]],
   ['Permissions', permissions],
   ['State', (t) => [dot(t.state), h('small', {}, endOf(t))]],
   ['Owner', (t) => t.owner === null ? 'shared' : named(t.owner)],
   ['Created', (t) => [time(t.createdAt, day.format(new Date(t.createdAt))), h('small', {}, 'by ', named(t.createdBy))]],
-  ['Last used', (t) => t.lastUsedAt ? ago(t.lastUsedAt) : 'never'],
+  ['Last used', lastUse],
   ['Expires', (t) => t.expiresAt ? ago(t.expiresAt) : 'never'],
   ['Labels', (t) => Object.entries(t.labels).map(([name, value]) => h('span', { class: 'label' }, named(`${name}=${value}`)))],
   ['Manage', (t) => tokenMenu(t, org, me)]
 ]
 
-const NO_PLAN = (org) => h('p', { class: 'note' }, `The plan ${org.plan} has no API tokens: none works, and the ones that are there can only be disabled and revoked. The plan team has them.`)
+const noPlan = (org) => h('p', { class: 'note' }, `API tokens are part of the Team plan. The plan of this organisation is ${org.plan}: no token works, and those that are there can only be disabled and revoked.`)
 const mayIssue = (org) => org.apiTokens && (can(org, 'own_tokens') || can(org, 'manage_tokens'))
 
 async function tokens (org, me) {
@@ -634,7 +638,7 @@ async function tokens (org, me) {
       : mayIssue(org) ? ['There are no tokens yet. ', h('a', { href: newPath }, 'Issue the first one'), ' for a program that uses the API.'] : 'There are no tokens.'
   })
   render('API tokens', org,
-    !org.apiTokens && NO_PLAN(org),
+    !org.apiTokens && noPlan(org),
     !can(org, 'manage_tokens') && h('p', {}, 'These are your own tokens. Owners and admins see all.'),
     mayIssue(org) && h('p', {}, h('a', { href: newPath, class: 'primary' }, 'Issue a token')),
     filterForm(load, field('State', state), field('Name contains', name)),
@@ -647,7 +651,7 @@ async function tokens (org, me) {
 async function issue (org) {
   const back = pathOf(org, 'settings/api-tokens')
   if (!mayIssue(org)) {
-    return render('Issue a token', org, org.apiTokens ? h('p', { class: 'note' }, `The role ${org.role} has no tokens. Ask an owner or admin.`) : NO_PLAN(org))
+    return render('Issue a token', org, org.apiTokens ? h('p', { class: 'note' }, `The role ${org.role} has no tokens. Ask an owner or admin.`) : noPlan(org))
   }
   const manages = can(org, 'manage_tokens')
   const visibilities = [
@@ -670,7 +674,7 @@ async function issue (org) {
     const networks = networksOf(data)
     put(summary, 'A ', data.get('visibility'), ' token ', named(data.get('name')),
       fromRole(data) ? ` with the permissions of the role ${data.get('role')}` : ` with ${count(data.getAll('scopes').length, 'scope')}`,
-      expires === null ? ' that never expires' : expires ? [' that expires on ', time(expires)] : ` that expires in ${duration(org.policy.defaultLifetimeSeconds)}`,
+      expires === null ? ' that never expires' : expires ? [' that expires on ', time(expires)] : expires === undefined && ` that expires in ${duration(org.policy.defaultLifetimeSeconds)}`,
       networks.length ? `, from ${networks.join(', ')} only.` : ', from every address.')
   }
   const element = form({
@@ -711,32 +715,32 @@ const roleField = (org, role) => field('Role', select({ name: 'role' }, org.role
 const MEMBER_ACTIONS = [
   {
     label: 'Change role',
-    stops: () => 'The new role decides on the next request what the member may do, and what their private tokens hold.',
+    effect: () => 'The new role decides on the next request what the member may do, and what their private tokens hold.',
     fields: (member, org) => roleField(org, member.role),
     body: (data) => ({ role: data.get('role') })
   },
   {
     label: 'Single sign-on',
-    stops: ({ sso }) => sso ? 'The member will count as one who signs in without single sign-on.' : 'The legacy credentials of the member stop working, for good.',
+    effect: ({ sso }) => sso ? 'The member will count as one who signs in without single sign-on.' : 'The legacy credentials of the member stop working, for good.',
     body: (data, member) => ({ sso: !member.sso })
   },
   {
     label: 'Disable',
     fits: ({ state }) => state === 'active',
-    stops: () => 'The member cannot use this organisation, and their private tokens stop working, until somebody enables them.',
+    effect: () => 'The member cannot use this organisation, and their private tokens stop working, until somebody enables them.',
     body: () => ({ disabled: true })
   },
   {
     label: 'Enable',
     fits: ({ state }) => state === 'disabled',
-    stops: () => 'The member can sign in again, and their private tokens work again.',
+    effect: () => 'The member can sign in again, and their private tokens work again.',
     body: () => ({ disabled: false })
   },
   {
     label: 'Remove',
     danger: true,
     method: 'DELETE',
-    stops: () => 'The member is removed, and their private tokens are revoked, for good.',
+    effect: () => 'The member is removed, and their private tokens are revoked, for good.',
     fields: ({ subject }) => confirmation(subject, 'member')
   }
 ]
@@ -744,11 +748,11 @@ const MEMBER_ACTIONS = [
 function memberMenu (member, org) {
   if (member.role === 'owner' && !can(org, 'manage_owners')) return false
   const actions = MEMBER_ACTIONS.filter(({ fits }) => !fits || fits(member))
-  return menu(member.subject, `manage-${member.memberId}`, actions.map(({ label, danger, stops, fields, method = 'PATCH', body }) => [label, () => ask({
+  return menu(member.subject, `manage-${member.memberId}`, actions.map(({ label, danger, effect, fields, method = 'PATCH', body }) => [label, () => ask({
     title: [`${label}: `, named(member.subject)],
     label,
     danger,
-    content: [h('p', {}, stops(member)), fields?.(member, org)],
+    content: [h('p', {}, effect(member)), fields?.(member, org)],
     change: (data, key) => send(method, apiOf(org, `/members/${member.memberId}`), body?.(data, member), key),
     async done () {
       // somebody may have changed what they may do themselves
@@ -850,7 +854,7 @@ const ENTRY_FILTERS = [
 ]
 
 function actorOf ({ kind, memberId, tokenId, login, role }, names) {
-  const who = names.get(memberId) ?? login ?? role ?? memberId ?? tokenId
+  const who = names.get(memberId) ?? memberId ?? tokenId ?? login ?? role
   return [who ? named(who) : kind, who && h('small', {}, kind)]
 }
 
@@ -997,8 +1001,9 @@ async function follow (active, { signal }) {
     if (signal.aborted) return
     if (document.hidden) continue
     try {
-      const jobs = await Promise.all(active.map(({ path }) => get(path)))
-      jobs.forEach((job, i) => put(active[i].element, progress(job)))
+      const running = [...active]
+      const jobs = await Promise.all(running.map(({ path }) => get(path)))
+      jobs.forEach((job, i) => put(running[i].element, progress(job)))
       if ((jobs.some(({ done }) => done) || round % 20 === 0) && !byId('view').querySelector('details[open]')) await reload()
     } catch (error) {
       if (isSignedOut(error)) return say(explain(error))
