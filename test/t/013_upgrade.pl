@@ -301,7 +301,7 @@ my ($base, $next) = ("$current-base", "$current-next");
 my $tree = PostgreSQL::Test::Utils::tempdir() . '/tree';
 my @parts;
 mkdir $tree;
-system_or_bail('cp', '-a', 'Makefile', 'walwarden.control', 'sql', 'src', glob('*.so'), $tree);
+system_or_bail('cp', '-a', 'Makefile', 'walwarden.control', 'sql', 'src', 'web', glob('*.so'), $tree);
 unlink glob("$tree/sql/upgrade/*--*.sql"), glob("$tree/sql/released/*");
 mkdir "$tree/sql/released";
 find({ no_chdir => 1, wanted => sub { push @parts, $_ if /\.sql$/ } }, "$tree/sql/schema");

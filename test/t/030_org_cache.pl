@@ -17,7 +17,7 @@ sub rebuild
 	my (@changes) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir;
 	my $file = "$dir/src/token/org_cache.c";
-	system_or_bail('cp', '-a', 'Makefile', 'walwarden.control', 'META.json', 'sql', 'src', $dir);
+	system_or_bail('cp', '-a', 'Makefile', 'walwarden.control', 'META.json', 'sql', 'src', 'web', $dir);
 	my $text = slurp_file($file);
 	foreach (@changes)
 	{
