@@ -1148,6 +1148,7 @@ SELECT refused('super', $$SELECT * FROM walwarden.close_copy('wal_' || repeat('0
 \echo == the entry points of REST v1, and requests made up in SQL
 SELECT refused('nobody', $$SELECT walwarden_rest.v1_get()$$);
 SELECT refused('op', $$SELECT walwarden_rest.v1_post('')$$);
+SELECT refused('op', $$SELECT walwarden_rest.v1_page()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', 'no JSON', true); SELECT walwarden.pre_request()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', repeat('x', 65537), true); SELECT walwarden.pre_request()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-walwarden-token":"wal_x"}', true); SELECT walwarden.pre_request()$$);
