@@ -18,7 +18,7 @@ class Problem extends Error {
   }
 }
 
-// Ends the reading for a view that was left.
+// Ends what a view reads when it is left. A loop keeps the signal of the view that began it.
 let leaving = new AbortController()
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
@@ -44,17 +44,18 @@ async function request (method, path, { body, key, signal } = {}) {
   throw new Problem(answer.error ?? { message: `The server answers ${response.status}.` }, response.status)
 }
 
-const get = (path, query = {}) => {
+const get = (path, query = {}, { signal } = leaving) => {
   const given = new URLSearchParams(Object.entries(query).filter(([, value]) => value))
-  return request('GET', given.size ? `${path}?${given}` : path, { signal: leaving.signal })
+  return request('GET', given.size ? `${path}?${given}` : path, { signal })
 }
 const send = (method, path, body = {}, key = undefined) => request(method, path, { body, key })
 
 // The pages of a list, one after the other.
-async function * pagesOf (path, field, query = {}) {
+async function * pagesOf (path, field) {
+  const view = leaving
   let cursor
   do {
-    const page = await get(path, { ...query, limit: PAGE_SIZE, cursor })
+    const page = await get(path, { limit: PAGE_SIZE, cursor }, view)
     yield page[field]
     cursor = page.pageInfo.nextCursor
   } while (cursor)
@@ -240,7 +241,7 @@ function ask ({ title, done, ...rest }) {
 }
 
 // When a token expires. The choices are within the maximum of the policy; its default is
-// preselected. keep: an expiry that may stay.
+// preselected. keep: in words, an expiry that may stay.
 function expiryField (policy, keep) {
   const { defaultLifetimeSeconds: usual, maxLifetimeSeconds: most } = policy
   const within = (seconds) => most === null || seconds <= most
@@ -255,16 +256,16 @@ function expiryField (policy, keep) {
   }
   show(chosen)
   return [field('Expires', select({ name: 'expires', onchange: (event) => show(event.target.value) }, [
-    keep && ['keep', `As before, ${date.format(new Date(keep))}`],
+    keep && ['keep', `As before: ${keep}`],
     ...lengths.map((seconds) => [String(seconds), `In ${duration(seconds)}${seconds === usual ? ' (default)' : seconds === most ? ' (maximum)' : ''}`]),
     most === null && ['never', usual === null ? 'Never (default)' : 'Never'],
     ['date', 'On a date']
   ].filter(Boolean).map(([value, text]) => [value, text, value === String(chosen)]))), until]
 }
-// As the API takes it; undefined for what the server decides, which knows the time.
+// As the API takes it; undefined for what stays.
 function expiryOf (data, policy) {
   const value = data.get('expires')
-  if (value === 'keep' || Number(value) === policy.defaultLifetimeSeconds) return undefined
+  if (value === 'keep') return undefined
   if (value === 'never') return null
   if (value === 'date') return fromInput(data.get('until'))
   // a minute less than the maximum, because clocks differ
@@ -423,9 +424,11 @@ async function keepFocus (work) {
 }
 const reload = () => keepFocus(again)
 
-// A list in pages of the API. load() reads as much as is shown once more, or a page more.
+// A list in pages of the API. load() reads as much as is shown once more, or a page more, and
+// returns how much is shown then; nothing if it fails, or another call took its place.
 function list ({ path, list: name, filters = () => ({}), draw, empty }) {
   const element = h('div')
+  const view = leaving
   let items = []
   let cursor
   let latest = 0
@@ -436,7 +439,7 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
     let next = more ? cursor : undefined
     try {
       do {
-        const page = await get(path, { ...filters(), limit: PAGE_SIZE, cursor: next })
+        const page = await get(path, { ...filters(), limit: PAGE_SIZE, cursor: next }, view)
         found.push(...page[name])
         next = page.pageInfo.nextCursor
       } while (next && found.length < wanted)
@@ -445,10 +448,10 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
       items = found
       cursor = next
       put(element, content, next && h('p', {}, button('More', () => keepFocus(() => load(true)), { id: `${name}-more` })))
+      return items.length
     } catch (error) {
       if (error.name !== 'AbortError') put(element, explain(error))
     }
-    return items.length
   }
   again = load
   return { element, load }
@@ -457,7 +460,10 @@ function list ({ path, list: name, filters = () => ({}), draw, empty }) {
 // Filters above a list; a change applies at once.
 function filterForm (load, ...fields) {
   let timer
-  const apply = async () => say(`Shown: ${await load()}`)
+  const apply = async () => {
+    const shown = await load()
+    if (shown !== undefined) say(`Shown: ${shown}`)
+  }
   return h('form', {
     role: 'search',
     class: 'filters',
@@ -543,8 +549,8 @@ const TOKEN_ACTIONS = [
     needsPlan: true,
     effect: () => 'The token works again, with the value that it had.',
     fields: (token, org, target) => {
-      const ahead = token.expiresAt && secondsOf(token.expiresAt) > now()
-      return target !== 'private' && expiryField(org.policy, ahead && token.expiresAt)
+      const { state, expiresAt } = token
+      return target !== 'private' && expiryField(org.policy, state !== 'expired' && (expiresAt ? date.format(new Date(expiresAt)) : 'never'))
     },
     body: (data, org) => ({ expiresAt: data.has('expires') ? expiryOf(data, org.policy) : undefined }),
     path: 'enable',
@@ -674,7 +680,7 @@ async function issue (org) {
     const networks = networksOf(data)
     put(summary, 'A ', data.get('visibility'), ' token ', named(data.get('name')),
       fromRole(data) ? ` with the permissions of the role ${data.get('role')}` : ` with ${count(data.getAll('scopes').length, 'scope')}`,
-      expires === null ? ' that never expires' : expires ? [' that expires on ', time(expires)] : expires === undefined && ` that expires in ${duration(org.policy.defaultLifetimeSeconds)}`,
+      expires === null ? ' that never expires' : expires && [' that expires on ', time(expires)],
       networks.length ? `, from ${networks.join(', ')} only.` : ', from every address.')
   }
   const element = form({
@@ -841,7 +847,7 @@ async function verifyChain (org, progress) {
 function sayVerdict (who, ok, text, hash) {
   const code = h('code', {}, hash)
   const copied = h('small')
-  say(ok ? dot('intact', 'active') : dot('broken', 'failed'), `, says ${who}: ${text} Head hash: `, code, ' ',
+  say(ok ? dot('intact', 'active') : dot('broken', 'failed'), `, says ${who}: `, text, '. Head hash: ', code, ' ',
     button('Copy head hash', () => copy(code, (text) => put(copied, ' ', text))), copied)
 }
 
@@ -889,21 +895,30 @@ async function audit (org) {
     draw: (entries) => table('Audit entries', entryColumns(names), entries.map((entry) => ({ ...entry, ...JSON.parse(entry.body) }))),
     empty: () => 'No entry fits. Change the filters.'
   })
-  const attempt = (verify) => ({ target }) => busy(target, () => verify().catch((error) => error.name !== 'AbortError' && say(explain(error))))
-  const onServer = attempt(async () => {
+  const { signal } = leaving
+  const verdict = (who, verify) => ({ target }) => busy(target, async () => {
+    try {
+      const { ok, text, hash } = await verify()
+      if (!signal.aborted) sayVerdict(who, ok, text, hash)
+    } catch (error) {
+      if (!signal.aborted) say(explain(error))
+    }
+  })
+  const entries = (n) => `${count(n, 'entry', 'entries')} verified`
+  const onServer = async () => {
     say('The server is verifying the chain ...')
-    const { ok, entries, headHash, firstBadSeq, reason } = await send('POST', apiOf(org, '/audit/verifications'), {}, crypto.randomUUID())
-    sayVerdict('the server', ok, ok ? `${count(entries, 'entry', 'entries')} verified.` : `${reason}${firstBadSeq ? ` (entry ${firstBadSeq})` : ''}.`, headHash)
-  })
-  const here = attempt(async () => {
-    const { head, fault } = await verifyChain(org, (seq) => say(`${count(seq, 'entry', 'entries')} verified ...`))
-    sayVerdict('this browser', !fault, fault ? `entry ${head.seq + 1}: ${fault}. Everything before it is intact.` : `${count(head.seq, 'entry', 'entries')} verified.`, head.hash)
-  })
+    const answer = await send('POST', apiOf(org, '/audit/verifications'), {}, crypto.randomUUID())
+    return { ok: answer.ok, text: answer.ok ? entries(answer.entries) : [answer.reason, answer.firstBadSeq && ` (entry ${answer.firstBadSeq})`], hash: answer.headHash }
+  }
+  const here = async () => {
+    const { head, fault } = await verifyChain(org, (seq) => say(`${entries(seq)} ...`))
+    return { ok: !fault, text: fault ? `entry ${head.seq + 1}: ${fault}. Everything before it is intact` : entries(head.seq), hash: head.hash }
+  }
   const names = new Map(can(org, 'manage_members') ? (await all(apiOf(org, '/members'), 'members')).map(({ memberId, subject }) => [memberId, subject]) : [])
   render('Audit', org,
     h('p', { class: 'buttons' },
-      can(org, 'read_audit') && button('Verify on the server', onServer, { id: 'verify-server' }),
-      button('Verify in this browser', here, { id: 'verify-here' })),
+      can(org, 'read_audit') && button('Verify on the server', verdict('the server', onServer), { id: 'verify-server' }),
+      button('Verify in this browser', verdict('this browser', here), { id: 'verify-here' })),
     h('p', {}, h('small', {}, 'The server also compares the chain with the tables. This browser computes every hash of the chain itself. Keep the head hash elsewhere: a later chain must contain it.')),
     filterForm(load, fields.map((parts) => field(...parts))),
     element)
@@ -995,14 +1010,14 @@ function databaseColumns (org, sees, active) {
 
 // Reads the jobs that run every few seconds, and everything once a minute or when one has
 // finished, unless somebody is reading what has been opened.
-async function follow (active, { signal }) {
+async function follow (active, view) {
   for (let round = 1; ; round++) {
     await pause(3)
-    if (signal.aborted) return
+    if (view.signal.aborted) return
     if (document.hidden) continue
     try {
       const running = [...active]
-      const jobs = await Promise.all(running.map(({ path }) => get(path)))
+      const jobs = await Promise.all(running.map(({ path }) => get(path, {}, view)))
       jobs.forEach((job, i) => put(running[i].element, progress(job)))
       if ((jobs.some(({ done }) => done) || round % 20 === 0) && !byId('view').querySelector('details[open]')) await reload()
     } catch (error) {
