@@ -984,7 +984,7 @@ function strip (days) {
 // A job that runs, with its progress.
 function progress ({ state, progress }) {
   const { percent, phase } = progress ?? {}
-  return [dot(state, 'busy'), phase && [' ', named(phase)], h('progress', { max: 100, value: percent, 'aria-label': 'Progress' }), percent != null && h('small', {}, `${percent} %`)]
+  return [dot(state, 'busy'), phase && [': ', named(phase)], h('progress', { max: 100, value: percent, 'aria-label': 'Progress' }), percent != null && h('small', {}, `${percent} %`)]
 }
 
 // active: receives the jobs that have not finished, with the elements that show them.

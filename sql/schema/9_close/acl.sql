@@ -26,7 +26,7 @@ BEGIN
         UNION ALL
         SELECT 'TYPE', t.oid::regtype::text, t.typacl, t.typowner
           FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace
-         WHERE n.nspname IN ('walwarden', 'walwarden_internal', 'walwarden_rest') AND t.typrelid <> 0
+         WHERE n.nspname IN ('walwarden', 'walwarden_internal', 'walwarden_rest') AND (t.typrelid <> 0 OR t.typtype = 'd')
     LOOP
         EXECUTE (SELECT coalesce(string_agg(format('REVOKE ALL ON %s %s FROM %s;', opened.kind, opened.object, a.grantee::regrole), ' '), 'SELECT')
                    FROM aclexplode(opened.acl) AS a
@@ -38,6 +38,8 @@ $$;
 -- If others could have a column of a view's row type, the view could not grow in an
 -- update.
 REVOKE ALL ON TYPE walwarden.token_list, walwarden.stat_auth, walwarden.stat_tokens, walwarden.stat_chains, walwarden.stat_alarms, walwarden.stat_jobs, walwarden.stat_grants FROM PUBLIC;
+-- Nor do functions of others return what goes to a browser as it is.
+REVOKE ALL ON TYPE walwarden_rest."*/*" FROM PUBLIC;
 
 -- pg_dump does not dump the rights of row types, and warns about their initial ones.
 DELETE FROM pg_init_privs AS i
