@@ -24,7 +24,8 @@
 #define Anum_rest_operation_in_org			19
 #define Anum_rest_operation_takes_key		20
 #define Anum_rest_operation_action			22
-#define Natts_rest_operation				22
+#define Anum_rest_operation_locks_org		23
+#define Natts_rest_operation				23
 
 /* a type, not a table */
 #define Anum_rest_request_method			1

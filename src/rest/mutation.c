@@ -237,10 +237,12 @@ store_response(const StoredKey *stored, Datum body, bool isnull)
  * request waited; then it is refused as it would have been before.
  *
  * reader: the handler that shows what is changed; NULL if the operation has no conditions.
- * schema: of the body. The active snapshot is replaced after each lock.
+ * schema: of the body. locks_org: whether the lock of the organisation is held from here on;
+ * if not, one such request of an organisation at a time is served. The active snapshot is
+ * replaced after each lock.
  */
 Datum
-rest_mutate(RestRequest *request, const char *handler, const char *reader, const char *schema, bytea *body, bool *isnull, bool *replayed)
+rest_mutate(RestRequest *request, const char *handler, const char *reader, const char *schema, bool locks_org, bytea *body, bool *isnull, bool *replayed)
 {
 	StoredKey	stored;
 	struct varlena *known = NULL;
@@ -268,7 +270,8 @@ rest_mutate(RestRequest *request, const char *handler, const char *reader, const
 		return *isnull ? (Datum) 0 : replay_response(request, PointerGetDatum(known), isnull);
 	}
 
-	lock_acquire(&request->org_id, LOCK_ORGANISATION);
+	/* the id of an organisation is not that of a key */
+	lock_acquire(&request->org_id, locks_org ? LOCK_ORGANISATION : LOCK_REQUEST);
 	refresh_snapshot();
 	rights_renew(request, schema);
 	tag_require(request, reader);

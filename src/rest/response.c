@@ -379,7 +379,8 @@ cursor_read(const char *cursor, const char *operation, const pg_uuid_t *id, Page
 /*
  * walwarden_internal.rest_page(r walwarden_internal.rest_request, list_field text, items walwarden_internal.rest_item[]) returns json
  *
- * A page of items. The caller has fetched one more item than fits on the page.
+ * A page of items. The caller has fetched one more item than fits on the page. An item that
+ * is null is the last one and not shown: what comes after its key has not been read yet.
  */
 PG_FUNCTION_INFO_V1(walwarden_rest_page);
 Datum
@@ -392,6 +393,7 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 	Datum	   *items;
 	int			nitems;
 	int			nshown;
+	int			last;
 	bool		more;
 	bool		isnull;
 
@@ -401,6 +403,12 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 		elog(ERROR, "a page has no size");
 	more = nitems > nshown;
 	nshown = Min(nshown, nitems);
+	last = nshown - 1;
+	if (!more && last >= 0)
+	{
+		(void) GetAttributeByNum(DatumGetHeapTupleHeader(items[last]), ITEM_ITEM, &more);
+		nshown -= more;
+	}
 
 	json_begin(&json);
 	appendStringInfoChar(&json, '{');
@@ -416,7 +424,7 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 	}
 	appendStringInfoString(&json, "], \"pageInfo\" : {\"nextCursor\" : ");
 	if (more)
-		append_cursor(&json, request, DatumGetHeapTupleHeader(items[nshown - 1]));
+		append_cursor(&json, request, DatumGetHeapTupleHeader(items[last]));
 	else
 		appendStringInfoString(&json, "null");
 	appendStringInfo(&json, ", \"hasMore\" : %s}}", more ? "true" : "false");

@@ -89,6 +89,7 @@ typedef struct Operation
 	int			status;			/* of a success */
 	char	   *caller;
 	bool		takes_key;
+	bool		locks_org;
 	char	   *list_field;
 	text	   *location;
 	char	   *template;
@@ -204,6 +205,7 @@ read_operation(Operation *op, const OperationRow *row)
 	op->status = DatumGetInt32(row->values[Anum_rest_operation_success_status - 1]);
 	op->caller = column_string(row, Anum_rest_operation_caller);
 	op->takes_key = DatumGetBool(row->values[Anum_rest_operation_takes_key - 1]);
+	op->locks_org = DatumGetBool(row->values[Anum_rest_operation_locks_org - 1]);
 	op->list_field = column_string(row, Anum_rest_operation_list_field);
 	op->location = column_text(row, Anum_rest_operation_location);
 	op->template = column_string(row, Anum_rest_operation_template);
@@ -588,7 +590,7 @@ mutate(RestRequest *request, const Operation *op, bytea *body, Response *respons
 		response->body = rest_mutate_without_key(request, op->handler, op->schema, body, &response->no_body);
 	else
 		response->body = rest_mutate(request, op->handler, strcmp(op->method, "POST") == 0 ? NULL : op->reader,
-									 op->schema, body, &response->no_body, &replayed);
+									 op->schema, op->locks_org, body, &response->no_body, &replayed);
 	if (op->tag != TAG_NONE && response->no_body)
 		elog(ERROR, "walwarden_internal.%s returned null", op->handler);
 	if (op->tag != TAG_NONE)

@@ -53,8 +53,9 @@ BEGIN
 END
 $$;
 
--- The kinds of applications in a chain that begin with a group. Reads one entry for each.
-CREATE FUNCTION walwarden_internal.app_kinds(chain uuid, kind_group text) RETURNS text[]
+-- The kinds of applications in a chain that begin with a group, at most so many. Reads one
+-- entry for each.
+CREATE FUNCTION walwarden_internal.app_kinds(chain uuid, kind_group text, most integer) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -67,7 +68,7 @@ AS $$
           FROM found AS f
          WHERE starts_with(f.kind, kind_group)
     )
-    SELECT ARRAY(SELECT f.kind FROM found AS f WHERE starts_with(f.kind, kind_group))
+    SELECT ARRAY(SELECT f.kind FROM found AS f WHERE starts_with(f.kind, kind_group) LIMIT most)
 $$;
 
 -- The object of a search as entries write it; NULL stays NULL.
@@ -89,15 +90,31 @@ BEGIN
 END
 $$;
 
--- Whether an actor is the one that is looked for: a role or login, a member, a token or a
--- session by id, one of these members, or the system.
-CREATE FUNCTION walwarden_internal.is_actor(body text, wanted text, members text[]) RETURNS boolean
+-- The ids of those whom a name may mean as the actor: members by subject or server role, and
+-- tokens by the handle of a plaintext that they have.
+CREATE FUNCTION walwarden_internal.actor_ids(chain uuid, actor text) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(wanted IN (a.actor ->> 'role', a.actor ->> 'login', a.actor ->> 'tokenId', a.actor ->> 'sessionId')
+    -- chain is not NULL for one organisation: looking for those of others as well takes longer,
+    -- which would tell that they exist
+    SELECT ARRAY(SELECT m.id::text FROM walwarden_internal.member AS m
+                  WHERE (m.subject = actor OR m.db_role = actor) AND (chain IS NULL OR m.org_id = chain)
+                 UNION ALL
+                 SELECT c.token_id::text FROM walwarden_internal.credential AS c
+                  WHERE actor ~ '^[0-9a-f]{12}$' AND (chain IS NULL OR c.org_id = chain)
+                    AND c.fingerprint BETWEEN decode(rpad(actor, 64, '0'), 'hex') AND decode(rpad(actor, 64, 'f'), 'hex'))
+$$;
+
+-- Whether an actor is the one that is looked for: a role or login, a member, a token or a
+-- session by id, one of these ids, or the system.
+CREATE FUNCTION walwarden_internal.is_actor(body text, wanted text, ids text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(wanted IN (a.actor ->> 'role', a.actor ->> 'login')
                     OR wanted = 'system' AND a.actor ->> 'kind' = 'system'
-                    OR a.actor ->> 'memberId' = ANY (members || wanted), false)
+                    OR ARRAY[a.actor ->> 'memberId', a.actor ->> 'tokenId', a.actor ->> 'sessionId'] && (ids || wanted), false)
       FROM (SELECT walwarden_internal.json_or_null(body) #> '{payload,actor}') AS a(actor)
 $$;
 
@@ -116,44 +133,131 @@ AS $$
                               WHERE m.id = walwarden_internal.uuid_or_null(actor ->> 'memberId')), actor ->> 'memberId')) AS p(name)
 $$;
 
--- The newest entries of one chain between two entries that satisfy every condition that is
--- not NULL. One query for each index. kinds: {} for the group of kinds of applications.
--- mentions: the actor and members as JSON, because to look for them in the text of an entry
--- costs much less than to parse it.
+-- Whether an entry satisfies those conditions of a search that its index does not. mentions: the
+-- actor and the ids as JSON, because to look for them in the text of an entry costs much less
+-- than to parse it.
+CREATE FUNCTION walwarden_internal.is_wanted(
+        e walwarden_internal.audit_entry, kinds text[], kind_group text, actor text, ids text[], mentions text[]) RETURNS boolean
+    LANGUAGE sql STABLE     -- without a path, so that the planner can put it into a query
+    RETURN (kinds IS NULL OR e.kind = ANY (kinds))
+       AND (kind_group IS NULL OR starts_with(e.kind, kind_group))
+       AND (actor IS NULL OR e.body LIKE ANY (mentions) AND walwarden_internal.is_actor(e.body, actor, ids));
+
+-- Entries of one chain from first to last that satisfy every condition that is not NULL: the
+-- first max_rows in this order. One query for each index and order. kinds: {} for the group of
+-- kinds of applications. max_read: about how many entries may be read to look for an actor, or for
+-- a group of too many kinds, which no index finds; NULL for all. read_to: how far they were read,
+-- if that was not to the end; NULL otherwise.
 CREATE FUNCTION walwarden_internal.search_chain(
-        chain uuid, kinds text[], kind_group text, actor text, members text[], object text, first bigint, last bigint, max_rows integer)
-    RETURNS SETOF walwarden_internal.audit_entry
+        chain uuid, kinds text[], kind_group text, actor text, ids text[], object text, first bigint, last bigint,
+        newest boolean, max_rows integer, max_read integer, OUT entries walwarden_internal.audit_entry[], OUT read_to bigint)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    mentions text[] := ARRAY(SELECT '%' || regexp_replace(to_jsonb(n.name)::text, '[' || repeat(chr(92), 2) || '%_]', repeat(chr(92), 3) || '&', 'g') || '%' FROM unnest(members || actor) AS n(name));
+    most_kinds CONSTANT integer := 100;
+    mentions text[] := ARRAY(SELECT '%' || regexp_replace(to_jsonb(n.name)::text, '[' || repeat(chr(92), 2) || '%_]', repeat(chr(92), 3) || '&', 'g') || '%' FROM unnest(ids || actor) AS n(name));
 BEGIN
     IF kinds = '{}' THEN
-        kinds := walwarden_internal.app_kinds(chain, kind_group);
+        kinds := walwarden_internal.app_kinds(chain, kind_group, most_kinds + 1);
     END IF;
-    IF object IS NOT NULL THEN
-        RETURN QUERY
-            SELECT e.* FROM walwarden_internal.audit_entry AS e
-             WHERE e.org_id = chain AND walwarden_internal.entry_object(e.body) = object AND e.seq BETWEEN first AND last
-               AND (kinds IS NULL OR e.kind = ANY (kinds))
-               AND (actor IS NULL OR e.body LIKE ANY (mentions) AND walwarden_internal.is_actor(e.body, actor, members))
-             ORDER BY e.seq DESC LIMIT max_rows;
-    ELSIF kinds IS NOT NULL THEN
-        RETURN QUERY
-            SELECT e.* FROM unnest(kinds) AS k(kind), LATERAL (
-                SELECT f.* FROM walwarden_internal.audit_entry AS f
-                 WHERE f.org_id = chain AND f.kind = k.kind AND f.seq BETWEEN first AND last
-                   AND (actor IS NULL OR f.body LIKE ANY (mentions) AND walwarden_internal.is_actor(f.body, actor, members))
-                 ORDER BY f.seq DESC LIMIT max_rows) AS e
-             ORDER BY e.seq DESC LIMIT max_rows;
+    IF cardinality(kinds) > most_kinds THEN
+        kinds := NULL;
     ELSE
-        RETURN QUERY
-            SELECT e.* FROM walwarden_internal.audit_entry AS e
-             WHERE e.org_id = chain AND e.seq BETWEEN first AND last
-               AND (actor IS NULL OR e.body LIKE ANY (mentions) AND walwarden_internal.is_actor(e.body, actor, members))
-             ORDER BY e.seq DESC LIMIT max_rows;
+        kind_group := NULL;
     END IF;
+    IF object IS NULL AND (actor IS NOT NULL OR kind_group IS NOT NULL) AND max_read IS NOT NULL THEN
+        IF kinds IS NULL THEN
+            read_to := CASE WHEN newest THEN last - max_read ELSE first + max_read END;
+        ELSIF newest THEN
+            SELECT max(b.seq) INTO read_to
+              FROM unnest(kinds) AS k(kind), LATERAL (
+                SELECT f.seq FROM walwarden_internal.audit_entry AS f
+                 WHERE f.org_id = chain AND f.kind = k.kind AND f.seq BETWEEN first AND last
+                 ORDER BY f.seq DESC OFFSET max_read / cardinality(kinds) LIMIT 1) AS b;
+        ELSE
+            SELECT min(b.seq) INTO read_to
+              FROM unnest(kinds) AS k(kind), LATERAL (
+                SELECT f.seq FROM walwarden_internal.audit_entry AS f
+                 WHERE f.org_id = chain AND f.kind = k.kind AND f.seq BETWEEN first AND last
+                 ORDER BY f.seq OFFSET max_read / cardinality(kinds) LIMIT 1) AS b;
+        END IF;
+        IF newest AND read_to > first THEN
+            first := read_to;
+        ELSIF NOT newest AND read_to < last THEN
+            last := read_to;
+        ELSE
+            read_to := NULL;
+        END IF;
+    END IF;
+
+    IF object IS NOT NULL THEN
+        entries := ARRAY(
+            (SELECT e FROM walwarden_internal.audit_entry AS e
+              WHERE newest AND e.org_id = chain AND walwarden_internal.entry_object(e.body) = object AND e.seq BETWEEN first AND last
+                AND walwarden_internal.is_wanted(e, kinds, kind_group, actor, ids, mentions)
+              ORDER BY e.seq DESC LIMIT max_rows)
+            UNION ALL
+            (SELECT e FROM walwarden_internal.audit_entry AS e
+              WHERE NOT newest AND e.org_id = chain AND walwarden_internal.entry_object(e.body) = object AND e.seq BETWEEN first AND last
+                AND walwarden_internal.is_wanted(e, kinds, kind_group, actor, ids, mentions)
+              ORDER BY e.seq LIMIT max_rows));
+    ELSIF kinds IS NOT NULL THEN
+        entries := ARRAY(
+            (SELECT e.f FROM unnest(kinds) AS k(kind), LATERAL (
+                SELECT f, f.seq FROM walwarden_internal.audit_entry AS f
+                 WHERE newest AND f.org_id = chain AND f.kind = k.kind AND f.seq BETWEEN first AND last
+                   AND walwarden_internal.is_wanted(f, NULL, NULL, actor, ids, mentions)
+                 ORDER BY f.seq DESC LIMIT max_rows) AS e
+              ORDER BY e.seq DESC LIMIT max_rows)
+            UNION ALL
+            (SELECT e.f FROM unnest(kinds) AS k(kind), LATERAL (
+                SELECT f, f.seq FROM walwarden_internal.audit_entry AS f
+                 WHERE NOT newest AND f.org_id = chain AND f.kind = k.kind AND f.seq BETWEEN first AND last
+                   AND walwarden_internal.is_wanted(f, NULL, NULL, actor, ids, mentions)
+                 ORDER BY f.seq LIMIT max_rows) AS e
+              ORDER BY e.seq LIMIT max_rows));
+    ELSE
+        entries := ARRAY(
+            (SELECT e FROM walwarden_internal.audit_entry AS e
+              WHERE newest AND e.org_id = chain AND e.seq BETWEEN first AND last
+                AND walwarden_internal.is_wanted(e, NULL, kind_group, actor, ids, mentions)
+              ORDER BY e.seq DESC LIMIT max_rows)
+            UNION ALL
+            (SELECT e FROM walwarden_internal.audit_entry AS e
+              WHERE NOT newest AND e.org_id = chain AND e.seq BETWEEN first AND last
+                AND walwarden_internal.is_wanted(e, NULL, kind_group, actor, ids, mentions)
+              ORDER BY e.seq LIMIT max_rows));
+    END IF;
+    IF cardinality(entries) = max_rows THEN
+        read_to := NULL;
+    END IF;
+END
+$$;
+
+-- The span of a search: since is before until.
+CREATE FUNCTION walwarden_internal.check_span(since timestamptz, until timestamptz) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF since >= until THEN
+        PERFORM walwarden_internal.refuse('22023', 'since is not before until',
+            'Give an earlier since or a later until. Entries at since are included, those at until are not.');
+    END IF;
+END
+$$;
+
+-- The actor of a search: an id is written as entries write it. NULL stays NULL.
+CREATE FUNCTION walwarden_internal.check_actor(actor text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF actor IS NOT NULL THEN
+        PERFORM walwarden_internal.check_text('actor', actor, 500);
+    END IF;
+    RETURN coalesce(walwarden_internal.uuid_or_null(actor)::text, actor);
 END
 $$;
 
@@ -167,7 +271,7 @@ DECLARE
     c walwarden_internal.caller := walwarden_internal.caller();
     chain_id uuid;
     kinds text[];
-    members text[];
+    ids text[];
     searched text;
     found walwarden_internal.audit_entry[] := '{}';
     chain record;
@@ -187,19 +291,9 @@ BEGIN
     IF wanted_actor IS NOT NULL THEN
         since := coalesce(since, walwarden_internal.later(coalesce(until, statement_timestamp()), -90 * 86400));
     END IF;
-    IF since >= until THEN
-        PERFORM walwarden_internal.refuse('22023', 'since is not before until',
-            'Give an earlier since or a later until. Entries at since are included, those at until are not.');
-    END IF;
-    IF wanted_actor IS NOT NULL THEN
-        PERFORM walwarden_internal.check_text('actor', wanted_actor, 500);
-        wanted_actor := coalesce(walwarden_internal.uuid_or_null(wanted_actor)::text, wanted_actor);
-        -- not of other organisations: looking for them as well takes longer, which would tell
-        -- that they exist
-        members := ARRAY(SELECT m.id::text FROM walwarden_internal.member AS m
-                          WHERE (m.subject = wanted_actor OR m.db_role = wanted_actor)
-                            AND (chain_id IS NULL OR m.org_id = chain_id));
-    END IF;
+    PERFORM walwarden_internal.check_span(since, until);
+    wanted_actor := walwarden_internal.check_actor(wanted_actor);
+    ids := walwarden_internal.actor_ids(chain_id, wanted_actor);
     PERFORM walwarden_internal.flush_audit();
 
     -- the chain with the newest entry first, until no other chain can have a newer one
@@ -213,11 +307,11 @@ BEGIN
         found := ARRAY(
             SELECT f FROM (SELECT p FROM unnest(found) AS p
                            UNION ALL
-                           SELECT s FROM walwarden_internal.search_chain(
-                               chain.id, kinds, wanted_kind, wanted_actor, members, searched,
+                           SELECT e FROM walwarden_internal.search_chain(
+                               chain.id, kinds, wanted_kind, wanted_actor, ids, searched,
                                CASE WHEN since IS NULL THEN 1 ELSE walwarden_internal.first_seq_at(chain.id, since) END,
                                CASE WHEN until IS NULL OR until > chain.at THEN chain.seq ELSE walwarden_internal.first_seq_at(chain.id, until) - 1 END,
-                               max_rows) AS s) AS u(f)
+                               true, max_rows, NULL) AS s, unnest(s.entries) AS e) AS u(f)
              ORDER BY (f).at DESC, (f).org_id, (f).seq DESC LIMIT max_rows);
     END LOOP;
 
@@ -237,4 +331,4 @@ CREATE FUNCTION walwarden.search_audit(
     RETURNS TABLE (org text, seq bigint, at timestamptz, kind text, actor text, object text, body jsonb)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.search_audit(text, text, text, text, timestamptz, timestamptz, integer) IS
-'Searches audit entries, newest first. Every condition that is not NULL applies. org: the slug of an organisation, _system for the system chain, NULL for all chains. kind: a kind such as token.revoked, or a group with its dot: token. finds every kind that begins with it. actor: a subject, a server role or login, the id of a member, token or session, or system. A person is found by the present subject and server role. object: a type, a colon and an id, such as token:<uuid>. since, until: entries at or after since and before until. With an actor, since NULL means 90 days before until, or before now. max_rows: 1 to 1000. Column actor is readable: the subject of a member, the name of a token, the id of a session outside of any organisation, an operator''s login and role; column object is type:id, or NULL. body is NULL if it is not JSON. For operators, and for owners and admins of the organisation. To follow a chain, use list_audit(). Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist, 22023 if another value is invalid. Example: SELECT at, kind, actor FROM walwarden.search_audit(''acme'', ''token.'', since => now() - interval ''1 day'');';
+'Searches audit entries, newest first. Every condition that is not NULL applies. org: the slug of an organisation, _system for the system chain, NULL for all chains. kind: a kind such as token.revoked, or a group with its dot: token. finds every kind that begins with it. actor: a subject, a server role or login, the id of a member, token or session, the handle of a token, or system. A person is found by the present subject and server role, a token by the handles of its credentials. object: a type, a colon and an id, such as token:<uuid>. since, until: entries at or after since and before until. With an actor, since NULL means 90 days before until, or before now. max_rows: 1 to 1000. Column actor is readable: the subject of a member, the name of a token, the id of a session outside of any organisation, an operator''s login and role; column object is type:id, or NULL. body is NULL if it is not JSON. For operators, and for owners and admins of the organisation. To follow a chain, use list_audit(). Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist, 22023 if another value is invalid. Example: SELECT at, kind, actor FROM walwarden.search_audit(''acme'', ''token.'', since => now() - interval ''1 day'');';

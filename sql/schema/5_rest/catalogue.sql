@@ -114,6 +114,8 @@ COMMENT ON COLUMN walwarden_internal.rest_reason.status IS 'HTTP status';
 -- that answers a repeated request, if the response has a secret, which is stored nowhere.
 -- action: what the person must be permitted to do, as permission has it, on some target; the
 -- handler checks on which. Before the body is read, and before an earlier response is returned.
+-- locks_org: whether a change holds the lock of the organisation. If not, it changes nothing that
+-- others change, and one such request of an organisation is served at a time.
 -- tag: how the entity tag of the response is found: body, from its bytes; chain, the same, and
 -- it is remembered as long as src/rest/tag.c can prove that the bytes do not change; NULL, it
 -- has none, and nobody keeps it.
@@ -143,6 +145,7 @@ CREATE TABLE walwarden_internal.rest_operation (
     takes_key      boolean NOT NULL GENERATED ALWAYS AS (request IS NOT NULL AND caller <> 'anyone' AND path <> '/session') STORED,
     repeated       text COLLATE "C" REFERENCES walwarden_internal.rest_reason,
     action         text COLLATE "C" CHECK (action IS NULL OR (caller = 'person' AND path ~ '^/orgs/[{]org[}]')),
+    locks_org      boolean NOT NULL DEFAULT true,
     UNIQUE (method, path),
     CHECK (caller <> 'anyone' OR required_scope IS NULL),
     CHECK (tag <> 'chain' OR (method = 'GET' AND caller IN ('token', 'any')))
@@ -190,6 +193,7 @@ COMMENT ON COLUMN walwarden_internal.rest_operation.caller IS 'token, person (wh
 COMMENT ON COLUMN walwarden_internal.rest_operation.tag IS 'how the ETag of the response is found; NULL for none';
 COMMENT ON COLUMN walwarden_internal.rest_operation.repeated IS 'the reason of a 409 instead of the stored response; NULL for the response';
 COMMENT ON COLUMN walwarden_internal.rest_operation.action IS 'an action of permission, which the person may do on some target; NULL if every member may';
+COMMENT ON COLUMN walwarden_internal.rest_operation.locks_org IS 'whether a change holds the lock of the organisation';
 COMMENT ON COLUMN walwarden_internal.rest_operation.in_org IS 'whether it exists only under /orgs/{org}';
 COMMENT ON COLUMN walwarden_internal.rest_operation.depth IS 'number of slashes in the path, without /orgs/{org}';
 COMMENT ON COLUMN walwarden_internal.rest_operation.parameter_at IS 'position of the parameter, counted in slashes from 1';
@@ -204,6 +208,14 @@ CREATE TABLE walwarden_internal.rest_filter (
 );
 COMMENT ON TABLE walwarden_internal.rest_filter IS 'REST v1: the query parameters of lists, beside limit and cursor. Built in, immutable.';
 COMMENT ON COLUMN walwarden_internal.rest_filter.schema IS 'JSON Schema 2020-12 of the value, which is a string';
+
+INSERT INTO walwarden_internal.rest_filter (operation, name, description, schema) VALUES
+    ('listAuditEntries', 'kind',   'Only entries of this kind, or of a group of kinds, which ends with a dot.', '{"type": "string", "minLength": 1, "maxLength": 100, "examples": ["token."]}'),
+    ('listAuditEntries', 'actor',  'Only what this actor did: the id of a member, token or session, a server role or login, or system. An owner or admin can give the subject of a member or the handle of a token instead.', '{"type": "string", "minLength": 1, "maxLength": 255, "examples": ["0b6f5a3e-8c1d-4e2f-9a7b-3c4d5e6f7081"]}'),
+    ('listAuditEntries', 'object', 'Only entries about this object: a type, a colon and an id.', '{"type": "string", "minLength": 1, "maxLength": 200, "examples": ["token:0b6f5a3e-8c1d-4e2f-9a7b-3c4d5e6f7081"]}'),
+    ('listAuditEntries', 'since',  'Only entries at or after this time.', '{"type": "string", "format": "date-time", "examples": ["2026-01-01T00:00:00Z"]}'),
+    ('listAuditEntries', 'until',  'Only entries before this time.', '{"type": "string", "format": "date-time", "examples": ["2027-01-01T00:00:00Z"]}'),
+    ('listAuditEntries', 'order',  'If omitted: oldest, which comes first.', '{"type": "string", "enum": ["oldest", "newest"], "examples": ["newest"]}');
 
 -- What a refusal of an inner function is over HTTP: of refuse(), and of nothing else, because an
 -- SQLSTATE of the server is no answer to the client. Those of a lock or a conflict are 503 in

@@ -55,7 +55,7 @@ INSERT INTO walwarden_internal.rest_description (subject, name, description) VAL
     ('operation', 'cancelRestore',          'Its node learns of it with the next heartbeat.'),
     ('operation', 'listRestores',           'In any state, newest first.'),
     ('operation', 'exportEvidence',         'walwarden-verify judges the bundle without this server. The audit chain records the export.'),
-    ('operation', 'listAuditEntries',       'Oldest first, with the text that is hashed.'),
+    ('operation', 'listAuditEntries',       'With the text that is hashed. A page with a filter for an actor, or for many kinds of applications, can have fewer entries than limit, even none, although hasMore is true: one request reads about 20,000 entries. Pass nextCursor on with the same filters.'),
     ('operation', 'getAuditVerification',   'Shows its age too. lastRun is null if there has been none.'),
     ('operation', 'listRecoverability',     'Newest database first.'),
     ('operation', 'getReadiness',           'The status is 200 even if a check fails.'),

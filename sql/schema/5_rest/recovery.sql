@@ -161,20 +161,55 @@ $$;
 
 -- For auditors.
 
+-- A page of the chain, which filters make smaller. An actor is found by reading: one request
+-- reads so many entries, and where that is not all, the next page goes on from there. Who may
+-- see the members can name the actor as search_audit() takes it; others by what entries contain.
 CREATE FUNCTION walwarden_internal.rest_list_audit_entries(r walwarden_internal.rest_request) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    max_read CONSTANT integer := 20000;
+    newest boolean := coalesce(r.filters ->> 'order' = 'newest', false);
+    kinds text[] := walwarden_internal.check_kinds(r.filters ->> 'kind');
+    object text := walwarden_internal.check_object(r.filters ->> 'object');
+    actor text := walwarden_internal.check_actor(r.filters ->> 'actor');
+    since timestamptz := r.filters ->> 'since';
+    until timestamptz := r.filters ->> 'until';
+    after bigint := r.after_id;     -- 0 on the first page
+    first bigint;
+    last bigint := coalesce((SELECT e.seq FROM walwarden_internal.audit_entry AS e WHERE e.org_id = r.org_id ORDER BY e.seq DESC LIMIT 1), 0);
+    ids text[];
+    page record;
+    items walwarden_internal.rest_item[];
 BEGIN
+    PERFORM walwarden_internal.check_span(since, until);
     PERFORM walwarden_internal.flush_audit();
-    RETURN walwarden_internal.rest_page(r, 'entries', ARRAY(
-        SELECT (a.at, a.seq::text, walwarden_internal.object(
-                    'seq', a.seq, 'at', a.at, 'kind', a.kind, 'jobId', a.job_id, 'body', a.body,
-                    'prevHash', encode(a.prev_hash, 'hex'), 'hash', encode(a.hash, 'hex')))::walwarden_internal.rest_item
-          FROM walwarden_internal.audit_entry AS a
-         WHERE a.org_id = r.org_id AND a.seq > r.after_id::bigint
-         ORDER BY a.seq
-         LIMIT r.max_rows + 1));
+    IF actor IS NOT NULL AND r.member_id IS NOT NULL AND walwarden_internal.may(walwarden_internal.caller(), r.org_id, 'audit.list', 'org') THEN
+        ids := walwarden_internal.actor_ids(r.org_id, actor);
+    END IF;
+    first := CASE WHEN since IS NULL THEN 1 ELSE walwarden_internal.first_seq_at(r.org_id, since) END;
+    IF until IS NOT NULL THEN
+        last := least(last, walwarden_internal.first_seq_at(r.org_id, until) - 1);
+    END IF;
+    IF newest AND after > 0 THEN
+        last := least(last, after - 1);
+    ELSIF NOT newest THEN
+        first := greatest(first, after + 1);
+    END IF;
+
+    SELECT * INTO page
+      FROM walwarden_internal.search_chain(r.org_id, kinds, r.filters ->> 'kind', actor, ids, object, first, last, newest, r.max_rows + 1, max_read);
+    items := ARRAY(
+        SELECT (e.at, e.seq::text, walwarden_internal.object(
+                    'seq', e.seq, 'at', e.at, 'kind', e.kind, 'jobId', e.job_id, 'body', e.body,
+                    'prevHash', encode(e.prev_hash, 'hex'), 'hash', encode(e.hash, 'hex')))::walwarden_internal.rest_item
+          FROM unnest(page.entries) WITH ORDINALITY AS e(org_id, seq, at, kind, job_id, body, prev_hash, hash, n)
+         ORDER BY e.n);
+    IF page.read_to IS NOT NULL THEN
+        items := items || (statement_timestamp(), page.read_to::text, NULL)::walwarden_internal.rest_item;
+    END IF;
+    RETURN walwarden_internal.rest_page(r, 'entries', items);
 END
 $$;
 

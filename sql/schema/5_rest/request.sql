@@ -57,7 +57,8 @@ CREATE TYPE walwarden_internal.rest_item AS (
 );
 COMMENT ON TYPE walwarden_internal.rest_item IS 'An item of a REST v1 list, with its sort key. Internal.';
 
--- A page of items. The caller has fetched one more item than fits on the page.
+-- A page of items. The caller has fetched one more item than fits on the page. An item that is
+-- NULL is the last one and not shown: what comes after its key has not been read yet.
 CREATE FUNCTION walwarden_internal.rest_page(r walwarden_internal.rest_request, list_field text, items walwarden_internal.rest_item[]) RETURNS json
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_page';
 

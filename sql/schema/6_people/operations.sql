@@ -41,6 +41,10 @@ INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, 
     ('GET',    '/orgs/{org}/policy',                   'getPolicy',    'person', 200, 'Show the policy of tokens', 'beta', NULL, 'Policy', NULL, NULL, NULL),
     ('PATCH',  '/orgs/{org}/policy',                   'updatePolicy', 'person', 200, 'Change the policy of tokens', 'beta', 'PolicyUpdate', 'Policy', NULL, NULL, 'org.policy');
 
+-- Verifying a long chain takes a while, and nothing that it reads needs the organisation to stand still.
+INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, success_status, summary, stage, request, response, action, locks_org) VALUES
+    ('POST',   '/orgs/{org}/audit/verifications',      'verifyAudit',  'person', 200, 'Verify the audit chain, and that the current state agrees with it', 'beta', 'Nothing', 'AuditVerdict', 'audit.verify', false);
+
 INSERT INTO walwarden_internal.rest_filter (operation, name, description, schema) VALUES
     ('listTokens', 'state', 'Only tokens in this state.', '{"type": "string", "enum": ["active", "inactive", "disabled", "expired", "revoked"], "examples": ["active"]}'),
     ('listTokens', 'name',  'Only tokens whose name contains this, in upper or lower case.', '{"type": "string", "minLength": 1, "maxLength": 100, "examples": ["ci"]}'),
@@ -82,4 +86,5 @@ INSERT INTO walwarden_internal.rest_description (subject, name, description) VAL
     ('operation', 'eraseMember',  'Deletes the subject and the salt of a member who was removed before.'),
     ('operation', 'listNodes',    'Newest first.'),
     ('operation', 'getPolicy',    'For every member.'),
+    ('operation', 'verifyAudit',  'For owners and admins. The verdict is stored, and getAuditVerification shows it. A repeated request with the same key returns the verdict of the first.'),
     ('operation', 'updatePolicy', 'For owners and admins. It applies from the next issue, renewal or enabling of a token on.');

@@ -100,6 +100,19 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "sso": {"description": "Whether the member can sign in by single sign-on. true ends their legacy credentials for good.", "type": "boolean", "examples": [false]}
   }}'),
 
+('AuditVerdict', '{
+  "description": "What a verification of the chain has found.",
+  "type": "object",
+  "required": ["ok", "entries", "headSeq", "headHash", "firstBadSeq", "reason"],
+  "properties": {
+    "ok": {"type": "boolean", "examples": [true]},
+    "entries": {"description": "How many entries were read.", "type": "integer", "examples": [19]},
+    "headSeq": {"description": "seq of the last entry. Keep it with headHash: a later verification by SQL takes them, and then finds a lost tail.", "type": "integer", "examples": [19]},
+    "headHash": {"description": "hash of the last entry.", "type": "string"},
+    "firstBadSeq": {"description": "The entry of the first finding, if it concerns one.", "type": ["integer", "null"], "examples": [null]},
+    "reason": {"description": "The first finding, or null.", "type": ["string", "null"], "examples": [null]}
+  }}'),
+
 ('RegisteredNode', '{
   "description": "A machine that runs jobs.",
   "type": "object",

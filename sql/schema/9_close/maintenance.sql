@@ -42,21 +42,6 @@ BEGIN
 END
 $$;
 
--- Verifies one chain, and the current state against it, and stores the verdict.
-CREATE FUNCTION walwarden_internal.store_verification(chain uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    INSERT INTO walwarden_internal.verification AS f (org_id, finished_at, entries, head_hash, ok, first_bad_seq, reason)
-    SELECT chain, clock_timestamp(), v.entries, v.head_hash, v.reason IS NULL, v.first_bad_seq, v.reason
-      FROM walwarden_internal.verify(chain, NULL, NULL, walwarden_internal.first_alteration()) AS v
-        ON CONFLICT ON CONSTRAINT verification_pkey DO UPDATE
-       SET finished_at = clock_timestamp(), entries = EXCLUDED.entries, head_hash = EXCLUDED.head_hash,
-           ok = EXCLUDED.ok, first_bad_seq = EXCLUDED.first_bad_seq, reason = EXCLUDED.reason;
-END
-$$;
-
 CREATE FUNCTION walwarden_internal.is_verification_due(chain uuid) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp

@@ -146,6 +146,43 @@ BEGIN
 END
 $$;
 
+-- Verifies one chain, and the current state against it, and stores the verdict. head_seq: of the
+-- last entry that was verified.
+CREATE FUNCTION walwarden_internal.store_verification(
+        chain uuid, OUT ok boolean, OUT entries bigint, OUT head_seq bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO walwarden_internal.verification AS f (org_id, finished_at, entries, head_hash, ok, first_bad_seq, reason)
+    SELECT chain, clock_timestamp(), v.entries, v.head_hash, v.reason IS NULL, v.first_bad_seq, v.reason
+      FROM walwarden_internal.verify(chain, NULL, NULL, walwarden_internal.first_alteration()) AS v
+        ON CONFLICT ON CONSTRAINT verification_pkey DO UPDATE
+       SET finished_at = clock_timestamp(), entries = EXCLUDED.entries, head_hash = EXCLUDED.head_hash,
+           ok = EXCLUDED.ok, first_bad_seq = EXCLUDED.first_bad_seq, reason = EXCLUDED.reason
+    RETURNING f.ok, f.entries, (SELECT e.seq FROM walwarden_internal.audit_entry AS e WHERE e.org_id = chain ORDER BY e.seq DESC LIMIT 1),
+              f.head_hash, f.first_bad_seq, f.reason
+         INTO store_verification.ok, store_verification.entries, store_verification.head_seq,
+              store_verification.head_hash, store_verification.first_bad_seq, store_verification.reason;
+END
+$$;
+
+-- A person verifies the chain of their organisation, over REST v1.
+CREATE FUNCTION walwarden_internal.rest_verify_audit(r walwarden_internal.rest_request) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    chain uuid := walwarden_internal.permitted_chain(walwarden_internal.caller(), r.org, 'audit.verify');
+BEGIN
+    RETURN (SELECT walwarden_internal.object(
+        'ok', v.ok, 'entries', v.entries, 'headSeq', coalesce(v.head_seq, 0), 'headHash', v.head_hash,
+        'firstBadSeq', v.first_bad_seq, 'reason', v.reason)
+      FROM walwarden_internal.store_verification(chain) AS v);
+END
+$$;
+
 CREATE FUNCTION walwarden_internal.verify_audit_chain(org text, expected_seq bigint, expected_hash text)
     RETURNS TABLE (org_name text, entries bigint, head_hash text, ok boolean, first_bad_seq bigint, reason text)
     LANGUAGE plpgsql STABLE
