@@ -108,6 +108,14 @@ function operationAt (method, path) {
   return found.length > 0 && document.paths[found[0]][wanted] ? { path: found[0], method: wanted } : null
 }
 
+// header fields that an answer has if it has a reason to, and the document says so
+const occasional = ['access-control-allow-origin', 'access-control-expose-headers', 'allow', 'cache-control', 'clear-site-data', 'etag', 'idempotency-replayed', 'location',
+  'ratelimit', 'ratelimit-policy', 'retry-after', 'set-cookie', 'vary', 'www-authenticate']
+function checkFields (documented, answer, where) {
+  const known = Object.keys(documented.headers ?? {}).map((name) => name.toLowerCase())
+  assert.deepEqual(occasional.filter((name) => name in answer.headers && !known.includes(name)), [], `undocumented header fields: ${where}`)
+}
+
 export function checkAnswer (method, path, answer) {
   const where = `${method} ${path} -> ${answer.status} ${answer.text.slice(0, 400)}`
   assert.match(answer.headers['x-request-id'] ?? '', /^[0-9a-f]{32}$/, where)
@@ -125,6 +133,7 @@ export function checkAnswer (method, path, answer) {
     const response = document.components.responses[answer.json.error.code]
     assert.ok(response, where)
     assert.ok(answer.json.error.reason in response['x-reasons'], `reason is not declared: ${where}`)
+    checkFields(response, answer, where)
     if (operation) {
       const documented = document.paths[operation.path][operation.method].responses[answer.status]
       assert.equal(documented?.$ref, `#/components/responses/${answer.json.error.code}`, `undocumented: ${where}`)
@@ -136,6 +145,7 @@ export function checkAnswer (method, path, answer) {
   assert.ok(operation, `undocumented: ${where}`)
   const documented = document.paths[operation.path][operation.method].responses[answer.status]
   assert.ok(documented, `undocumented: ${where}`)
+  checkFields(documented, answer, where)
   assert.equal('etag' in answer.headers, 'ETag' in (documented.headers ?? {}), where)
   assert.equal(answer.headers['cache-control'] === 'no-store', !('etag' in answer.headers), where)
   if (documented.content) {

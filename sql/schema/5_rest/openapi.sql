@@ -52,6 +52,17 @@ AS $$
     SELECT json_build_object('$ref', '#/components/headers/' || name)
 $$;
 
+-- The header fields of a response, those of names in their order and then those that every
+-- response can have. own: fields that are described where they are.
+CREATE FUNCTION walwarden_internal.response_headers(names text[], own json DEFAULT NULL) RETURNS json
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_object_agg(n.name, coalesce(own -> n.name, walwarden_internal.header_ref(n.name)) ORDER BY n.n)
+      FROM unnest('{X-Request-Id}' || names || '{Vary,Access-Control-Allow-Origin,Access-Control-Expose-Headers}') WITH ORDINALITY AS n(name, n)
+     WHERE n.name IS NOT NULL
+$$;
+
 CREATE FUNCTION walwarden_internal.parameter_ref(name text) RETURNS json
     LANGUAGE sql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp
@@ -207,16 +218,18 @@ AS $$
         SELECT walwarden_internal.json_object_without_nulls(
             '{description,headers,content}',
             ARRAY[to_json(op.summary),
-                  walwarden_internal.json_object_without_nulls(
-                      '{X-Request-Id,RateLimit,ETag,Cache-Control,Location,Idempotency-Replayed}',
-                      ARRAY[walwarden_internal.header_ref('X-Request-Id'),
-                            CASE WHEN op.stage <> 'public' THEN walwarden_internal.header_ref('RateLimit') END,
-                            CASE WHEN op.tag IS NOT NULL THEN walwarden_internal.header_ref('ETag') END,
-                            CASE WHEN op.tag IS NOT NULL THEN walwarden_internal.header_ref('Cache-Control') END,
-                            CASE WHEN op.caller = 'sso' THEN '{"description": "The identity provider, or after it the page.", "schema": {"type": "string"}}'::json
-                                 WHEN op.location IS NOT NULL THEN json_build_object(
-                                'description', walwarden_internal.rest_root() || CASE WHEN op.in_org THEN '/orgs/{org}' ELSE '' END || op.location, 'schema', json_build_object('type', 'string')) END,
-                            CASE WHEN op.takes_key THEN walwarden_internal.header_ref('Idempotency-Replayed') END]),
+                  walwarden_internal.response_headers(
+                      ARRAY[CASE WHEN op.caller NOT IN ('person', 'sso') THEN 'RateLimit' END,
+                            CASE WHEN op.tag IS NOT NULL THEN 'ETag' END,
+                            'Cache-Control',
+                            CASE WHEN op.location IS NOT NULL OR op.caller = 'sso' THEN 'Location' END,
+                            CASE WHEN op.takes_key THEN 'Idempotency-Replayed' END,
+                            CASE WHEN op.path IN ('/session', '/signin/sso') THEN 'Set-Cookie' END,
+                            CASE WHEN op.operation = 'deleteSession' THEN 'Clear-Site-Data' END],
+                      json_build_object('Location', CASE
+                          WHEN op.caller = 'sso' THEN '{"description": "The identity provider, or after it the page.", "schema": {"type": "string"}}'::json
+                          ELSE json_build_object('description', walwarden_internal.rest_root() || CASE WHEN op.in_org THEN '/orgs/{org}' ELSE '' END || op.location,
+                                                 'schema', json_build_object('type', 'string')) END)),
                   CASE WHEN op.response IS NOT NULL THEN walwarden_internal.response_content(op) END]) AS item
     )
     SELECT walwarden_internal.json_object_without_nulls(
@@ -236,9 +249,8 @@ AS $$
               (SELECT json_object_agg(a.status, a.item ORDER BY a.status)
                  FROM (SELECT op.success_status, n.item FROM answer AS n
                        UNION ALL
-                       SELECT 304, json_build_object('description', 'The client has the response already, as If-None-Match says.', 'headers', json_build_object(
-                                  'X-Request-Id', walwarden_internal.header_ref('X-Request-Id'), 'RateLimit', walwarden_internal.header_ref('RateLimit'),
-                                  'ETag', walwarden_internal.header_ref('ETag'), 'Cache-Control', walwarden_internal.header_ref('Cache-Control')))
+                       SELECT 304, json_build_object('description', 'The client has the response already, as If-None-Match says.',
+                                                     'headers', walwarden_internal.response_headers('{RateLimit,ETag,Cache-Control}'))
                         WHERE op.method = 'GET' AND op.tag IS NOT NULL
                        UNION ALL
                        SELECT e.status, json_build_object('$ref', '#/components/responses/' || e.code)
@@ -308,6 +320,13 @@ AS $$
                 'X-Request-Id', '{"description": "Identifies the request in the logs.", "schema": {"type": "string"}}'::json,
                 'RateLimit', json_build_object('description', 'For a token with a rate limit: how many uses remain (r), and for how many seconds (t).',
                                                'schema', json_build_object('type', 'string', 'examples', json_build_array('"token";r=41;t=17'))),
+                'RateLimit-Policy', json_build_object('description', 'With a limit of the proxy: how many requests (q) it allows in how many seconds (w).',
+                                                      'schema', json_build_object('type', 'string', 'examples', json_build_array('"requests";q=50;w=1'))),
+                'Vary', '{"description": "Which fields of the request the response depends on.", "schema": {"type": "string", "examples": ["Origin"]}}'::json,
+                'Access-Control-Allow-Origin', '{"description": "The origin of the page that made the request, if the server allows it (CORS); never below /orgs and /session.", "schema": {"type": "string", "examples": ["https://app.example.com"]}}'::json,
+                'Access-Control-Expose-Headers', '{"description": "With Access-Control-Allow-Origin: the header fields that the page can read.", "schema": {"type": "string", "examples": ["ETag, Retry-After, X-Request-Id"]}}'::json,
+                'Set-Cookie', '{"description": "The session of a person, or its removal.", "schema": {"type": "string"}}'::json,
+                'Clear-Site-Data', '{"description": "What the browser is to forget.", "schema": {"type": "string"}}'::json,
                 'ETag', '{"description": "The entity tag of the body, for If-None-Match and If-Match.", "schema": {"type": "string", "examples": ["\"2c26b46b68ffc68ff99b453c1d304134\""]}}'::json,
                 'Cache-Control', '{"description": "Who may keep the response, and for how long.", "schema": {"type": "string", "examples": ["private, no-cache"]}}'::json,
                 'Idempotency-Replayed', '{"description": "true if the response repeats the response to an earlier request with the same key.", "schema": {"type": "string", "const": "true"}}'::json,
@@ -326,13 +345,13 @@ AS $$
             'responses', (SELECT json_object_agg(e.code, json_build_object(
                                      'description', e.meaning,
                                      'x-reasons', (SELECT json_object_agg(r.reason, r.meaning ORDER BY r.reason) FROM walwarden_internal.rest_reason AS r WHERE r.status = e.status),
-                                     'headers', walwarden_internal.json_object_without_nulls(
-                                         '{X-Request-Id,RateLimit,WWW-Authenticate,Allow,Retry-After}',
-                                         ARRAY[walwarden_internal.header_ref('X-Request-Id'),
-                                               CASE WHEN e.status IN (400, 403, 404, 405, 409, 412, 415, 429) THEN walwarden_internal.header_ref('RateLimit') END,
-                                               CASE WHEN e.status IN (401, 403) THEN walwarden_internal.header_ref('WWW-Authenticate') END,
-                                               CASE WHEN e.status = 405 THEN walwarden_internal.header_ref('Allow') END,
-                                               CASE WHEN e.status IN (409, 429, 503) THEN walwarden_internal.header_ref('Retry-After') END]),
+                                     'headers', walwarden_internal.response_headers(
+                                         ARRAY[CASE WHEN e.status NOT IN (414, 431, 503) THEN 'RateLimit' END,   -- not by the router, or it does not know
+                                               CASE WHEN e.status = 429 THEN 'RateLimit-Policy' END,
+                                               CASE WHEN e.status IN (409, 429, 503) THEN 'Retry-After' END,
+                                               'Cache-Control',
+                                               CASE WHEN e.status IN (401, 403) THEN 'WWW-Authenticate' END,
+                                               CASE WHEN e.status = 405 THEN 'Allow' END]),
                                      'content', json_build_object('application/json', json_build_object(
                                          'schema', walwarden_internal.schema_ref('ApiError'),
                                          'example', walwarden_internal.error_example(e))))
