@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test, before } from 'node:test'
-import { allScopes, call, callAgain, createDatabase, createOrg, document, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
+import { allScopes, base, call, callAgain, createDatabase, createOrg, document, issue, Node, passed, sleep, sql, sqlJson } from './lib.mjs'
 
 const tagged = sqlJson("SELECT operation, path, tag FROM walwarden_internal.rest_operation WHERE tag IS NOT NULL AND method = 'GET' ORDER BY path")
 let token, node, database, ids
@@ -56,6 +56,34 @@ for (const { operation, path: template } of tagged) {
     if (template.includes('{')) assert.equal((await ifNoneMatch(path, '*', { token: issue('conditional-other', allScopes) })).status, 404)
   })
 }
+
+test('the document is compressed, and nothing else is', async () => {
+  const fetched = async (path, headers = {}, method = 'GET') => {
+    const answer = await fetch(`${base}${path}`, { method, headers: { 'Accept-Encoding': 'gzip', ...headers } })
+    return { status: answer.status, text: await answer.text(), encoding: answer.headers.get('content-encoding'), etag: answer.headers.get('etag'), vary: answer.headers.get('vary'), length: answer.headers.get('content-length') }
+  }
+  const plain = await call('GET', '/openapi.json')
+  assert.deepEqual([plain.headers['content-encoding'], plain.headers.vary, plain.headers['content-length']], [undefined, 'Origin, Accept-Encoding', String(Buffer.byteLength(plain.text))])
+  const packed = await fetched('/openapi.json')
+  assert.deepEqual(packed, { status: 200, text: plain.text, encoding: 'gzip', etag: `W/${plain.headers.etag}`, vary: 'Origin, Accept-Encoding', length: null })
+  for (const headers of [{ 'Accept-Encoding': 'identity' }, { 'Accept-Encoding': 'gzip;q=0' }, { 'Accept-Encoding': 'br' }]) {
+    const answer = await fetched('/openapi.json', headers)
+    assert.deepEqual([answer.encoding, answer.etag, answer.vary], [null, plain.headers.etag, 'Origin, Accept-Encoding'], headers['Accept-Encoding'])
+  }
+  // either tag is known again
+  for (const tag of [packed.etag, plain.headers.etag]) {
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await fetched('/openapi.json', { 'If-None-Match': tag }, method)
+      assert.deepEqual([answer.status, answer.text, answer.encoding, answer.vary], [304, '', null, 'Origin, Accept-Encoding'], `${method} ${tag}`)
+    }
+  }
+  assert.equal((await fetched('/openapi.json', {}, 'HEAD')).vary, 'Origin, Accept-Encoding')
+
+  const Authorization = `Bearer ${token}`
+  for (const path of ['/databases', '/audit/entries?limit=100', '/profile', '/no/such', '/openapi.json?x=1', '/openapi.json/', '/orgs/conditional/openapi.json']) {
+    assert.equal((await fetched(path, { Authorization })).encoding, null, path)
+  }
+})
 
 test('what has no tag is not kept, and has no condition', async () => {
   for (const path of ['/profile', '/readiness', '/audit/verification', '/audit/entries', '/audit/recoverability', `/databases/${ids.databaseId}/recovery/summary`]) {
