@@ -1,11 +1,14 @@
-// What every generated client does: a day of an integration, in which each operation is
-// called. Only the types of the document are used here.
+// What every generated client does: a day of an integration, and one of a person who manages an
+// organisation, in which each operation is called. Only the types of the document are used here.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { type Api, type ApiError, Refused } from './api.js'
 
-// What happens outside of the API: a node works on the jobs, an operator issues a token.
+// What happens outside of the API: a node works on the jobs, an operator issues a token and makes
+// a link to sign in by.
 export interface World {
+  org: string
+  signInCode: () => string
   completeBackup: () => Promise<unknown>
   failBackup: () => Promise<unknown>
   spareToken: () => string
@@ -20,7 +23,7 @@ async function refused (request: Promise<unknown>, status: number): Promise<ApiE
   return error.body.error
 }
 
-export async function flow (api: Api, world: World): Promise<void> {
+export async function integration (api: Api, world: World): Promise<void> {
   const profile = await api.getProfile({})
   assert.ok(profile.token.effectiveScopes?.includes('databases:write'))
   const document = await api.getOpenApi({})
@@ -90,7 +93,9 @@ export async function flow (api: Api, world: World): Promise<void> {
 
   // what auditors and monitors ask
   assert.equal((await api.listAuditEntries({ query: { limit: 1 } })).entries[0]?.seq, 1)
-  assert.equal((await api.getAuditVerification({})).lastRun, null)
+  const newest = await api.listAuditEntries({ query: { kind: 'backup.', object: `job:${backupJobId}`, since: '2020-01-01T00:00:00Z', order: 'newest', limit: 1 } })
+  assert.equal(newest.entries[0]?.kind, 'backup.completed')
+  assert.equal((await api.getAuditVerification({})).checkpoint, null)
   assert.equal((await api.listRecoverability({ query: { limit: 100 } })).databases.find((item) => item.databaseId === databaseId)?.verdict, 'proven')
   assert.ok((await api.getReadiness({})).checks.some((check) => check.name === 'database_writable' && check.status === 'pass'))
 
@@ -102,4 +107,49 @@ export async function flow (api: Api, world: World): Promise<void> {
   await api.deleteDatabase(again)
   await api.deleteDestination({ path: { destinationId }, header: key() })
   await api.reportLeakedToken({ body: { token: world.spareToken(), source: 'test/sdk' } })
+}
+
+// stranger: without a token and a session. api: of somebody who signed in, and is an owner of the organisation
+export async function management (stranger: Api, api: Api, world: World): Promise<void> {
+  const org = world.org
+  await stranger.createSession({ body: { code: world.signInCode() } })
+  const me = await api.listOrgs({})
+  assert.deepEqual(me.orgs.map((item) => [item.slug, item.role]), [[org, 'owner']])
+  const here = await api.getOrg({ path: { org } })
+  assert.ok(here.scopes.some((scope) => scope.name === 'databases:read' && scope.carried))
+
+  // a token, from its issue to its end
+  const again = { path: { org }, header: key(), body: { name: 'ci', visibility: 'shared', scopes: ['databases:read'], expiresAt: null, labels: { team: 'ops' } } } as const
+  const issued = await api.issueToken({ ...again, body: { ...again.body, scopes: [...again.body.scopes] } })
+  assert.match(issued.token, /^wal_/)
+  const path = { org, tokenId: issued.tokenId }
+  assert.equal((await refused(api.issueToken({ ...again, body: { ...again.body, scopes: [...again.body.scopes] } }), 409)).tokenId, issued.tokenId)
+  assert.ok((await api.listTokens({ path: { org }, query: { state: 'active', name: 'C', limit: 100 } })).tokens.some((item) => item.tokenId === issued.tokenId))
+  assert.deepEqual((await api.getToken({ path })).labels, { team: 'ops' })
+  assert.equal((await api.updateToken({ path, header: key(), body: { name: 'ci-2', rateLimit: null } })).name, 'ci-2')
+  assert.equal((await api.disableToken({ path, header: key(), body: { reason: 'sdk' } })).state, 'disabled')
+  assert.equal((await api.enableToken({ path, header: key() })).state, 'active')
+  assert.notEqual((await api.renewToken({ path, header: key(), body: { overlapSeconds: 60 } })).token, issued.token)
+  assert.equal((await api.endOverlap({ path, header: key() })).overlapUntil, null)
+  assert.equal((await api.revokeToken({ path, header: key() })).state, 'revoked')
+
+  // a member, likewise
+  const subject = randomUUID()
+  const { memberId } = await api.addMember({ path: { org }, header: key(), body: { subject, role: 'member' } })
+  const member = { org, memberId }
+  assert.ok((await api.listMembers({ path: { org }, query: { limit: 100 } })).members.some((item) => item.subject === subject))
+  assert.equal((await api.getMember({ path: member })).state, 'active')
+  assert.equal((await api.updateMember({ path: member, header: key(), body: { role: 'analyst', disabled: true } })).state, 'disabled')
+  assert.equal((await refused(api.eraseMember({ path: member, header: key() }), 409)).reason, 'member_not_removed')
+  await api.removeMember({ path: member, header: key() })
+  await api.eraseMember({ path: member, header: key() })
+
+  assert.ok((await api.listNodes({ path: { org } })).nodes.length > 0)
+  const policy = await api.getPolicy({ path: { org } })
+  assert.equal((await api.updatePolicy({ path: { org }, header: key(), body: { noticeSeconds: policy.noticeSeconds, maxLifetimeSeconds: null } })).maxLifetimeSeconds, null)
+  const verdict = await api.verifyAudit({ path: { org }, header: key() })
+  assert.deepEqual([verdict.ok, verdict.firstBadSeq, verdict.headSeq], [true, null, verdict.entries])
+
+  await api.deleteSession({})
+  assert.equal((await refused(api.listOrgs({}), 401)).reason, 'session_refused')
 }

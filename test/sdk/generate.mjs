@@ -39,7 +39,7 @@ function ok<T> (answer: { data?: T, error?: ApiError, response: Response }): T {
   if (answer.error !== undefined) throw new Refused(answer.response.status, answer.error)
   return answer.data as T
 }`,
-    client: 'const client = createClient<paths>({ baseUrl: url, headers: { Authorization: `Bearer ${token}` } })',
+    client: 'const client = createClient<paths>({ baseUrl: url, headers })',
     line: ({ name, path, method, body }) => body
       ? `async ({ body, ...params }) => ok(await client.${method.toUpperCase()}('${path}', { params, body }))`
       : `async (params) => ok(await client.${method.toUpperCase()}('${path}', { params }))`
@@ -53,7 +53,7 @@ function ok<T> (answer: { data?: T, error?: ApiError, response?: Response }): T 
   if (answer.error !== undefined) throw new Refused(answer.response?.status ?? 0, answer.error)
   return answer.data as T
 }`,
-    client: 'const client = createClient({ baseUrl: url, auth: token })',
+    client: 'const client = createClient({ baseUrl: url, headers })',
     line: ({ name, inPath, inQuery, inHeader, body }) => {
       const members = ['client', inPath.length && 'path: input.path', inQuery && 'query: input.query', inHeader.length && 'headers: input.header', body && 'body: input.body']
       return `async (input) => ok(await sdk.${name}({ ${members.filter(Boolean).join(', ')} }))`
@@ -67,12 +67,11 @@ function ok<A extends { status: number, data?: unknown }> (answer: A): Extract<A
   if (answer.status >= 400) throw new Refused(answer.status, answer.data as ApiError)
   return answer.data as never
 }`,
-    client: `sdk.defaults.baseUrl = url
-  sdk.defaults.headers = { Authorization: \`Bearer \${token}\` }`,
+    client: 'const options = { baseUrl: url, headers }',
     line: ({ name, inPath, inQuery, inHeader, body }) => {
       const members = [...inPath.map((parameter) => `${parameter}: input.path.${parameter}`), inQuery && '...input.query',
         ...inHeader.map((parameter) => `${parameter.replace(/-/g, '').replace(/^./, (letter) => letter.toLowerCase())}: input.header?.['${parameter}']`), body && `${body}: input.body`].filter(Boolean)
-      return members.length > 0 ? `async (input) => ok(await sdk.${name}({ ${members.join(', ')} }))` : `async () => ok(await sdk.${name}())`
+      return members.length > 0 ? `async (input) => ok(await sdk.${name}({ ${members.join(', ')} }, options))` : `async () => ok(await sdk.${name}(options))`
     }
   },
   orval: {
@@ -84,7 +83,7 @@ function ok<A extends { status: number, data?: unknown }> (answer: A): Extract<A
   if (answer.status >= 400) throw new Refused(answer.status, answer.data as ApiError)
   return answer.data as never
 }`,
-    client: 'const options = { headers: { Authorization: `Bearer ${token}` } }',
+    client: 'const options = { headers }',
     line: ({ name, inPath, inQuery, inHeader, body, bodyRequired }) => {
       const given = [...inPath.map((parameter) => `input.path.${parameter}`), bodyRequired && 'input.body', inQuery && 'input.query', inHeader.length && 'input.header',
         body && !bodyRequired && 'input.body', 'options'].filter(Boolean)
@@ -105,10 +104,11 @@ async function ok<T> (answer: Promise<T>): Promise<T> {
     throw error
   }
 }`,
-    // axios has an empty text for a response without a body, where the client expects nothing
+    // axios has an empty text for a response without a body, where the client expects nothing;
+    // and calls a body that is not there a form, which beside a session may be another site's
     client: `const client = createApiClient(url, {
     axiosConfig: {
-      headers: { Authorization: \`Bearer \${token}\` },
+      headers: { 'Content-Type': 'application/json', ...headers },
       transformResponse: (text: string) => text === '' ? undefined : JSON.parse(text)
     }
   })`,
@@ -127,7 +127,7 @@ for (const [name, { run: [program, ...args], env, head, client, line }] of Objec
   writeFileSync(`generated/adapters/${name}.ts`, `import { type Api, ApiError, Refused } from '../../api.js'
 ${head}
 
-export function connect (url: string, token: string): Api {
+export function connect (url: string, headers: Record<string, string>): Api {
   ${client}
   return {
 ${operations.map((operation) => `    ${operation.name}: ${line(operation)}`).join(',\n')}
