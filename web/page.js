@@ -241,35 +241,34 @@ function ask ({ title, done, ...rest }) {
 }
 
 // When a token expires. The choices are within the maximum of the policy; its default is
-// preselected. keep: in words, an expiry that may stay.
-function expiryField (policy, keep) {
-  const { defaultLifetimeSeconds: usual, maxLifetimeSeconds: most } = policy
-  const within = (seconds) => most === null || seconds <= most
-  const lengths = [...new Set([7, 30, 90, 365].map((days) => days * DAY).concat(usual ?? [], most ?? []))].filter(within).sort((a, b) => a - b)
-  const chosen = keep ? 'keep' : usual ?? most ?? 'never'
+// preselected. They are times from now on, so that a form that is sent twice says the same.
+// keep: in words, an expiry that may stay.
+function expiryField ({ defaultLifetimeSeconds: usual, maxLifetimeSeconds: most }, keep) {
+  const opened = now()
+  const lengths = [7, 30, 90, 365].map((days) => days * DAY).concat(usual ?? [], most ?? []).filter((seconds) => seconds <= (most ?? Infinity))
+  const preselected = !keep && (usual ?? most)
   const until = field('Expiry date', h('input', {
-    type: 'datetime-local', name: 'until', min: localInput(now() + 60), max: most && localInput(now() + most)
+    type: 'datetime-local', name: 'until', min: localInput(opened + 60), max: most && localInput(opened + most)
   }), 'In the time zone of this browser.')
-  const show = (value) => {
-    until.hidden = value !== 'date'
-    until.querySelector('input').required = !until.hidden
+  const show = (shown) => {
+    until.hidden = !shown
+    until.querySelector('input').required = shown
   }
-  show(chosen)
-  return [field('Expires', select({ name: 'expires', onchange: (event) => show(event.target.value) }, [
-    keep && ['keep', `As before: ${keep}`],
-    ...lengths.map((seconds) => [String(seconds), `In ${duration(seconds)}${seconds === usual ? ' (default)' : seconds === most ? ' (maximum)' : ''}`]),
-    most === null && ['never', usual === null ? 'Never (default)' : 'Never'],
+  show(false)
+  return [field('Expires', select({ name: 'expires', onchange: ({ target }) => show(target.value === 'date') }, [
+    ...keep ? [['keep', `As before: ${keep}`]] : [],
+    ...[...new Set(lengths)].sort((a, b) => a - b).map((seconds) => [
+      new Date((opened + seconds - (seconds === most ? 60 : 0)) * 1000).toISOString(),    // clocks differ
+      `In ${duration(seconds)}${seconds === usual ? ' (default)' : seconds === most ? ' (maximum)' : ''}`,
+      seconds === preselected]),
+    ...most === null ? [['never', usual === null ? 'Never (default)' : 'Never', preselected === null]] : [],
     ['date', 'On a date']
-  ].filter(Boolean).map(([value, text]) => [value, text, value === String(chosen)]))), until]
+  ])), until]
 }
 // As the API takes it; undefined for what stays.
-function expiryOf (data, policy) {
+function expiryOf (data) {
   const value = data.get('expires')
-  if (value === 'keep') return undefined
-  if (value === 'never') return null
-  if (value === 'date') return fromInput(data.get('until'))
-  // a minute less than the maximum, because clocks differ
-  return new Date((now() + Number(value) - (Number(value) === policy.maxLifetimeSeconds ? 60 : 0)) * 1000).toISOString()
+  return value === 'keep' ? undefined : value === 'never' ? null : value === 'date' ? fromInput(data.get('until')) : value
 }
 
 // ---- the value of a new token ----------------------------------------------------------
@@ -552,7 +551,7 @@ const TOKEN_ACTIONS = [
       const { state, expiresAt } = token
       return target !== 'private' && expiryField(org.policy, state !== 'expired' && (expiresAt ? date.format(new Date(expiresAt)) : 'never'))
     },
-    body: (data, org) => ({ expiresAt: data.has('expires') ? expiryOf(data, org.policy) : undefined }),
+    body: (data) => ({ expiresAt: data.has('expires') ? expiryOf(data) : undefined }),
     path: 'enable',
     result: 'Enabled: '
   },
@@ -588,7 +587,7 @@ function tokenMenu (token, org, me) {
     label: action.label,
     danger: action.danger,
     content: [h('p', {}, action.effect(token)), h('p', {}, 'Last used: ', lastUse(token), token.lastUsedFrom && ` from ${token.lastUsedFrom}`, '.'), action.fields?.(token, org, target)],
-    change: (data, key) => send('POST', apiOf(org, `/tokens/${token.tokenId}/${action.path}`), action.body?.(data, org), key),
+    change: (data, key) => send('POST', apiOf(org, `/tokens/${token.tokenId}/${action.path}`), action.body?.(data), key),
     done (answer) {
       say(action.result, action.result && named(token.name))
       if (answer.token) reveal(answer)
@@ -597,13 +596,13 @@ function tokenMenu (token, org, me) {
   })]))
 }
 
-// The scopes as issued; those that the token does not hold now are marked.
-function permissions ({ kind, role, scopes, effectiveScopes, networks }) {
+// The scopes as issued; those that an active token does not hold now are marked.
+function permissions ({ state, kind, role, scopes, effectiveScopes, networks }) {
   const list = role ? effectiveScopes : scopes
   return [
     kind === 'node' ? 'runs jobs' : kind === 'legacy' ? 'all, as a legacy credential' : h('details', {},
       h('summary', {}, role ? ['role ', named(role)] : count(list.length, 'scope')),
-      h('ul', {}, list.map((scope) => h('li', {}, h('code', {}, scope), !effectiveScopes.includes(scope) && ' (not now)')))),
+      h('ul', {}, list.map((scope) => h('li', {}, h('code', {}, scope), state === 'active' && !effectiveScopes.includes(scope) && ' (not now)')))),
     networks.length > 0 && h('small', {}, 'from ', networks.join(', '))
   ]
 }
@@ -676,7 +675,7 @@ async function issue (org) {
     const data = new FormData(element)
     scopes.hidden = fromRole(data)
     role.hidden = !fromRole(data)
-    const expires = expiryOf(data, org.policy)
+    const expires = expiryOf(data)
     const networks = networksOf(data)
     put(summary, 'A ', data.get('visibility'), ' token ', named(data.get('name')),
       fromRole(data) ? ` with the permissions of the role ${data.get('role')}` : ` with ${count(data.getAll('scopes').length, 'scope')}`,
@@ -701,7 +700,7 @@ async function issue (org) {
       name: data.get('name'),
       visibility: data.get('visibility'),
       ...fromRole(data) ? { role: data.get('role') } : { scopes: data.getAll('scopes') },
-      expiresAt: expiryOf(data, org.policy),
+      expiresAt: expiryOf(data),
       networks: networksOf(data)
     }, key),
     // going back does not find the form again
