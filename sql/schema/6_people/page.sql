@@ -68,4 +68,4 @@ $$;
 CREATE FUNCTION walwarden_rest.v1_page() RETURNS walwarden_rest."*/*"
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden_rest.v1_page() IS
-'Entry point of the page for people. Returns a file of it: the file that the header field X-Walwarden-Path names, or else the HTML. It sets the header fields of the response, among them all that keep the page safe but X-Content-Type-Options. For roles authorised with grant_rest(). Errors: 42501 if the role is not authorised. Example: SELECT convert_from(walwarden_rest.v1_page(), ''UTF8'');';
+'Entry point of the page for people. Returns the file of the page that the header field X-Walwarden-Path names, or else its HTML, and sets the header fields of the response. nginx adds X-Content-Type-Options to them. For roles authorised with grant_rest(). Errors: 42501 if the role is not authorised. Example: SELECT convert_from(walwarden_rest.v1_page(), ''UTF8'');';
