@@ -1,9 +1,10 @@
-// A browser before the page. What a browser complains of, such as a violation of the policy of
-// contents, fails the test that meets it.
+// A browser before the page. A test fails if the browser complains of something there, such as a
+// violation of the Content-Security-Policy. What a test opens is closed after it.
 import assert from 'node:assert/strict'
 import { readFileSync, mkdtempSync } from 'node:fs'
 import http from 'node:http'
 import { createRequire } from 'node:module'
+import { after, afterEach } from 'node:test'
 import { chromium } from 'playwright-core'
 import { sql } from '../e2e/lib.mjs'
 
@@ -15,9 +16,17 @@ export const link = (subject) => sql(`SELECT walwarden.sign_in_link('${subject}'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const opened = []
+let shared
 const program = { executablePath: process.env.CHROMIUM_BIN || '/usr/bin/chromium', args: ['--no-sandbox'] }
 
-// Closes all that was opened.
+afterEach(async () => {
+  const complaints = opened.flatMap((thing) => thing.complaints ?? [])
+  await close()
+  assert.deepEqual(complaints, [])
+})
+after(() => shared?.close())
+
+// Closes what was opened, but for the browser that tests share.
 export async function close () {
   await Promise.all(opened.splice(0).map((thing) => thing.close()))
 }
@@ -27,13 +36,15 @@ async function remember (context) {
   context.complaints = []
   const listen = (page) => {
     page.on('pageerror', (error) => context.complaints.push(String(error)))
-    // what a response is refused for is for the page to show, and for the tests to look at
-    page.on('console', (message) => { if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) context.complaints.push(message.text()) })
+    // a response of 400 or more is for the page to show
+    page.on('console', (message) => {
+      if (message.type() === 'error' && page.url().startsWith(site) && !message.text().startsWith('Failed to load resource')) context.complaints.push(message.text())
+    })
   }
   context.pages().forEach(listen)
   context.on('page', listen)
   await context.addInitScript(() => document.addEventListener('securitypolicyviolation', (event) => console.error(`refused: ${event.violatedDirective} ${event.blockedURI}`)))
-  context.setDefaultTimeout(60000)
+  context.setDefaultTimeout(120000)
   return context
 }
 
@@ -45,13 +56,9 @@ export async function browser (options = {}) {
   return Object.assign(await remember(context), { profile })
 }
 
-let shared
 // A context in a browser that all tests of a file share.
 export async function context (options = {}) {
-  if (!shared) {
-    shared = await chromium.launch(program)
-    opened.push(shared)
-  }
+  shared ??= await chromium.launch(program)
   return remember(await shared.newContext({ viewport: { width: 1280, height: 900 }, ...options }))
 }
 
@@ -69,9 +76,6 @@ export async function visit (page, path) {
   await page.goto(site + path)
   await page.getByRole('heading', { level: 1 }).waitFor()
 }
-
-// Nothing was refused by the policy of contents, and no error went unnoticed.
-export const noComplaint = (page) => assert.deepEqual(page.context().complaints, [])
 
 // What axe finds, as a text for each kind; none, if the page is as it should be.
 export async function accessibility (page) {

@@ -42,8 +42,8 @@ test('every view is the same HTML, which nothing keeps', async () => {
   }
 })
 
-test('module and style sheet are those of web/, and a browser asks each time', async () => {
-  for (const [path, type] of [['/page.js', 'text/javascript; charset=utf-8'], ['/page.css', 'text/css; charset=utf-8']]) {
+test('the other files are those of web/, and a browser asks each time', async () => {
+  for (const [path, type] of [['/page.js', 'text/javascript; charset=utf-8'], ['/page.css', 'text/css; charset=utf-8'], ['/page.svg', 'image/svg+xml']]) {
     const answer = await get(path)
     assert.equal(answer.status, 200)
     assert.equal(answer.text, file(path.slice(1)))
@@ -108,7 +108,7 @@ test('nginx serves the same files in the same way by itself', async () => {
   const location = /\n {4}location ~ \^\/\(\(o\/[^]*?\n {4}\}\n/.exec(config)[0]
   const root = new URL('../../web', import.meta.url).pathname
   const url = await nginx('page', [location, `\n${block.replaceAll('/srv/walwarden/web', root)}`])
-  for (const path of [...views, '/page.js', '/page.css']) {
+  for (const path of [...views, '/page.js', '/page.css', '/page.svg']) {
     const [there, here] = [await get(path, { url }), await get(path)]
     assert.deepEqual([there.status, there.text], [here.status, here.text], path)
     safe(there, path)

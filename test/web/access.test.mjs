@@ -1,0 +1,189 @@
+// For everybody: by keyboard alone, on a narrow screen, in light and dark, and for programs
+// that read a page out. With PICTURES=DIRECTORY each view is also left there as a picture.
+import assert from 'node:assert/strict'
+import { test, before } from 'node:test'
+import { accessibility, allScopes, call, context, createDatabase, issue, link, Node, overflow, passed, signedIn, site, sql, visit } from './browser.mjs'
+
+const org = '/o/acme'
+before(async () => {
+  sql("SELECT walwarden.create_org('acme', 'Acme Ltd')")
+  for (const [subject, role] of [['ann@acme.example', 'owner'], ['bob@acme.example', 'admin'], ['carol@acme.example', 'analyst'], ['dan@acme.example', 'api_developer']]) sql(`SELECT walwarden.add_member('acme', '${subject}', '${role}')`)
+  sql(`SELECT walwarden.disable_member('acme', 'dan@acme.example');
+    SELECT walwarden.create_org('empty'), walwarden.add_member('empty', 'nil@acme.example', 'owner'), walwarden.add_member('empty', 'ann@acme.example', 'analyst');
+    SELECT walwarden.set_plan('empty', 'free');
+    SELECT walwarden.issue_token('acme', 'nightly backups', '{databases:read,backups:trigger}'::text[], now() + interval '90 days');
+    SELECT walwarden.issue_token('acme', 'dashboard', '{databases:read,readiness:read,evidence:read}'::text[], labels => '{"team": "ops", "env": "prod"}', networks => '{192.0.2.0/24}');
+    SELECT walwarden.disable_token(token_id, 'on leave') FROM walwarden.issue_token('acme', 'terraform', '{databases:read,databases:write,destinations:write}'::text[], now() + interval '1 year');
+    SELECT walwarden.revoke_token(token_id, 'laptop lost') FROM walwarden.issue_token('acme', 'old laptop', '{databases:read}'::text[], now() + interval '30 days')`)
+  const token = issue('acme', allScopes)
+  const node = new Node('acme')
+  for (const name of ['orders', 'billing']) {
+    const { id } = await createDatabase(token, name, { schedule: '0 3 * * *' })
+    await call('POST', `/databases/${id}/backups`, { token })
+    await node.completeBackup(passed(new Date(Date.now() - 3600e3).toISOString(), new Date().toISOString()))
+  }
+  await createDatabase(token, 'analytics')
+})
+
+const press = (page, name) => page.getByRole('button', { name, exact: true }).click()
+
+// name -> how to get there; a view is looked at in all ways
+const views = {
+  'sign-in': (page) => page.goto(`${site}/signin`),
+  'sign-in-link': (page) => page.goto(link('bob@acme.example')).then(() => page.getByRole('button', { name: 'Sign in' }).waitFor()),
+  organisations: (page) => visit(page, '/'),
+  tokens: async (page) => {
+    await visit(page, `${org}/settings/api-tokens`)
+    await page.getByRole('rowheader', { name: /old laptop/ }).waitFor()
+  },
+  manage: (page) => press(page, 'Manage nightly backups'),
+  renew: (page) => press(page, 'Renew'),
+  revoke: async (page) => {
+    await press(page, 'Cancel')
+    await press(page, 'Manage nightly backups')
+    await press(page, 'Revoke')
+    await page.getByRole('dialog').waitFor()
+  },
+  issue: async (page) => {
+    await visit(page, `${org}/settings/api-tokens/new`)
+    await page.getByLabel('Read databases').check()
+  },
+  'issue-error': async (page) => {
+    await page.getByLabel('Name', { exact: true }).fill('ci')
+    await page.getByLabel('Networks').fill('nowhere')
+    await press(page, 'Issue token')
+    await page.getByRole('alert').waitFor()
+  },
+  reveal: async (page) => {
+    await page.getByLabel('Networks').fill('')
+    await press(page, 'Issue token')
+    await page.getByRole('region', { name: 'Store the token now' }).waitFor()
+    await page.getByRole('rowheader', { name: /old laptop/ }).waitFor()
+  },
+  members: async (page) => {
+    await visit(page, `${org}/members`)
+    await page.getByRole('rowheader', { name: /dan@/ }).waitFor()
+  },
+  'member-role': async (page) => {
+    await press(page, 'Manage bob@acme.example')
+    await press(page, 'Change role')
+    await page.getByRole('dialog').waitFor()
+  },
+  audit: async (page) => {
+    await visit(page, `${org}/audit`)
+    await page.getByRole('rowheader', { name: '1', exact: true }).waitFor()
+    await page.getByText('Show', { exact: true }).first().click()
+  },
+  databases: async (page) => {
+    await visit(page, `${org}/databases`)
+    await page.getByRole('rowheader', { name: /analytics/ }).waitFor()
+  },
+  'no-plan': (page) => visit(page, '/o/empty/settings/api-tokens'),
+  'not-permitted': (page) => visit(page, '/o/empty/members'),
+  missing: (page) => visit(page, '/o/no-such/members')
+}
+
+test('every view is accessible and fits, in light and dark, on wide and narrow screens', async (t) => {
+  const page = await signedIn('ann@acme.example')
+  for (const [name, arrive] of Object.entries(views)) {
+    await t.test(name, async () => {
+      await page.setViewportSize({ width: 1280, height: 900 })
+      await arrive(page)
+      for (const colorScheme of ['light', 'dark']) {
+        for (const width of [1280, 375]) {
+          const what = `${name}-${colorScheme}-${width}`
+          await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+          await page.setViewportSize({ width, height: 900 })
+          assert.deepEqual(await accessibility(page), [], what)
+          assert.equal(await overflow(page), 0, what)
+          if (process.env.PICTURES) await page.screenshot({ path: `${process.env.PICTURES}/${what}.png`, fullPage: width === 375 })
+        }
+      }
+    })
+  }
+})
+
+// What has the focus, as a screen reader would name it.
+const focused = (page) => page.evaluate(() => {
+  const element = document.activeElement
+  return `${element.tagName} ${element.labels?.[0]?.textContent ?? element.textContent.slice(0, 80)}`
+})
+async function tabTo (page, wanted) {
+  const passed = []
+  for (let i = 0; i < 80; i++) {
+    await page.keyboard.press('Tab')
+    const here = await focused(page)
+    if (wanted.test(here)) return
+    passed.push(here)
+  }
+  assert.fail(`no ${wanted} by Tab, only ${passed.join(' | ')}`)
+}
+const heading = (page, name) => page.getByRole('heading', { name }).waitFor()
+
+test('a token is issued and revoked by keyboard alone', async () => {
+  const page = await (await context()).newPage()
+  const { keyboard } = page
+  await page.goto(link('ann@acme.example'))
+  await heading(page, 'Sign in')
+  await tabTo(page, /^BUTTON Sign in/)
+  await keyboard.press('Enter')
+  await heading(page, 'Organisations')
+  await tabTo(page, /^A Acme Ltd/)
+  await keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Sign out' }).waitFor()
+  await page.waitForURL('**/o/acme/**')
+  await page.keyboard.press('Tab')
+  await tabTo(page, /^A API tokens/)
+  await keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+
+  await tabTo(page, /^A Issue a token/)
+  await keyboard.press('Enter')
+  await heading(page, 'Issue a token')
+  await tabTo(page, /^INPUT Name/)
+  await keyboard.type('by keyboard')
+  await tabTo(page, /^INPUT Private/)
+  await keyboard.press('ArrowDown')
+  await tabTo(page, /^INPUT Read databases/)
+  await keyboard.press('Space')
+  await tabTo(page, /^BUTTON Issue token/)
+  await keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'Store the token now' }).and(page.locator(':focus')).waitFor()
+  await tabTo(page, /^BUTTON I have stored it/)
+  await keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+  assert.equal(sql("SELECT visibility || scopes::text FROM walwarden.list_tokens('acme') WHERE name = 'by keyboard'"), 'shared{databases:read}')
+
+  const manage = page.getByRole('button', { name: 'Manage by keyboard', exact: true })
+  const act = async (action) => {
+    await keyboard.press('Enter')
+    await tabTo(page, new RegExp(`^BUTTON ${action}`))
+    await keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
+  }
+  // the menu closes, and the focus stays where it was
+  await tabTo(page, /^BUTTON Manage by keyboard/)
+  await keyboard.press('Enter')
+  await keyboard.press('Escape')
+  await manage.and(page.locator(':focus')).waitFor()
+  await act('Disable')
+  assert.ok(await page.evaluate(() => document.querySelector('dialog').contains(document.activeElement)))
+  await tabTo(page, /^BUTTON Cancel/)
+  await keyboard.press('Enter')
+  await manage.and(page.locator(':focus')).waitFor()
+  // the list is drawn again, and the focus is on the button that took its place
+  await act('Disable')
+  await tabTo(page, /^BUTTON Disable/)
+  await keyboard.press('Enter')
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  await page.getByRole('row').filter({ has: manage }).getByText('disabled', { exact: true }).waitFor()
+  await manage.and(page.locator(':focus')).waitFor()
+  await act('Revoke')
+  await tabTo(page, /^INPUT Type the name/)
+  await keyboard.type('by keyboard')
+  await keyboard.press('Enter')
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  // the button is gone
+  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+  assert.equal(sql("SELECT state FROM walwarden.list_tokens('acme') WHERE name = 'by keyboard'"), 'revoked')
+})
