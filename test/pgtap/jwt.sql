@@ -31,8 +31,10 @@ BEGIN
 END
 $$;
 -- claims that are accepted, with some changed; null takes one out
+-- the same for all requests, because another second is another JWT
+SELECT set_config('tj.exp', (extract(epoch FROM now())::bigint + 600)::text, false) \g /dev/null
 CREATE FUNCTION tj_claims(changed jsonb DEFAULT '{}') RETURNS text LANGUAGE sql AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object('iss', 'https://idp.example', 'aud', 'walwarden', 'sub', 'ann@j.example', 'exp', extract(epoch FROM now())::bigint + 600) || changed)::text
+    SELECT jsonb_strip_nulls(jsonb_build_object('iss', 'https://idp.example', 'aud', 'walwarden', 'sub', 'ann@j.example', 'exp', current_setting('tj.exp')::bigint) || changed)::text
 $$;
 
 SELECT token AS token FROM walwarden.issue_token('tj-one', 'jwt') \gset
