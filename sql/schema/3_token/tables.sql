@@ -61,6 +61,8 @@ CREATE INDEX member_by_subject ON walwarden_internal.member (subject) WHERE remo
 CREATE INDEX member_by_db_role ON walwarden_internal.member (db_role) WHERE removed_at IS NULL;
 -- for maintenance: members whose db_role was named in another cluster
 CREATE INDEX member_by_cluster ON walwarden_internal.member (system_identifier) WHERE removed_at IS NULL;
+-- for index_has(): whether a member is of an organisation
+CREATE UNIQUE INDEX member_of_org ON walwarden_internal.member (org_id, id);
 CREATE INDEX member_removed ON walwarden_internal.member (org_id, subject) WHERE removed_at IS NOT NULL;
 CREATE INDEX member_by_disabling ON walwarden_internal.member (disabled_at) WHERE removed_at IS NULL AND disabled_at IS NOT NULL;
 SELECT pg_extension_config_dump('walwarden_internal.member', '');

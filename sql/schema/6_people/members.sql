@@ -21,9 +21,10 @@ AS $$
 DECLARE
     m walwarden_internal.member;
 BEGIN
-    SELECT * INTO m FROM walwarden_internal.member AS f
-     WHERE f.id = r.id AND f.org_id = r.org_id AND f.erased_at IS NULL AND (removed OR f.removed_at IS NULL);
-    IF NOT FOUND THEN
+    IF walwarden_internal.index_has('member_of_org', r.org_id, r.id) THEN
+        SELECT * INTO m FROM walwarden_internal.member AS f WHERE f.id = r.id AND f.erased_at IS NULL AND (removed OR f.removed_at IS NULL);
+    END IF;
+    IF m.id IS NULL THEN
         PERFORM walwarden_internal.rest_missing();
     END IF;
     RETURN m;
