@@ -162,7 +162,7 @@ test('users with JWTs go on as before', async () => {
 })
 
 test('the entry points and other schemas are out of reach', async () => {
-  for (const path of ['/rpc/v1_get', '/rpc/v1_post', '/rpc/v1_get/', '/rpc//v1_get', '/rpc/v1%5fget']) {
+  for (const path of ['/rpc/v1_get', '/rpc/v1_post', '/rpc/v1_page', '/rpc/v1_get/', '/rpc//v1_get', '/rpc/v1%5fget']) {
     assert.equal((await rest('GET', path, { token: writer })).status, 404, path)
   }
   const profile = await rest('GET', '/rpc/v1_get', { token: writer, headers: { 'Accept-Profile': 'walwarden_rest' } })
