@@ -169,7 +169,7 @@ CREATE FUNCTION walwarden_internal.operation_security(op walwarden_internal.rest
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN op.caller IN ('anyone', 'sso') THEN '[]'
+    SELECT CASE WHEN op.caller = 'anyone' THEN '[]'
                 WHEN op.caller = 'token' THEN '[{"bearer": []}, {"header": []}]'
                 WHEN op.caller = 'any' THEN '[{"bearer": []}, {"header": []}, {"session": []}, {"jwt": []}]'
                 WHEN op.path LIKE '/orgs%' THEN '[{"session": []}, {"jwt": []}]'
@@ -181,12 +181,10 @@ CREATE FUNCTION walwarden_internal.operation_servers(op walwarden_internal.rest_
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE op.caller
-        WHEN 'any' THEN json_build_array(
-            json_build_object('url', walwarden_internal.rest_root(), 'description', 'With a token.'),
-            json_build_object('url', walwarden_internal.rest_root() || '/orgs/{org}', 'description', 'For a person.',
-                              'variables', '{"org": {"default": "acme", "description": "The slug of the organisation."}}'::json))
-        WHEN 'sso' THEN '[{"url": "/", "description": "Outside of the API."}]' END
+    SELECT CASE WHEN op.caller = 'any' THEN json_build_array(
+        json_build_object('url', walwarden_internal.rest_root(), 'description', 'With a token.'),
+        json_build_object('url', walwarden_internal.rest_root() || '/orgs/{org}', 'description', 'For a person.',
+                          'variables', '{"org": {"default": "acme", "description": "The slug of the organisation."}}'::json)) END
 $$;
 
 CREATE FUNCTION walwarden_internal.openapi_operation(op walwarden_internal.rest_operation) RETURNS json
@@ -219,17 +217,15 @@ AS $$
             '{description,headers,content}',
             ARRAY[to_json(op.summary),
                   walwarden_internal.response_headers(
-                      ARRAY[CASE WHEN op.caller NOT IN ('person', 'sso') THEN 'RateLimit' END,
+                      ARRAY[CASE WHEN op.caller <> 'person' THEN 'RateLimit' END,
                             CASE WHEN op.tag IS NOT NULL THEN 'ETag' END,
                             'Cache-Control',
-                            CASE WHEN op.location IS NOT NULL OR op.caller = 'sso' THEN 'Location' END,
+                            CASE WHEN op.location IS NOT NULL THEN 'Location' END,
                             CASE WHEN op.takes_key THEN 'Idempotency-Replayed' END,
-                            CASE WHEN op.path IN ('/session', '/signin/sso') THEN 'Set-Cookie' END,
+                            CASE WHEN op.path = '/session' THEN 'Set-Cookie' END,
                             CASE WHEN op.operation = 'deleteSession' THEN 'Clear-Site-Data' END],
-                      json_build_object('Location', CASE
-                          WHEN op.caller = 'sso' THEN '{"description": "The identity provider, or after it the page.", "schema": {"type": "string"}}'::json
-                          ELSE json_build_object('description', walwarden_internal.rest_root() || CASE WHEN op.in_org THEN '/orgs/{org}' ELSE '' END || op.location,
-                                                 'schema', json_build_object('type', 'string')) END)),
+                      json_build_object('Location', json_build_object(
+                          'description', walwarden_internal.rest_root() || CASE WHEN op.in_org THEN '/orgs/{org}' ELSE '' END || op.location, 'schema', json_build_object('type', 'string')))),
                   CASE WHEN op.response IS NOT NULL THEN walwarden_internal.response_content(op) END]) AS item
     )
     SELECT walwarden_internal.json_object_without_nulls(
@@ -292,15 +288,18 @@ AS $$
      ORDER BY r.reason LIMIT 1
 $$;
 
+-- The document. Of what clients call: single sign-on is for the address bar of a browser, and
+-- has no response that a client could use.
 CREATE FUNCTION walwarden_internal.openapi() RETURNS json
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
     WITH path AS (
-        SELECT o.path, min(CASE WHEN o.caller = 'anyone' THEN 4 WHEN o.caller IN ('person', 'sso') THEN 3 WHEN o.stage = 'beta' THEN 2 ELSE 1 END) AS place,
+        SELECT o.path, min(CASE WHEN o.caller = 'anyone' THEN 4 WHEN o.caller = 'person' THEN 3 WHEN o.stage = 'beta' THEN 2 ELSE 1 END) AS place,
                json_object_agg(lower(o.method), walwarden_internal.openapi_operation(o)
                                ORDER BY array_position('{GET,POST,PATCH,DELETE}', o.method)) AS item
           FROM walwarden_internal.rest_operation AS o
+         WHERE o.caller <> 'sso'
          GROUP BY o.path
     )
     SELECT json_build_object(
@@ -313,7 +312,7 @@ AS $$
         'servers', json_build_array(json_build_object('url', walwarden_internal.rest_root())),
         'security', '[{"bearer": []}, {"header": []}]'::json,
         'tags', (SELECT json_agg(json_build_object('name', t.name, 'description', walwarden_internal.description('tag', t.name)) ORDER BY t.name)
-                   FROM (SELECT DISTINCT walwarden_internal.operation_tag(o) AS name FROM walwarden_internal.rest_operation AS o) AS t),
+                   FROM (SELECT DISTINCT walwarden_internal.operation_tag(o) AS name FROM walwarden_internal.rest_operation AS o WHERE o.caller <> 'sso') AS t),
         'paths', (SELECT json_object_agg(p.path, p.item ORDER BY p.place, p.path) FROM path AS p),
         'components', json_build_object(
             'headers', json_build_object(
