@@ -33,8 +33,9 @@ export function send (method, path, options = {}) {
   if (headers['Content-Type'] === null) delete headers['Content-Type']
   if (body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body)) body = JSON.stringify(body)
   if (body !== undefined) headers['Content-Length'] = Buffer.byteLength(body)
-  return new Promise((resolve, reject) => {
-    const request = http.request({ agent, method, host: url.hostname, port: url.port, socketPath: options.socket, path: (options.prefix ?? url.pathname) + path, headers }, (response) => {
+  // nginx closes a connection that was idle for a minute, while psql makes a test wait for longer
+  const attempt = (kept) => new Promise((resolve, reject) => {
+    const request = http.request({ agent: kept && agent, method, host: url.hostname, port: url.port, socketPath: options.socket, path: (options.prefix ?? url.pathname) + path, headers }, (response) => {
       const parts = []
       response.on('data', (part) => parts.push(part))
       response.on('end', () => {
@@ -45,9 +46,10 @@ export function send (method, path, options = {}) {
       })
       response.on('error', reject)
     })
-    request.on('error', reject)
+    request.on('error', (error) => kept && request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code) ? resolve(attempt(false)) : reject(error))
     request.end(body)
   })
+  return attempt(true)
 }
 
 // Bytes as they are, to whatever comes back until the server closes.
