@@ -59,7 +59,7 @@ typedef struct RestRequest
 	/* set by the router */
 	const char *operation;
 	const text *required_scope; /* of the operation, or NULL */
-	const char *action;			/* what a person must have the right to do, or NULL */
+	const char *action;			/* that a person needs, or NULL */
 	pg_uuid_t  *id;				/* from the path */
 	int			max_rows;		/* of a page; 0 for a mutation */
 	PageKey		after;			/* the item before the page */
