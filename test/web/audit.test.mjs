@@ -7,8 +7,8 @@ before(() => {
   for (const org of ['chain', 'chain-b']) {
     createOrg(org)
     for (const [subject, role] of [['ch-ann', 'owner'], ['ch-eve', 'member'], ['ch-ro', 'read_only']]) sql(`SELECT walwarden.add_member('${org}', '${subject}', '${role}')`)
-    sql(`SELECT walwarden.issue_token('${org}', 'Zoë "' || i || E'" \\u2028 \\U0001F4A9', '{databases:read}'::text[], labels => '{"a": "é", "b": "1e21"}') FROM generate_series(1, 120) AS i;
-      SELECT walwarden.append_audit('app.number', '{"n": [9007199254740991, -9007199254740991, 0, -7], "t": "\\u007f \\u20ac \\u0001 \\"\\\\/", "\\ud83d\\ude00": 1, "\\ufb33": 2, "B": {}, "a": []}', NULL, '${org}')`)
+    sql(`SELECT walwarden.issue_token('${org}', 'Zoë "' || i || E'" \\u20ac \\U0001F4A9', '{databases:read}'::text[], labels => '{"a": "é", "b": "1e21"}') FROM generate_series(1, 120) AS i;
+      SELECT walwarden.append_audit('app.number', '{"n": [9007199254740991, -9007199254740991, 0, -7], "t": "\\u007f \\u20ac \\u2028 \\u0001 \\"\\\\/", "\\ud83d\\ude00": 1, "\\ufb33": 2, "B": {}, "a": []}', NULL, '${org}')`)
   }
 })
 
@@ -42,7 +42,7 @@ test('entries, newest first, and what is searched', async () => {
 
 test('the server and the browser verify the same chain', async () => {
   page = await signedIn('ch-ann', '/o/chain/audit', { permissions: ['clipboard-read', 'clipboard-write'] })
-  for (const [name, who] of [['Verify in this browser', 'This browser'], ['Verify on the server', 'The server']]) {
+  for (const [name, who] of [['Verify in this browser', 'this browser'], ['Verify on the server', 'the server']]) {
     const { seq, hash } = head('chain')
     await press(name)
     await status().getByText(`${seq} entries verified.`).waitFor()

@@ -62,13 +62,14 @@ export async function context (options = {}) {
   return remember(await shared.newContext({ viewport: { width: 1280, height: 900 }, ...options }))
 }
 
-// Signs in by a link, as a person does, and returns the page. path: where to go then.
-export async function signedIn (subject, path, { in: where, ...options } = {}) {
-  const page = await (where ?? await context(options)).newPage()
-  await page.goto(link(subject))
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.getByRole('button', { name: 'Sign out' }).waitFor()
-  if (path) await visit(page, path)
+// A page of somebody who has signed in. where: the path. in: a context to use.
+export async function signedIn (subject, where = '/', { in: given, ...options } = {}) {
+  const page = await (given ?? await context(options)).newPage()
+  await page.goto(`${site}/page.css`)     // any document of the site, to send a request from
+  assert.equal(await page.evaluate(async (code) => (await fetch('/api/v1/session', {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ code })
+  })).status, link(subject).split('#')[1]), 204)
+  await visit(page, where)
   return page
 }
 

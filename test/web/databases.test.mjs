@@ -1,7 +1,7 @@
 // The overview of databases: what is backed up, what runs, and the last thirty days.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { allScopes, call, createDatabase, createOrg, issue, Node, passed, signedIn, sql, visit } from './browser.mjs'
+import { allScopes, artifact, call, createDatabase, createOrg, issue, Node, passed, signedIn, sql, unchecked, visit } from './browser.mjs'
 
 let page, node, token
 const ids = {}
@@ -27,10 +27,10 @@ const strip = (name) => row(name).getByRole('img').getAttribute('aria-label')
 test('what is backed up, and the last thirty days in words and in a picture', async () => {
   page = await signedIn('db-ann', '/o/dbs/databases')
   await row('orders').waitFor()
-  assert.equal(await strip('orders'), 'The last 30 days: 1 verified, 1 not verified')
-  assert.equal(await strip('billing'), 'The last 30 days: 1 failed')
-  assert.equal(await strip('analytics'), 'The last 30 days: no backups')
-  await row('orders').getByText('1 verified, 1 not verified').click()
+  assert.equal(await strip('orders'), 'The last 30 days: 1 verified backup, 1 unverified backup')
+  assert.equal(await strip('billing'), 'The last 30 days: 1 failed backup')
+  assert.equal(await strip('analytics'), 'The last 30 days: nothing')
+  await row('orders').getByText('1 verified backup, 1 unverified backup', { exact: true }).click()
   assert.equal(await row('orders').getByRole('listitem').count(), 1)
   assert.equal(await row('orders').locator('svg rect.none').count(), 30)
   assert.equal(await row('billing').locator('svg rect.failed').count(), 1)
@@ -50,7 +50,8 @@ test('a job that runs shows its progress, until it has finished', async () => {
   await row('analytics').getByText('40 %').waitFor()
   assert.equal(await row('analytics').getByRole('progressbar').getAttribute('value'), '40')
   await node.report(job, 'finalizing')
-  await node.report(job, 'completed', { artifact: { name: 'base.tar', sizeBytes: 1, checksumSha256: 'a'.repeat(64) } })
+  await node.evidence(job, unchecked)
+  await node.report(job, 'completed', { artifact })
   await row('analytics').getByText('completed').waitFor()
 })
 
@@ -61,8 +62,8 @@ test('a restore drill is in the strip', async () => {
   await page.route('**/restores?*', (route) => route.fulfill({ json: { restores: [drill(daysAgo(2), 'completed'), drill(daysAgo(9), 'failed'), drill(daysAgo(40), 'completed')], pageInfo: { nextCursor: null, hasMore: false } } }))
   await visit(page, '/o/dbs/databases')
   await row('orders').waitFor()
-  assert.match(await strip('orders'), /1 drills, 1 failed drills$/)
-  assert.equal(await row('orders').locator('svg circle').count(), 2)
+  assert.match(await strip('orders'), /1 drill, 1 failed drill$/)
+  assert.equal(await row('orders').locator('svg .drill').count(), 2)
 })
 
 test('a role that sees less, and an organisation that has none', async () => {

@@ -60,11 +60,11 @@ test('a link of before, or for somebody who is out, does not', async () => {
 
 test('a person chooses among their organisations', async () => {
   page = await signedIn('si-ann')
-  assert.equal(page.url(), `${site}/`)
   await page.getByRole('link', { name: 'signin-b' }).click()
   await page.waitForURL('**/o/signin-b/**')
   assert.equal(await page.getByRole('link', { name: 'Members' }).count(), 0)
-  await page.getByLabel('Organisation').selectOption('signin')
+  await page.getByRole('link', { name: 'Change the organisation, now signin-b' }).click()
+  await page.getByRole('link', { name: 'signin', exact: true }).click()
   await page.waitForURL('**/o/signin/**')
   await page.getByRole('link', { name: 'Members' }).click()
   await page.getByRole('heading', { name: 'Members' }).waitFor()
@@ -117,7 +117,7 @@ test('a role that is reduced, and a plan that is changed, apply to the next clic
   await press('Issue token')
   await problem().waitFor()
   await page.getByRole('link', { name: 'API tokens' }).click()
-  await page.getByText(/plan pro/).waitFor()
+  await page.getByText(/plan of this organisation is pro/).waitFor()
   assert.equal(await page.getByRole('link', { name: 'Issue a token' }).count(), 0)
   sql("SELECT walwarden.set_plan('signin', 'team')")
 })
