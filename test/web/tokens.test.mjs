@@ -67,7 +67,7 @@ test('a private token, from its issue to its end', async () => {
   assert.ok(!(await page.content()).includes(token))
   assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1')
 
-  await row('laptop').getByText('in 29 days').waitFor()
+  await row('laptop').getByText('in 30 days').waitFor()
   assert.equal(await row('laptop').getByText('never').count() + await row('laptop').getByText(/ago|now/).count(), 1)
   const expires = sql("SELECT to_char(expires_at, 'YYYY-MM-DD HH24:MI:SS') || ' UTC' FROM walwarden.list_tokens('tokens') WHERE name = 'laptop'")
   assert.equal(await row('laptop').getByTitle(expires).count(), 1)
@@ -93,7 +93,7 @@ test('a private token, from its issue to its end', async () => {
   await choose('laptop', 'Enable')
   await page.getByRole('dialog').getByLabel('Expires').selectOption({ label: 'In 7 days' })
   await confirm('Enable')
-  await row('laptop').getByText('in 6 days').waitFor()
+  await row('laptop').getByText('in 7 days').waitFor()
   assert.ok(await works(renewed))
   await choose('laptop', 'Revoke')
   await confirm('Revoke')
