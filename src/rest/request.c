@@ -320,7 +320,7 @@ bad_request_status(const char *wanted)
 {
 	bool		fits = wanted != NULL && strlen(wanted) == 3 && wanted[0] == '4' && strspn(wanted, "0123456789") == 3;
 
-	return fits ? atoi(wanted) : 400;
+	return fits ? (int) strtol(wanted, NULL, 10) : 400;
 }
 
 static void

@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -430,7 +429,13 @@ decode_parameter(const char *value)
 
 		if (*value == '%')
 		{
-			if (!isxdigit((unsigned char) value[1]) || !isxdigit((unsigned char) value[2]) || sscanf(value + 1, "%2x", &byte) != 1 || byte == 0)
+			char		digits[3] = "";
+
+			strlcpy(digits, value + 1, sizeof(digits));
+			if (strspn(digits, "0123456789abcdefABCDEF") != 2)
+				return NULL;
+			byte = (unsigned int) strtoul(digits, NULL, 16);
+			if (byte == 0)
 				return NULL;
 			value += 2;
 		}
@@ -714,7 +719,7 @@ content_length(Datum body)
 		begin++;
 	while (end > begin && strchr(" \t\r\n", end[-1]) != NULL)
 		end--;
-	return end - begin;
+	return (int) (end - begin);
 }
 
 static void

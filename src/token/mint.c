@@ -37,7 +37,7 @@ fill_random(void *buffer, size_t len)
 static Datum
 secret_row(TupleDesc tupdesc, char *secret, size_t len, const uint8 *hash)
 {
-	text	   *copy = cstring_to_text_with_len(secret, len);
+	text	   *copy = cstring_to_text_with_len(secret, (int) len);
 	Datum		values[2] = {PointerGetDatum(copy), PointerGetDatum(digest_bytea(hash))};
 	bool		nulls[2] = {false, false};
 	HeapTuple	tuple;

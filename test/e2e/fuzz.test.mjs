@@ -130,7 +130,7 @@ test(`fuzz for ${seconds} s`, async () => {
 
   async function raw () {
     const lines = [
-      `${pick(['GET', 'POST', 'get', 'DELETE', '\0', ''])} ${pick(['/api/v1/profile', '/api/v1/databases', '*', '/', 'http://x/api/v1/profile', '/api/v1/' + 'x'.repeat(below(9000))])} ${pick(['HTTP/1.1', 'HTTP/1.0', 'HTTP/2.0', 'HTTP/9', ''])}`,
+      `${pick(['GET', 'POST', 'get', 'DELETE', '\0', ''])} ${pick(['/api/v1/profile', '/api/v1/databases', '*', '/x', 'http://x/api/v1/profile', '/api/v1/' + 'x'.repeat(below(9000))])} ${pick(['HTTP/1.1', 'HTTP/1.0', 'HTTP/2.0', 'HTTP/9', ''])}`,
       'Host: x', 'Connection: close',
       ...Array.from({ length: below(4) }, () => pick([`Authorization: Bearer ${all}`, 'Authorization: Basic eA==', 'Content-Length: 2', 'Content-Length: 99999999', 'Content-Length: x', 'Transfer-Encoding: chunked', 'Transfer-Encoding: x', 'X: ' + pick(strings), ': x', 'no colon', 'Idempotency-Key: k', 'Content-Type: application/json', 'X-Large: ' + 'x'.repeat(below(20000))]))
     ]

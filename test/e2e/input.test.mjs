@@ -225,7 +225,7 @@ test('paths that are none', async () => {
     assert.ok([400, 404].includes(answer.status), `${path}: ${answer.status} ${answer.text}`)
     checkAnswer('GET', '/no/such/path', answer)
   }
-  for (const [path, prefix] of [['/api/v1/%00', ''], ['/api/v1/databases/%00', ''], ['/api/v1/../../x', ''], ['/../x', ''], ['/api', ''], ['/', ''], ['/rpc/v1_get', ''], ['/rest/rpc/v1_get', ''], ['/rest//rpc/v1_post', ''], ['/rest/rpc/v1%5Fget', ''], ['/api/v2/profile', ''], ['/apiv1', ''], ['/api/v10/profile', '']]) {
+  for (const [path, prefix] of [['/api/v1/%00', ''], ['/api/v1/databases/%00', ''], ['/api/v1/../../x', ''], ['/../x', ''], ['/api', ''], ['/rpc/v1_get', ''], ['/rest/rpc/v1_get', ''], ['/rest//rpc/v1_post', ''], ['/rest/rpc/v1%5Fget', ''], ['/api/v2/profile', ''], ['/apiv1', ''], ['/api/v10/profile', '']]) {
     const answer = await send('GET', path, { token, prefix })
     assert.ok([400, 404].includes(answer.status), `${path}: ${answer.status} ${answer.text}`)
     checkAnswer('GET', '/no/such/path', answer)
@@ -352,7 +352,7 @@ test('a body in chunks is a body', async () => {
 })
 
 test('header fields that PostgREST makes larger than they were', async () => {
-  const quotes = '"'.repeat(7000)
+  const quotes = '"'.repeat(9000)
   const answer = await call('GET', '/profile', { headers: { 'X-WallarmApi-Token': quotes, 'X-WallarmAPI-UUID': quotes, 'X-WallarmAPI-Secret': quotes, 'Idempotency-Key': quotes, 'Content-Type': '"'.repeat(3500) } })
   assert.equal(answer.status, 431, answer.text)
 })

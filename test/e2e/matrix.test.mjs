@@ -208,7 +208,7 @@ for (const op of operations) {
         assert.ok(answer.json.error.nextAction)
         assert.equal(answer.headers['www-authenticate'], 'Bearer error="insufficient_scope"' + (wanted ? `, scope="${wanted}"` : ''))
       }
-      if (kind === 'other org' && answer.status === 404) {
+      if (kind === 'other org' && answer.status === 404 && op.caller !== 'sso') {
         const missing = await call(op.method, path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, crypto.randomUUID()), { token: all, body: body && JSON.parse(JSON.stringify(body).replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, () => crypto.randomUUID())) })
         assert.equal(missing.text.replaceAll(missing.json.error.requestId, ''), answer.text.replaceAll(answer.json.error.requestId, ''), 'differs from a missing resource')
       }
