@@ -2,7 +2,7 @@
 // that read a page out. With PICTURES=DIRECTORY each view is also left there as a picture.
 import assert from 'node:assert/strict'
 import { test, before } from 'node:test'
-import { accessibility, allScopes, call, context, createDatabase, issue, link, Node, overflow, passed, signedIn, site, sql, visit } from './browser.mjs'
+import { accessibility, allScopes, call, context, createDatabase, link, Node, overflow, passed, signedIn, site, sql, visit } from './browser.mjs'
 
 const org = '/o/acme'
 before(async () => {
@@ -15,8 +15,9 @@ before(async () => {
     SELECT walwarden.issue_token('acme', 'dashboard', '{databases:read,readiness:read,evidence:read}'::text[], labels => '{"team": "ops", "env": "prod"}', networks => '{192.0.2.0/24}');
     SELECT walwarden.disable_token(token_id, 'on leave') FROM walwarden.issue_token('acme', 'terraform', '{databases:read,databases:write,destinations:write}'::text[], now() + interval '1 year');
     SELECT walwarden.revoke_token(token_id, 'laptop lost') FROM walwarden.issue_token('acme', 'old laptop', '{databases:read}'::text[], now() + interval '30 days')`)
-  const token = issue('acme', allScopes)
-  const node = new Node('acme')
+  const named = (name, more) => sql(`SELECT token FROM walwarden.issue_token('acme', '${name}', ${more})`)
+  const token = named('provisioning', `'{${allScopes}}'::text[]`)
+  const node = new Node('acme', named('node-1', "kind => 'node'"))
   for (const name of ['orders', 'billing']) {
     const { id } = await createDatabase(token, name, { schedule: '0 3 * * *' })
     await call('POST', `/databases/${id}/backups`, { token })
