@@ -13,7 +13,7 @@
 #include "base/compat.h"
 #include "base/json.h"
 
-#define JSON_SETTING_LIMIT 65536
+#define JSON_SETTING_LIMIT 131072
 
 pg_noreturn static void
 refuse_setting(int sqlstate, const char *message)

@@ -189,7 +189,7 @@ CREATE OR REPLACE FUNCTION walwarden_internal.rest_create_destination(r walwarde
 SELECT is(pg_temp.answer('POST', '/destinations', '{"name": "f", "provider": "local", "uri": "file:///srv"}'), '500 internal internal error', 'a handler without an answer');
 SELECT is((SELECT count(*) FROM walwarden_internal.idempotency_key AS k JOIN walwarden_internal.token AS t ON walwarden_internal.rest_key_holder(t.id) = k.holder WHERE t.name = 'faults'), 1::bigint, 'they leave no key behind');
 ALTER FUNCTION walwarden_internal.rest_get_lost(walwarden_internal.rest_request) RENAME TO rest_get_profile;
-SELECT set_config('request.headers', '{"x":"' || repeat('x', 65536) || '"}', true) \g /dev/null
+SELECT set_config('request.headers', '{"x":"' || repeat('x', 131072) || '"}', true) \g /dev/null
 SELECT is(walwarden_rest.v1_get() #>> '{error,message}', 'the header fields are too large', 'more than 64 KiB of header fields');
 SELECT is(current_setting('response.status'), '431', 'are 431');
 SELECT set_config('request.headers', '{"x":', true) \g /dev/null
