@@ -53,7 +53,9 @@ let url, apart, token
 async function set (settings) {
   for (const [name, value] of Object.entries(settings)) sql(`ALTER DATABASE ${process.env.PGDATABASE} ${value === null ? `RESET walwarden.${name}` : `SET walwarden.${name} = '${value}'`}`)
   sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'authenticator'")
-  for (const at of [undefined, url]) while ((await send('GET', '/openapi.json', { url: at })).status !== 200) await sleep(200)
+  // as many at once as PostgREST keeps connections: it finds out by a request that one is gone
+  const answers = (at) => Promise.all(Array.from({ length: 12 }, () => send('GET', '/openapi.json', { url: at })))
+  for (const at of [undefined, url]) while ((await answers(at)).some((answer) => answer.status !== 200)) await sleep(200)
 }
 
 before(async () => {
