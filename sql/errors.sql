@@ -1150,7 +1150,7 @@ SELECT refused('nobody', $$SELECT walwarden_rest.v1_get()$$);
 SELECT refused('op', $$SELECT walwarden_rest.v1_post('')$$);
 SELECT refused('op', $$SELECT walwarden_rest.v1_page()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', 'no JSON', true); SELECT walwarden.pre_request()$$);
-SELECT refused('nobody', $$SELECT set_config('request.headers', repeat('x', 65537), true); SELECT walwarden.pre_request()$$);
+SELECT refused('nobody', $$SELECT set_config('request.headers', repeat('x', 131073), true); SELECT walwarden.pre_request()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-walwarden-token":"wal_x"}', true); SELECT walwarden.pre_request()$$);
 SELECT refused('nobody', $$SELECT set_config('request.headers', '{"x-wallarmapi-uuid":"x"}', true); SELECT walwarden.pre_request()$$);
 SELECT refused('super', $$UPDATE walwarden_internal.rest_operation SET required_scope = NULL$$);
