@@ -265,14 +265,15 @@ AS $$
       FROM (SELECT DISTINCT o.parameter FROM walwarden_internal.rest_operation AS o WHERE o.parameter IS NOT NULL ORDER BY o.parameter) AS p(name)
     UNION ALL
     SELECT p.key, p.value
-      FROM json_each('{
+      -- backslashes, whatever standard_conforming_strings is
+      FROM json_each($json${
   "org": {"name": "org", "in": "path", "required": true, "description": "The slug of the organisation.", "schema": {"type": "string"}, "example": "acme"},
   "limit": {"name": "limit", "in": "query", "description": "Number of items per page.", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 25}, "example": 25},
   "cursor": {"name": "cursor", "in": "query", "description": "pageInfo.nextCursor of the previous page. Omit it to get the first page.", "schema": {"type": "string"}, "example": "WyJsaXN0RGF0YWJhc2VzIiwgbnVsbCwgIjIwMjYtMTEtMjFUMTc6MzM6MjAuMTIzNDU2WiIsICIwYjZmNWEzZS04YzFkLTRlMmYtOWE3Yi0zYzRkNWU2ZjcwODEiXQ"},
   "idempotencyKey": {"name": "Idempotency-Key", "in": "header", "required": true, "description": "A new random value for each request. If a request is repeated with the same value within 24 hours, the stored response is returned with Idempotency-Replayed: true.", "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}, "example": "5b0e6f0c-3f1d-4a57-9d7c-0f6c2f6d1a11"},
   "ifNoneMatch": {"name": "If-None-Match", "in": "header", "description": "Tags of responses that the client has, from ETag, with commas between them; or *. If the response would have one of them, the status is 304 without a body.", "schema": {"type": "string"}, "example": "\"2c26b46b68ffc68ff99b453c1d304134\""},
   "ifMatch": {"name": "If-Match", "in": "header", "description": "The tag of the resource, from ETag, as the client read it; or *. If the resource has another one by now, the status is 412 and nothing changes.", "schema": {"type": "string"}, "example": "\"2c26b46b68ffc68ff99b453c1d304134\""}
-}'::json) AS p
+}$json$::json) AS p
 $$;
 
 -- An error with the first of the reasons of its status.
@@ -326,7 +327,7 @@ AS $$
                 'Access-Control-Expose-Headers', '{"description": "With Access-Control-Allow-Origin: the header fields that the page can read.", "schema": {"type": "string", "examples": ["ETag, Retry-After, X-Request-Id"]}}'::json,
                 'Set-Cookie', '{"description": "The session of a person, or its removal.", "schema": {"type": "string"}}'::json,
                 'Clear-Site-Data', '{"description": "What the browser is to forget.", "schema": {"type": "string"}}'::json,
-                'ETag', '{"description": "The entity tag of the body, for If-None-Match and If-Match.", "schema": {"type": "string", "examples": ["\"2c26b46b68ffc68ff99b453c1d304134\""]}}'::json,
+                'ETag', $json${"description": "The entity tag of the body, for If-None-Match and If-Match.", "schema": {"type": "string", "examples": ["\"2c26b46b68ffc68ff99b453c1d304134\""]}}$json$::json,
                 'Cache-Control', '{"description": "Who may keep the response, and for how long.", "schema": {"type": "string", "examples": ["private, no-cache"]}}'::json,
                 'Idempotency-Replayed', '{"description": "true if the response repeats the response to an earlier request with the same key.", "schema": {"type": "string", "const": "true"}}'::json,
                 'WWW-Authenticate', '{"description": "Bearer, with error and scope where they apply.", "schema": {"type": "string"}}'::json,
