@@ -354,7 +354,7 @@ test('a body in chunks is a body', async () => {
 test('header fields that PostgREST makes larger than they were', async () => {
   const quotes = (n) => '"'.repeat(n)
   for (const [status, headers] of [
-    [401, { 'X-WallarmApi-Token': quotes(16000), 'X-WallarmAPI-UUID': quotes(16000), 'Idempotency-Key': quotes(16000), 'Content-Type': quotes(3000) }],
+    [401, { 'X-WallarmApi-Token': quotes(15000), 'X-WallarmAPI-UUID': quotes(15000), 'Idempotency-Key': quotes(15000) }],
     [431, { 'X-WallarmApi-Token': quotes(9000), 'X-WallarmAPI-UUID': quotes(9000), 'X-WallarmAPI-Secret': quotes(9000), 'Idempotency-Key': quotes(9000) }]
   ]) {
     const answer = await call('GET', '/profile', { headers })
