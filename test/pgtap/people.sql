@@ -73,6 +73,7 @@ SELECT is((request('POST', '/session', '{"x-walwarden-fetch-site": "cross-site"}
 
 
 -- refusals of inner functions, and of the server
+SET LOCAL log_min_messages = fatal;     -- part rest takes a logged failure for one of its own
 SELECT is((e.status, e.answer #>> '{error,reason}', e.answer #>> '{error,message}')::text, (n.status, f.reason, 'what is wrong')::text, f.sqlstate || ' of refuse()')
   FROM walwarden_internal.rest_refusal AS f JOIN walwarden_internal.rest_reason AS n USING (reason), walwarden_internal.rest_error_response('good', 'x', f.sqlstate, 'what is wrong', '', '', true) AS e;
 SELECT is((e.status, e.answer #>> '{error,reason}', e.answer #>> '{error,message}')::text, (500, 'internal_error', 'internal error')::text, f.sqlstate || ' of the server')
