@@ -38,18 +38,12 @@ AS $$
      WHERE m.item IS NOT NULL
 $$;
 
-CREATE FUNCTION walwarden_internal.schema_ref(name text) RETURNS json
+-- A reference to a component of the document: schemas, headers, parameters or responses.
+CREATE FUNCTION walwarden_internal.component_ref(kind text, name text) RETURNS json
     LANGUAGE sql IMMUTABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_build_object('$ref', '#/components/schemas/' || name)
-$$;
-
-CREATE FUNCTION walwarden_internal.header_ref(name text) RETURNS json
-    LANGUAGE sql IMMUTABLE STRICT
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT json_build_object('$ref', '#/components/headers/' || name)
+    SELECT json_build_object('$ref', '#/components/' || kind || '/' || name)
 $$;
 
 -- The header fields of a response, those of names in their order and then those that every
@@ -58,16 +52,9 @@ CREATE FUNCTION walwarden_internal.response_headers(names text[], own json DEFAU
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_object_agg(n.name, coalesce(own -> n.name, walwarden_internal.header_ref(n.name)) ORDER BY n.n)
+    SELECT json_object_agg(n.name, coalesce(own -> n.name, walwarden_internal.component_ref('headers', n.name)) ORDER BY n.n)
       FROM unnest('{X-Request-Id}' || names || '{Vary,Access-Control-Allow-Origin,Access-Control-Expose-Headers}') WITH ORDINALITY AS n(name, n)
      WHERE n.name IS NOT NULL
-$$;
-
-CREATE FUNCTION walwarden_internal.parameter_ref(name text) RETURNS json
-    LANGUAGE sql IMMUTABLE STRICT
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT json_build_object('$ref', '#/components/parameters/' || name)
 $$;
 
 -- A tag, parameter or operation as rest_description has it.
@@ -87,8 +74,8 @@ AS $$
         'description', 'A page of a list.', 'type', 'object',
         'required', json_build_array(op.list_field, 'pageInfo'),
         'properties', json_build_object(
-            op.list_field, json_build_object('type', 'array', 'items', walwarden_internal.schema_ref(op.response)),
-            'pageInfo', walwarden_internal.schema_ref('PageInfo')))
+            op.list_field, json_build_object('type', 'array', 'items', walwarden_internal.component_ref('schemas', op.response)),
+            'pageInfo', walwarden_internal.component_ref('schemas', 'PageInfo')))
 $$;
 
 -- The schemas of the document: those that operations name and those that these refer to, and
@@ -123,7 +110,7 @@ CREATE FUNCTION walwarden_internal.response_content(op walwarden_internal.rest_o
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT json_build_object('application/json', json_build_object(
-               'schema', walwarden_internal.schema_ref(op.response || CASE WHEN op.list_field IS NULL THEN '' ELSE 'List' END),
+               'schema', walwarden_internal.component_ref('schemas', op.response || CASE WHEN op.list_field IS NULL THEN '' ELSE 'List' END),
                'example', walwarden_internal.schema_example(
                    CASE WHEN op.list_field IS NULL THEN walwarden_internal.schema(op.response) ELSE walwarden_internal.list_schema(op) END)))
 $$;
@@ -192,23 +179,23 @@ CREATE FUNCTION walwarden_internal.openapi_operation(op walwarden_internal.rest_
     SET search_path = pg_catalog, pg_temp
 AS $$
     WITH parameter(n, item) AS (
-        SELECT 0, walwarden_internal.parameter_ref('org')
+        SELECT 0, walwarden_internal.component_ref('parameters', 'org')
          WHERE op.in_org
         UNION ALL
-        SELECT 1, walwarden_internal.parameter_ref(op.parameter)
+        SELECT 1, walwarden_internal.component_ref('parameters', op.parameter)
          WHERE op.parameter IS NOT NULL
         UNION ALL
         SELECT 3, json_build_object('name', f.name, 'in', 'query', 'description', f.description, 'schema', f.schema, 'example', f.schema #> '{examples,0}')
           FROM walwarden_internal.rest_filter AS f WHERE f.operation = op.operation
         UNION ALL
-        SELECT 2, walwarden_internal.parameter_ref(p)
+        SELECT 2, walwarden_internal.component_ref('parameters', p)
           FROM unnest(CASE WHEN op.list_field IS NOT NULL THEN '{limit,cursor}'::text[]
                            WHEN op.takes_key THEN '{idempotencyKey}' END) AS p
         UNION ALL
-        SELECT 3, walwarden_internal.parameter_ref('ifNoneMatch')
+        SELECT 3, walwarden_internal.component_ref('parameters', 'ifNoneMatch')
          WHERE op.method = 'GET' AND op.tag IS NOT NULL
         UNION ALL
-        SELECT 3, walwarden_internal.parameter_ref('ifMatch')
+        SELECT 3, walwarden_internal.component_ref('parameters', 'ifMatch')
          WHERE walwarden_internal.takes_if_match(op)
     ), request AS (
         SELECT walwarden_internal.schema(op.request) AS schema WHERE op.request <> 'Nothing'
@@ -240,7 +227,7 @@ AS $$
               (SELECT json_build_object(
                           'required', q.schema -> 'required' IS NOT NULL OR q.schema -> 'minProperties' IS NOT NULL,
                           'content', json_build_object('application/json', json_build_object(
-                              'schema', walwarden_internal.schema_ref(op.request), 'example', walwarden_internal.schema_example(q.schema))))
+                              'schema', walwarden_internal.component_ref('schemas', op.request), 'example', walwarden_internal.schema_example(q.schema))))
                  FROM request AS q),
               (SELECT json_object_agg(a.status, a.item ORDER BY a.status)
                  FROM (SELECT op.success_status, n.item FROM answer AS n
@@ -249,7 +236,7 @@ AS $$
                                                      'headers', walwarden_internal.response_headers('{RateLimit,ETag,Cache-Control}'))
                         WHERE op.method = 'GET' AND op.tag IS NOT NULL
                        UNION ALL
-                       SELECT e.status, json_build_object('$ref', '#/components/responses/' || e.code)
+                       SELECT e.status, walwarden_internal.component_ref('responses', e.code)
                          FROM walwarden_internal.operation_errors(op) AS e) AS a(status, item))])
 $$;
 
@@ -353,7 +340,7 @@ AS $$
                                                CASE WHEN e.status IN (401, 403) THEN 'WWW-Authenticate' END,
                                                CASE WHEN e.status = 405 THEN 'Allow' END]),
                                      'content', json_build_object('application/json', json_build_object(
-                                         'schema', walwarden_internal.schema_ref('ApiError'),
+                                         'schema', walwarden_internal.component_ref('schemas', 'ApiError'),
                                          'example', walwarden_internal.error_example(e))))
                                      ORDER BY e.status)
                             FROM walwarden_internal.rest_error AS e),
