@@ -67,3 +67,11 @@ json_string(Jsonb *value, const char *key)
 		return NULL;
 	return pnstrdup(found.val.string.val, found.val.string.len);
 }
+
+/* Whether a value, or the name of a member, is the string text. */
+bool
+json_is(const JsonbValue *value, const char *text)
+{
+	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
+		memcmp(value->val.string.val, text, value->val.string.len) == 0;
+}

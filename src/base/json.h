@@ -11,5 +11,6 @@
 
 extern Jsonb *json_setting(const char *name, const char *value);
 extern char *json_string(Jsonb *value, const char *key);
+extern bool json_is(const JsonbValue *value, const char *text);
 
 #endif							/* WALWARDEN_JSON_H */

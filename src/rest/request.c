@@ -91,20 +91,14 @@ static const char *const token_fields[] = {
 	"x-walwarden-token", "x-wallarmapi-token", "x-wallarmapi-uuid", "x-wallarmapi-secret"
 };
 
-static bool
-is_named(const JsonbValue *name, const char *field)
-{
-	return name->val.string.len == (int) strlen(field) && memcmp(name->val.string.val, field, name->val.string.len) == 0;
-}
-
 /* Whether a member of the request's fields holds a credential, under its own name or another. */
 static bool
 holds_credential(const JsonbValue *name, const JsonbValue *value)
 {
 	for (int i = 0; i < lengthof(token_fields); i++)
-		if (is_named(name, token_fields[i]))
+		if (json_is(name, token_fields[i]))
 			return true;
-	return is_named(name, SESSION_FIELD) ||
+	return json_is(name, SESSION_FIELD) ||
 		(value->type == jbvString && text_contains_token(value->val.string.val, value->val.string.len));
 }
 
@@ -147,7 +141,7 @@ hide_credentials(Jsonb *headers, bool jwt)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (holds_credential(&name, &value) || (jwt && is_named(&name, JWT_FIELD)))
+		if (holds_credential(&name, &value) || (jwt && json_is(&name, JWT_FIELD)))
 			rest = DirectFunctionCall2(jsonb_delete, rest,
 									   PointerGetDatum(cstring_to_text_with_len(name.val.string.val, name.val.string.len)));
 	}

@@ -36,11 +36,11 @@ claim(Jsonb *claims, const char *name)
 	return JB_ROOT_IS_OBJECT(claims) ? getKeyJsonValueFromContainer(&claims->root, name, (int) strlen(name), NULL) : NULL;
 }
 
+/* An empty setting is no value that a claim can have. */
 static bool
 is_string(const JsonbValue *value, const char *wanted)
 {
-	return value->type == jbvString && wanted[0] != '\0' && value->val.string.len == (int) strlen(wanted) &&
-		memcmp(value->val.string.val, wanted, value->val.string.len) == 0;
+	return wanted[0] != '\0' && json_is(value, wanted);
 }
 
 /* Whether a claim is a string, or has it among others in an array. */
