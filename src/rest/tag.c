@@ -44,8 +44,14 @@ typedef struct Remembered
 	char		tag[TAG_LEN + 1];
 } Remembered;
 
-/* By the first byte of the digest; a newer one takes the place of an older one. */
-static Remembered remembered[256];
+/*
+ * The first byte of the digest chooses a set; there the newest takes the place of the
+ * oldest. In sets of one, two lists that a client asks for in turns could displace each
+ * other for as long as nothing changes.
+ */
+#define SETS 64
+#define WAYS 4
+static Remembered remembered[SETS][WAYS];
 
 /* Refuse a condition that is malformed, or one that would be ignored. */
 static void
@@ -128,6 +134,23 @@ read_state(const RestRequest *request, const Shown *shown)
 	return DatumGetTextPP(call_function("rest_state", lengthof(args), types, args, NULL));
 }
 
+/* Where the tag of a state is remembered, or would be. */
+static Remembered *
+place_of(const uint8 *state)
+{
+	Remembered *set = remembered[state[0] % SETS];
+	Remembered *place = set;
+
+	for (int i = 0; i < WAYS; i++)
+	{
+		if (set[i].used && memcmp(set[i].state, state, DIGEST_LEN) == 0)
+			return &set[i];
+		if (!set[i].used || (place->used && set[i].from < place->from))
+			place = &set[i];
+	}
+	return place;
+}
+
 /* Whether the tag is still right at the time of the request. */
 static bool
 is_current(const Remembered *known, const uint8 *state)
@@ -164,7 +187,7 @@ tag_recall(const RestRequest *request, const Shown *shown, uint8 *state)
 	parts[1].len = VARSIZE_ANY_EXHDR(read);
 	digest_sha256(parts, lengthof(parts), state);
 
-	known = &remembered[state[0]];
+	known = place_of(state);
 	return is_current(known, state) ? pstrdup(known->tag) : NULL;
 }
 
@@ -179,7 +202,7 @@ tag_remember(const Shown *shown, Datum body, const char *tag, const uint8 *state
 		{.value = body}
 	};
 	TimestampTz until = DatumGetTimestampTz(call_function("rest_unchanged_until", lengthof(args), types, args, NULL));
-	Remembered *place = &remembered[state[0]];
+	Remembered *place = place_of(state);
 
 	place->used = false;
 	memcpy(place->state, state, DIGEST_LEN);
