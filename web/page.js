@@ -480,11 +480,24 @@ function waysIn () {
   return [sso, h('p', {}, 'Open the link that an operator gave you. It works once, for 10 minutes. If you have none, ask for one.')]
 }
 
+// Why single sign-on has failed, as nginx says in the address; of other reasons only the name.
+const REFUSALS = new Map([
+  ['not_a_member', 'You are no active member, or single sign-on is not enabled for you. Ask an owner or admin of your organisation.'],
+  ['jwt_used', 'This sign-in was used before. Try again.'],
+  ['jwt_refused', 'The identity provider did not confirm who you are. Try again.'],
+  ['cross_site', 'The sign-in did not begin on this page, or took longer than 10 minutes. Try again.']
+])
+const refusal = () => {
+  const reason = new URLSearchParams(location.search).get('reason')
+  return reason && h('div', { role: 'alert', class: 'problem' }, h('p', {}, h('strong', {}, 'You are not signed in.')),
+    h('p', {}, REFUSALS.get(reason) ?? 'Single sign-on does not work at the moment. Tell whoever runs this server.'), h('p', {}, h('small', {}, 'Reason ', h('code', {}, reason))))
+}
+
 // The code stands behind #, so that it is in no request. The button uses it up, because programs
 // that open the links of messages press none.
 function signIn () {
   const code = location.hash.slice(1)
-  if (!code) return render('Sign in', null, waysIn())
+  if (!code) return render('Sign in', null, refusal(), waysIn())
   history.replaceState(null, '', '/signin')
   const element = form({
     label: 'Sign in',
@@ -612,7 +625,8 @@ const endOf = (token) => ({
   revoked: () => [ago(token.revokedAt), ' by ', named(token.revokedBy), token.revokedReason && [': ', named(token.revokedReason)]]
 })[token.state]?.()
 
-const lastUse = ({ lastUsedAt }) => lastUsedAt ? ago(lastUsedAt) : 'never'
+// Without a count, reads leave no trace, and nothing is known of them.
+const lastUse = ({ lastUsedAt, uses }) => lastUsedAt ? ago(lastUsedAt) : uses === null ? 'not recorded' : 'never'
 
 const tokenColumns = (org, me) => [
   ['Token', (t) => [named(t.name), h('small', {}, h('code', {}, t.fingerprintHandle))]],
@@ -1029,6 +1043,7 @@ async function databases (org) {
   if (!carries(org, 'databases:read')) {
     return render('Databases', org, h('p', { class: 'note' }, `The role ${org.role} does not see the databases.`))
   }
+  const view = leaving
   const sees = { evidence: carries(org, 'evidence:read'), restores: carries(org, 'restores:read') }
   const begin = now() - DAYS * DAY
   const before = (time) => (page) => page.length > 0 && secondsOf(time(page.at(-1))) < begin
@@ -1061,7 +1076,7 @@ async function databases (org) {
     h('p', {}, h('small', {}, 'A bar a day: high if a backup is verified, an outline if it is not, low if one failed; above it a ring for a drill, a cross for a failed one. ',
       !sees.evidence && 'Your role does not see what is verified. ', !sees.restores && 'Your role does not see drills.')))
   await load()
-  follow(active, leaving)
+  follow(active, view)
 }
 
 show()

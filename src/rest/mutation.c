@@ -150,13 +150,16 @@ lock_key(const StoredKey *stored)
 	PG_END_TRY();
 }
 
-/* From now on, see what others have committed, unless the transaction has a fixed snapshot. */
+/*
+ * From now on, see what others have committed. If the transaction has a fixed snapshot, the
+ * handler does not, but the check of the rights does.
+ */
 static void
 refresh_snapshot(void)
 {
 	CommandCounterIncrement();
 	PopActiveSnapshot();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	PushActiveSnapshot(IsolationUsesXactSnapshot() ? GetLatestSnapshot() : GetTransactionSnapshot());
 }
 
 /* Find the response stored for this request. body: a copy; NULL if the response had no body. */

@@ -5,8 +5,8 @@
  *
  * Invariants: an organisation of which a person is no active member is one that does not
  * exist. A change is made, and an earlier response returned, by the rights that the caller
- * has once all locks are held; whoever takes a right away holds the lock of the
- * organisation until they commit.
+ * has once all locks are held; whoever takes a right away in the organisation holds its lock
+ * until they commit. Signing out and overrides of roles bind on the next request.
  */
 #include "postgres.h"
 
@@ -146,7 +146,7 @@ rights_renew(RestRequest *request, const char *schema)
 	{
 		TokenStatus status;
 
-		token_status_of_token(&request->token_id, GetActiveSnapshot(), &status);
+		identity_status_at(GetActiveSnapshot(), &status);
 		if (status.state != TOKEN_ACTIVE)
 			rest_fail("token_refused", "invalid or inactive token",
 					  "{\"nextAction\": \"Send a valid token: Authorization: Bearer wal_...\"}");

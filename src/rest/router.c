@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -583,7 +582,8 @@ add_cookie(Response *response)
 		return;
 	add_header(response, "Set-Cookie", field);
 	if (session_cookie_is_cleared())
-		add_header(response, "Clear-Site-Data", "\"cache\", \"cookies\", \"storage\"");
+		/* not "cookies": a browser would delete those of every host of the domain */
+		add_header(response, "Clear-Site-Data", "\"cache\", \"storage\"");
 }
 
 static void

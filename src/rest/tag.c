@@ -172,6 +172,7 @@ tag_recall(const RestRequest *request, const Shown *shown, uint8 *state)
 	DigestPart	parts[2];
 	const Remembered *known;
 
+	Assert(request->filters == NULL);
 	initStringInfo(&of_request);
 	appendStringInfo(&of_request, "%s %d " INT64_FORMAT " %s", request->operation, request->max_rows,
 					 (int64) request->after.at, request->after.id);

@@ -8,9 +8,9 @@
  * used SET ROLE. It decides only who may speak for a client: whose claims are believed,
  * and who may say from where a token was presented (client.c). The claims are read once
  * per transaction, by the first call of this library, so that a later set_config() has
- * no effect. What they must say is decided in claims.c. A grant counts only for the role that it was made to, not for a later role
- * of the same name (server_role.c). A person has the rights of a member, whatever the
- * role is that serves the request.
+ * no effect. What they must say is decided in claims.c. A grant counts only for the role
+ * that it was made to, not for a later role of the same name (server_role.c). A person has
+ * the rights of a member, whatever the role is that serves the request.
  */
 #include "postgres.h"
 

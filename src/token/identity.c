@@ -56,6 +56,8 @@
 typedef struct Identity
 {
 	ResolvedToken *token;		/* pinned */
+	CredentialKind kind;		/* of what was presented */
+	uint8		fingerprint[DIGEST_LEN];
 	int			nest_level;		/* of the subtransaction that set it */
 	bool		alone;			/* no other statement can read it */
 	struct Identity *outer;		/* is restored when that rolls back */
@@ -256,6 +258,8 @@ authenticate_credential(CredentialKind kind, const uint8 *fingerprint, const Net
 		return rejection.refusal;
 	}
 	identity->token = token;
+	identity->kind = kind;
+	memcpy(identity->fingerprint, fingerprint, DIGEST_LEN);
 	identity->alone = !in_transaction_block();
 	identity_push(identity);
 	usage_record(&token->status.credential, client, &token->usage);
@@ -298,6 +302,16 @@ const TokenStatus *
 identity_status(void)
 {
 	return current_identity == NULL ? NULL : &current_identity->token->status;
+}
+
+/*
+ * The same by a snapshot, after a wait; there is an identity. It was authenticated with a
+ * credential, which may have ended although the token has not.
+ */
+void
+identity_status_at(Snapshot snapshot, TokenStatus *status)
+{
+	token_status_of_credential_at(current_identity->kind, current_identity->fingerprint, snapshot, status);
 }
 
 /* Whether the identity was issued for a node, and whether it speaks for one now. */

@@ -281,6 +281,19 @@ read_credential(CredentialKind kind, const uint8 *fingerprint, Reading *reading,
 }
 
 /*
+ * The same by a snapshot, after a wait. The pointers in status are as those of
+ * status_of_row().
+ */
+void
+token_status_of_credential_at(CredentialKind kind, const uint8 *fingerprint, Snapshot snapshot, TokenStatus *status)
+{
+	Reading		reading;
+
+	reading_begin(&reading, snapshot, invalidation_generation, false);
+	read_credential(kind, fingerprint, &reading, status);
+}
+
+/*
  * The status of the token of a credential, as committed now. The caller must not let the
  * client tell apart the states other than TOKEN_ACTIVE. generation is its value before
  * anything was read. The pointers in status are valid until the next call.
@@ -345,7 +358,7 @@ token_status_speaks_for_node(const TokenStatus *status)
 }
 
 /* The status of a token by its id. The pointers in status are as those of status_of_row(). */
-void
+static void
 token_status_of_token(const pg_uuid_t *token_id, Snapshot snapshot, TokenStatus *status)
 {
 	Row			token;

@@ -44,7 +44,7 @@ typedef struct TokenStatus
 } TokenStatus;
 
 extern void token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenStatus *status, uint64 *generation);
-extern void token_status_of_token(const pg_uuid_t *token_id, Snapshot snapshot, TokenStatus *status);
+extern void token_status_of_credential_at(CredentialKind kind, const uint8 *fingerprint, Snapshot snapshot, TokenStatus *status);
 extern void token_status_of_bearer(const char *value, size_t len, TokenStatus *status);
 extern bool token_status_is_for_node(const TokenStatus *status);
 extern bool token_status_speaks_for_node(const TokenStatus *status);

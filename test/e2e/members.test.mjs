@@ -18,7 +18,8 @@ const error = (answer) => [answer.status, answer.json.error.reason]
 const kinds = (n) => sqlJson(`SELECT e.kind, e.body::json #>> '{payload,actor,kind}' AS actor FROM walwarden.list_audit('mem') AS e ORDER BY e.seq DESC LIMIT ${n}`).map((entry) => `${entry.kind} ${entry.actor}`).reverse()
 
 test('a member from the first day to the last', async () => {
-  const added = await members('ann', 'POST', '', { body: { subject: 'mem-zoe', role: 'member' } })
+  const asAdded = { key: crypto.randomUUID(), body: { subject: 'mem-zoe', role: 'member' } }
+  const added = await members('ann', 'POST', '', asAdded)
   assert.equal(added.status, 201)
   const { memberId } = added.json
   assert.equal(added.headers.location, `/api/v1/orgs/mem/members/${memberId}`)
@@ -31,6 +32,7 @@ test('a member from the first day to the last', async () => {
   assert.deepEqual(kinds(4), ['member.sso_changed session', 'member.role_changed session', 'member.disabled session', 'member.subject_changed session'])
   assert.equal((await call('GET', '/orgs', { session: zoe })).status, 401)
   assert.equal((await patch('ann', memberId, { disabled: false })).json.state, 'active')
+  assert.deepEqual((await members('ann', 'POST', '', asAdded)).json, { ...added.json, subject: 'mem-zoe-b' }, 'a kept response says how they are called now')
   const count = kinds(1000).length
   assert.equal((await patch('ann', memberId, { disabled: false, role: 'analyst', sso: true, subject: 'mem-zoe-b' })).status, 200)
   assert.equal(kinds(1000).length, count, 'nothing changed')
@@ -44,6 +46,8 @@ test('a member from the first day to the last', async () => {
   assert.equal((await members('ann', 'POST', `/${memberId}/erase`)).status, 204)
   assert.equal((await members('ann', 'POST', `/${memberId}/erase`)).status, 404)
   assert.deepEqual(kinds(1), ['member.erased session'])
+  assert.deepEqual((await members('ann', 'POST', '', asAdded)).json, { ...added.json, subject: 'erased' }, 'no kept response has the subject')
+  assert.equal(sql("SELECT count(*) FROM walwarden_internal.idempotency_key WHERE body::text LIKE '%mem-zoe%'"), '0')
 })
 
 test('who may change whom', async () => {

@@ -129,7 +129,7 @@ test('only a navigation that our own page began', async () => {
     [{ ...navigation, 'Sec-Fetch-Site': 'cross-site' }, 403], [{ ...navigation, 'Sec-Fetch-Site': 'same-site' }, 403], [navigation, 403],
     [{ ...navigation, 'Sec-Fetch-Mode': 'cors', Cookie: state }, 403], [{ ...navigation, 'Sec-Fetch-Mode': 'no-cors', Cookie: state }, 403],
     [{ ...navigation, 'Sec-Fetch-Dest': 'iframe', Cookie: state }, 403], [{ ...navigation, 'Sec-Fetch-Dest': 'image', Cookie: state }, 403],
-    [{ ...navigation, Cookie: 'x__Host-walwarden-state=1' }, 403], [{ ...navigation, Cookie: '__Host-walwarden-state=2' }, 403], [{ ...navigation, Cookie: '__host-walwarden-state=1' }, 403]
+    [{ ...navigation, Cookie: 'x__Host-walwarden-state=1' }, 403], [{ ...navigation, Cookie: 'x=y __Host-walwarden-state=1' }, 403], [{ ...navigation, Cookie: '__Host-walwarden-state=2' }, 403], [{ ...navigation, Cookie: '__host-walwarden-state=1' }, 403]
   ]
   for (const [headers, status] of cases) {
     const answer = await visit({ ...headers, Cookie: `${headers.Cookie ?? 'x=y'}; __Host-oidc=${handedOut.push(good) - 1}` })
@@ -148,6 +148,20 @@ test('only a navigation that our own page began', async () => {
   }
   // the browser's own Authorization is not what the proxy hands over
   assert.equal(outcome(await visit({ ...navigation, Cookie: state, Authorization: `Bearer ${good}` })), '401 jwt_refused')
+})
+
+test('a browser that comes back in vain gets a page', async () => {
+  const html = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
+  for (const [bearer, more, reason] of [[jwt({ sub: 'nobody' }), {}, 'not_a_member'], ['', {}, 'jwt_refused'], [jwt({ iss: 'https://evil.example' }), {}, 'claim_refused'], [jwt(), { 'Sec-Fetch-Dest': 'iframe' }, 'cross_site']]) {
+    const answer = await comeBack(bearer, { ...html, ...more })
+    assert.deepEqual([answer.status, answer.headers.location], [303, `/signin?reason=${reason}`])
+    assert.equal(sessionOf(answer), undefined)
+    assert.ok(answer.headers['set-cookie'].some((field) => field.startsWith('__Host-walwarden-state=;')))
+  }
+  down = true
+  const answer = await comeBack(jwt(), html)
+  down = false
+  assert.equal(answer.headers.location, '/signin?reason=service_down')
 })
 
 test('a JWT is exchanged once', async () => {

@@ -70,6 +70,18 @@ test('20 changes with keys of their own', async () => {
   assert.equal(jobs(database), answers.filter((answer) => answer.status === 202).length)
 })
 
+test('a token that was renewed while its request waits', async () => {
+  const [tokenId, old] = sql("SELECT token_id, token FROM walwarden.issue_token('waiting', 'renewed', ARRAY['databases:write'])").split('|')
+  const lock = await lockOrganisation('waiting')
+  const body = { name: 'renewed', connectionRef: 'primary' }
+  const waits = call('POST', '/databases', { token: old, body })
+  await until(() => locks(0x5742, false) === 1)
+  await lock.commit(`SELECT FROM walwarden.renew_token('${tokenId}')`)
+  const answer = await waits
+  assert.deepEqual([answer.status, answer.json.error?.reason], [401, 'token_refused'])
+  assert.equal(sql("SELECT count(*) FROM walwarden_internal.database WHERE name = 'renewed'"), '0')
+})
+
 test('sessions of SQL need no place', async () => {
   const lock = await lockOrganisation('waiting')
   const before = locks(0x5746, true)

@@ -38,6 +38,15 @@ test('a link signs in, and is in no history', async () => {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
 })
 
+test('single sign-on in vain says why, and nothing of others', async () => {
+  page = await (await context()).newPage()
+  for (const [reason, says] of [['not_a_member', /not enabled for you/], ['service_down', /at the moment/], ['<img src=x onerror=alert(1)>', /<img src=x/]]) {
+    await page.goto(`${site}/signin?reason=${encodeURIComponent(reason)}`)
+    await problem().waitFor()
+    assert.match(await problem().textContent(), says)
+  }
+})
+
 test('a link of before, or for somebody who is out, does not', async () => {
   page = await (await context()).newPage()
   for (const [subject, change, undo] of [

@@ -300,11 +300,11 @@ COMMENT ON COLUMN walwarden.token_list.scopes IS 'as issued; {} for a token with
 COMMENT ON COLUMN walwarden.token_list.effective_scopes IS 'the scopes that the token holds now; {} unless it is active, NULL for kind legacy';
 COMMENT ON COLUMN walwarden.token_list.state IS 'active, inactive, disabled, expired or revoked';
 COMMENT ON COLUMN walwarden.token_list.created_by IS 'the subject of a person (erased for an erased member), or a server role';
-COMMENT ON COLUMN walwarden.token_list.last_used_at IS 'NULL if never; without preload exact to a minute; uses on a standby do not count';
+COMMENT ON COLUMN walwarden.token_list.last_used_at IS 'NULL if no use was recorded; without preload, reads are not recorded, and others to a minute; uses on a standby do not count';
 COMMENT ON COLUMN walwarden.token_list.revoked_by IS 'the subject of a person (erased for an erased member), or a server role';
 COMMENT ON COLUMN walwarden.token_list.overlap_until IS 'when the previous plaintext stops working; NULL if it does not work any more';
 COMMENT ON COLUMN walwarden.token_list.previous_handle IS 'fingerprint_handle of the previous plaintext, while it still works';
-COMMENT ON COLUMN walwarden.token_list.previous_last_used_at IS 'when the previous plaintext was last used, while it still works; NULL if never';
+COMMENT ON COLUMN walwarden.token_list.previous_last_used_at IS 'when the previous plaintext was last used, while it still works; NULL if no use was recorded';
 COMMENT ON COLUMN walwarden.token_list.labels IS 'strings by name; {} if none';
 COMMENT ON COLUMN walwarden.token_list.networks IS 'the networks from which the token is accepted; {} for every address';
 COMMENT ON COLUMN walwarden.token_list.rate_limit IS 'uses per minute; NULL if not limited';

@@ -60,7 +60,7 @@ INSERT INTO walwarden_internal.rest_reason (reason, status, meaning) VALUES
     ('token_refused',           401, 'The token is malformed, unknown, inactive, expired or revoked, or there are two of them.'),
     ('unauthenticated',         401, 'The request has no identity.'),
     ('session_refused',         401, 'The session is unknown, has ended, expired or was idle for too long, or the request has a token or another session beside it.'),
-    ('cross_site',              403, 'A change with a session, or signing in or out, that another site may have made a browser send.'),
+    ('cross_site',              403, 'A change with a session, or signing in or out, that another site may have made a browser send, or that lacks its idempotency key or its media type.'),
     ('token_path',              403, 'The path is for tokens. A person finds it below /orgs/{org}, if it is for people too.'),
     ('person_path',             403, 'The path is for people who signed in.'),
     ('not_permitted',           403, 'The caller may not do this.'),
@@ -189,7 +189,7 @@ INSERT INTO walwarden_internal.rest_operation (method, path, operation, caller, 
     ('GET',    '/openapi.json',                            'getOpenApi',             'anyone',             200, 'Show this API as an OpenAPI 3.1 document', 'beta', NULL, 'OpenApi', 'body');
 COMMENT ON TABLE walwarden_internal.rest_operation IS 'REST v1: method, path, scope and status of each operation. Built in, immutable. docs/rest-v1.md is generated from it.';
 COMMENT ON COLUMN walwarden_internal.rest_operation.success_status IS 'HTTP status';
-COMMENT ON COLUMN walwarden_internal.rest_operation.caller IS 'token, person (who signed in), any of the two; or anyone: without either';
+COMMENT ON COLUMN walwarden_internal.rest_operation.caller IS 'token, person (who signed in), any of the two; anyone: without either; or sso: with a JWT that the OIDC proxy hands over';
 COMMENT ON COLUMN walwarden_internal.rest_operation.tag IS 'how the ETag of the response is found; NULL for none';
 COMMENT ON COLUMN walwarden_internal.rest_operation.repeated IS 'the reason of a 409 instead of the stored response; NULL for the response';
 COMMENT ON COLUMN walwarden_internal.rest_operation.action IS 'an action of permission, which the person may do on some target; NULL if every member may';

@@ -1,6 +1,23 @@
 -- Changes of a member that also end sessions. A person can be a member of several
 -- organisations, and stays signed in while one of these memberships is active.
 
+-- Replaces a subject in the responses of REST v1 that are kept to be given again: in those about
+-- a member or a token of the organisation, which are all that name a person. No name of a field
+-- follows a colon.
+CREATE FUNCTION walwarden_internal.rename_in_responses(org_id uuid, subject text, new_subject text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    was text := ' : ' || to_jsonb(subject)::text;
+BEGIN
+    UPDATE walwarden_internal.idempotency_key AS k SET body = replace(k.body::text, was, ' : ' || to_jsonb(new_subject)::text)::json
+     WHERE strpos(k.body::text, was) > 0
+       AND (EXISTS (SELECT FROM walwarden_internal.member AS m WHERE m.id = (k.body ->> 'memberId')::uuid AND m.org_id = $1)
+            OR EXISTS (SELECT FROM walwarden_internal.token AS t WHERE t.id = (k.body ->> 'tokenId')::uuid AND t.org_id = $1));
+END
+$$;
+
 -- A new salt, so that nobody who knows the former subject can connect the two commitments.
 CREATE FUNCTION walwarden_internal.set_member_subject(org text, subject text, new_subject text) RETURNS boolean
     LANGUAGE plpgsql
@@ -23,6 +40,7 @@ BEGIN
     m.person := walwarden_internal.member_commitment('person', m.salt, m.subject);
     PERFORM walwarden_internal.update_member(actor, 'member.subject_changed', was, m);
     PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[was.subject]);
+    PERFORM walwarden_internal.rename_in_responses(o.id, was.subject, m.subject);
     RETURN true;
 END
 $$;
@@ -119,6 +137,7 @@ BEGIN
     END IF;
     PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[subject]);
     PERFORM walwarden_internal.forget_sessions_of(subject);
+    PERFORM walwarden_internal.rename_in_responses(o.id, subject, 'erased');
     RETURN true;
 END
 $$;
@@ -141,4 +160,4 @@ COMMENT ON FUNCTION walwarden.remove_member(text, text) IS
 CREATE FUNCTION walwarden.erase_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.erase_member(text, text) IS
-'Erases a removed member: deletes the subject, the salt and the server role for good. In a closed organisation, a member who is not removed is removed first. Entries of the chain contain none of them, so the chain still verifies. Listings show erased instead of the subject. If several removed members had the subject, all of them are erased. Sessions and sign-in codes of the subject are deleted too, unless it is a member of another organisation. Dumps, WAL and exports from before keep the subject. For operators, owners and admins; only operators and owners can erase a removed owner. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist or no removed member had the subject, 55000 if the member is not removed and the organisation is not closed. Example: SELECT walwarden.erase_member(''acme'', ''bob@acme.example'');';
+'Erases a removed member: deletes the subject, the salt and the server role for good. In a closed organisation, a member who is not removed is removed first. Entries of the chain contain none of them, so the chain still verifies. Listings, and responses of REST v1 that are kept to be given again, show erased instead of the subject. If several removed members had the subject, all of them are erased. Sessions and sign-in codes of the subject are deleted too, unless it is a member of another organisation. Dumps, WAL and exports from before keep the subject. For operators, owners and admins; only operators and owners can erase a removed owner. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation does not exist or no removed member had the subject, 55000 if the member is not removed and the organisation is not closed. Example: SELECT walwarden.erase_member(''acme'', ''bob@acme.example'');';

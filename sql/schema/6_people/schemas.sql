@@ -146,7 +146,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "createdAt": {"type": "string", "format": "date-time"},
     "createdBy": {"description": "The subject of a person, or a server role.", "type": "string", "examples": ["ann@acme.example"]},
     "expiresAt": {"description": "null for never.", "type": ["string", "null"], "format": "date-time"},
-    "lastUsedAt": {"description": "null for never.", "type": ["string", "null"], "format": "date-time", "examples": [null]},
+    "lastUsedAt": {"description": "null if no use was recorded. A server that does not count (uses is null) records no reads.", "type": ["string", "null"], "format": "date-time", "examples": [null]},
     "disabledAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
     "disabledReason": {"type": ["string", "null"], "examples": [null]},
     "revokedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
@@ -162,7 +162,7 @@ INSERT INTO walwarden_internal.json_schema (name, schema) VALUES
     "lastRefusedAt": {"type": ["string", "null"], "format": "date-time", "examples": [null]},
     "lastRefusedReason": {"type": ["string", "null"], "examples": [null]},
     "previousHandle": {"description": "fingerprintHandle of the previous value, while it still works.", "type": ["string", "null"], "examples": [null]},
-    "previousLastUsedAt": {"description": "When the previous value was last used, while it still works; null for never.", "type": ["string", "null"], "format": "date-time", "examples": [null]}
+    "previousLastUsedAt": {"description": "When the previous value was last used, while it still works; null if no use was recorded.", "type": ["string", "null"], "format": "date-time", "examples": [null]}
   }}'),
 
 ('IssuedToken', '{

@@ -121,6 +121,11 @@ CREATE FUNCTION walwarden_internal.end_sessions_of(actor jsonb, subjects text[],
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    -- of two who end memberships in two organisations, the second waits, and sees what the first
+    -- has done; with a fixed snapshot it fails
+    UPDATE walwarden_internal.session AS s SET ended_at = NULL
+      FROM (SELECT l.id FROM walwarden_internal.session AS l WHERE l.subject = ANY (subjects) AND l.ended_at IS NULL ORDER BY l.id FOR NO KEY UPDATE) AS locked
+     WHERE s.id = locked.id;
     RETURN walwarden_internal.end_sessions(actor, ARRAY(
         SELECT s.id FROM walwarden_internal.session AS s
          WHERE s.subject = ANY (subjects) AND s.ended_at IS NULL AND NOT walwarden_internal.may_sign_in(s.subject)), reason);

@@ -37,7 +37,7 @@ BEGIN
     IF r.jwt_expires_at > walwarden_internal.later(clock_timestamp(), 86400) THEN
         PERFORM walwarden_internal.rest_fail('claim_refused', 'the JWT is valid for more than a day', '{"field": "exp"}');
     END IF;
-    IF walwarden_internal.start_session(cookie_hash, c.subject, NULL, r.claims_hash, r.session_id) IS NULL THEN
+    IF walwarden_internal.start_session(cookie_hash, c.subject, NULL, r.claims_hash) IS NULL THEN
         IF EXISTS (SELECT FROM walwarden_internal.session AS s WHERE s.claims_hash = r.claims_hash) THEN
             PERFORM walwarden_internal.rest_fail('jwt_used', 'a session was started with this JWT before', '{"nextAction": "Sign in again."}');
         END IF;
