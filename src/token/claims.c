@@ -68,7 +68,7 @@ read_expiry(const JsonbValue *value, TimestampTz *expires_at)
 
 	if (value == NULL || value->type != jbvNumeric)
 		return false;
-	epoch = DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric)));
+	epoch = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
 	if (!(epoch >= 0 && epoch <= MAX_EPOCH))
 		return false;
 	*expires_at = DatumGetTimestampTz(DirectFunctionCall1(float8_timestamptz, Float8GetDatum(epoch)));

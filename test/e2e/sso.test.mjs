@@ -109,6 +109,8 @@ test('a person signs in at the provider, and gets a session', async () => {
   assert.equal(asked.at(-1).url, '/oauth2/start?rd=%2Fsignin%2Fsso')
   assert.equal((await visit({}, { path: '/oauth2/callback?error=x' })).text, '<h1>its own page</h1>')
 
+  assert.equal(outcome(await visit({ Cookie: `__Host-oidc=${handedOut.push(jwt()) - 1}` }, { path: '/oauth2/auth' })), '404 no_such_path', 'the JWT is for nginx alone')
+
   for (const by of [rsa, ec]) {
     const answer = await comeBack(jwt({}, { by }))
     assert.deepEqual([answer.status, answer.headers.location, answer.text], [303, '/', ''], by.alg)
@@ -120,6 +122,15 @@ test('a person signs in at the provider, and gets a session', async () => {
     assert.equal((await send('GET', '/orgs/sso-b', { session: sessionOf(answer) })).status, 404, 'single sign-on is not enabled there')
   }
   assert.deepEqual([asked.at(-1).method, asked.at(-1).url, asked.at(-1).headers.authorization], ['GET', '/oauth2/auth', undefined])
+})
+
+test('a session ends with the last membership that single sign-on opens', async () => {
+  for (const org of ['sso', 'sso-b']) sql(`SELECT walwarden.add_member('${org}', 'sso-two')`)
+  sql("SELECT walwarden.set_member_sso('sso', 'sso-two', true)")
+  const session = sessionOf(await comeBack(jwt({ sub: 'sso-two' })))
+  assert.equal((await send('GET', '/orgs', { session })).status, 200)
+  sql("SELECT walwarden.disable_member('sso', 'sso-two'), walwarden.enable_member('sso', 'sso-two')")
+  assert.equal(outcome(await send('GET', '/orgs', { session })), '401 session_refused')
 })
 
 test('only a navigation that our own page began', async () => {

@@ -75,6 +75,7 @@ INSERT INTO tj_cases VALUES
     ('{"exp": "4102444800"}',                    '401 claim_refused exp', 'an expiry as a string'),
     ('{"exp": true}',                            '401 claim_refused exp', 'as a boolean'),
     ('{"exp": 1e300}',                           '401 claim_refused exp', 'beyond all calendars'),
+    ('{"exp": 1e400}',                           '401 claim_refused exp', 'beyond all floating-point numbers'),
     ('{"exp": -1}',                              '401 claim_refused exp', 'before them'),
     ('{"iss": null}',                            '401 claim_refused iss', 'no issuer'),
     ('{"iss": "https://idp.example/"}',          '401 claim_refused iss', 'another issuer'),

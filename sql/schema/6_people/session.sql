@@ -51,14 +51,15 @@ CREATE FUNCTION walwarden_internal.base_url() RETURNS text
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_base_url_setting';
 
 -- Whether anybody may sign in under a subject, and stay so: an active member of an
--- organisation that is not closed.
-CREATE FUNCTION walwarden_internal.may_sign_in(subject text) RETURNS boolean
+-- organisation that is not closed and, by single sign-on, has enabled that for them.
+CREATE FUNCTION walwarden_internal.may_sign_in(subject text, by_sso boolean) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN EXISTS (SELECT FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id
-                    WHERE m.subject = $1 AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL);
+                    WHERE m.subject = $1 AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL
+                      AND (m.sso OR NOT by_sso));
 END
 $$;
 
@@ -73,9 +74,10 @@ $$;
 
 -- Locks are acquired in this order: memberships, codes, sessions, the system chain.
 
--- The same as may_sign_in(), or only in organisations that enabled single sign-on for the
--- subject; and it stays so until the transaction ends: whoever ends one of these memberships
--- waits, and then finds the session.
+-- The same as may_sign_in(); and it stays so until the transaction ends: whoever ends one of
+-- these memberships waits, and then finds the session. It waits only if every membership that
+-- would do is being changed, so that a change in one organisation, which may be left open, keeps
+-- nobody out who is a member of another.
 CREATE FUNCTION walwarden_internal.lock_memberships(subject text, by_sso boolean) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -85,7 +87,13 @@ BEGIN
     PERFORM FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id
       WHERE m.subject = subject AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL
         AND (m.sso OR NOT by_sso)
-        FOR SHARE;
+        FOR SHARE SKIP LOCKED;
+    IF NOT FOUND THEN
+        PERFORM FROM walwarden_internal.member AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id
+          WHERE m.subject = subject AND m.disabled_at IS NULL AND m.removed_at IS NULL AND o.closed_at IS NULL
+            AND (m.sso OR NOT by_sso)
+            FOR SHARE;
+    END IF;
     RETURN FOUND;
 END
 $$;
@@ -128,7 +136,7 @@ BEGIN
      WHERE s.id = locked.id;
     RETURN walwarden_internal.end_sessions(actor, ARRAY(
         SELECT s.id FROM walwarden_internal.session AS s
-         WHERE s.subject = ANY (subjects) AND s.ended_at IS NULL AND NOT walwarden_internal.may_sign_in(s.subject)), reason);
+         WHERE s.subject = ANY (subjects) AND s.ended_at IS NULL AND NOT walwarden_internal.may_sign_in(s.subject, s.method = 'sso')), reason);
 END
 $$;
 
@@ -247,7 +255,7 @@ DECLARE
 BEGIN
     PERFORM walwarden_internal.require(c, NULL, 'session.link', 'any');
     PERFORM walwarden_internal.check_text('subject', subject, 255);
-    IF NOT walwarden_internal.may_sign_in(subject) THEN
+    IF NOT walwarden_internal.may_sign_in(subject, false) THEN
         PERFORM walwarden_internal.refuse('42704', format('no organisation has an active member %s', walwarden_internal.shown(subject)),
             'Add or enable the member first. To see the members, run SELECT subject FROM walwarden.list_members(org).');
     END IF;
