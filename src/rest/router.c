@@ -572,7 +572,10 @@ read_tagged(RestRequest *request, const Operation *op, Response *response)
 	}
 }
 
-/* The cookie that the request has set or removed. */
+/*
+ * The cookie that the request has set or removed. Not "cookies" with the latter: browsers
+ * would delete those of every host of the domain.
+ */
 static void
 add_cookie(Response *response)
 {
@@ -582,7 +585,6 @@ add_cookie(Response *response)
 		return;
 	add_header(response, "Set-Cookie", field);
 	if (session_cookie_is_cleared())
-		/* not "cookies": a browser would delete those of every host of the domain */
 		add_header(response, "Clear-Site-Data", "\"cache\", \"storage\"");
 }
 
