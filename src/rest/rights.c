@@ -6,7 +6,7 @@
  * Invariants: an organisation of which a person is no active member is one that does not
  * exist. A change is made, and an earlier response returned, by the rights that the caller
  * has once all locks are held; whoever takes a right away in the organisation holds its lock
- * until they commit. Signing out and overrides of roles bind on the next request.
+ * until they commit. Overrides of roles, and signing out meanwhile, may bind on the next request.
  */
 #include "postgres.h"
 

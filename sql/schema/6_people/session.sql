@@ -74,8 +74,8 @@ $$;
 
 -- Locks are acquired in this order: memberships, codes, sessions, the system chain.
 
--- The same as may_sign_in(); and it stays so until the transaction ends: whoever ends one of
--- these memberships waits, and then finds the session. It waits only if every membership that
+-- The same as may_sign_in(); and it stays so until the transaction ends: whoever ends one of the
+-- memberships that this locks waits, and then finds the session. It waits only if every membership that
 -- would do is being changed, so that a change in one organisation, which may be left open, keeps
 -- nobody out who is a member of another.
 CREATE FUNCTION walwarden_internal.lock_memberships(subject text, by_sso boolean) RETURNS boolean
