@@ -20,6 +20,7 @@
 #include "base/lock.h"
 #include "base/served.h"
 #include "base/settings.h"
+#include "people/ending.h"
 #include "people/idle.h"
 #include "token/expansion.h"
 #include "token/client.h"
@@ -78,6 +79,7 @@ _PG_init(void)
 	expansion_init();
 	client_init();
 	limiter_init();
+	ending_init();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		prev_shmem_request_hook = shmem_request_hook;

@@ -1,14 +1,15 @@
 /*
  * lock.c
- *		Locks of an organisation, its chain, a legacy credential, maintenance, and a
- *		request with an idempotency key; how long to wait for locks.
+ *		Locks of an organisation, its chain, a legacy credential, maintenance, a
+ *		request with an idempotency key, and sessions; how long to wait for locks.
  *
  * They are heavyweight locks in the advisory space, with classes that no SQL function
  * can reach. So pg_locks shows them, but nobody else can acquire them.
  *
  * Invariants: for one organisation, a call acquires its locks in the order of LockClass.
  * A call that changes several acquires them one after another, by id; maintenance begins
- * anew with each kind of step. A call that appends
+ * anew with each kind of step. LOCK_PERSONS comes last but for the system chain, at the end
+ * of a request or of the transaction. A call that appends
  * without changing the organisation acquires only the lock of the chain, so two
  * transactions of several calls can deadlock (40P01). No wait is longer than the
  * shorter of lock_timeout and walwarden.audit_lock_timeout, and the error names the
@@ -49,6 +50,8 @@ static const struct
 	"Try again. Another transaction that changes the same organisation must end first."},
 	[LOCK_CREDENTIAL] = {0x5745, "legacy credential",
 	"Try again. Another transaction is importing the same credential."},
+	[LOCK_PERSONS] = {0x5747, "sessions of the group of people",
+	"Try again. Another transaction that ends sessions must end first."},
 	[LOCK_CHAIN] = {0x5741, "audit chain of organisation",
 	"Try again. Another transaction that changes the same organisation must end first."},
 };

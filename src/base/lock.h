@@ -1,7 +1,7 @@
 /*
  * lock.h
- *		Locks of an organisation, its chain, a legacy credential, maintenance, and a
- *		request with an idempotency key; how long to wait for locks.
+ *		Locks of an organisation, its chain, a legacy credential, maintenance, a
+ *		request with an idempotency key, and sessions; how long to wait for locks.
  */
 #ifndef WALWARDEN_LOCK_H
 #define WALWARDEN_LOCK_H
@@ -16,6 +16,7 @@ typedef enum LockClass
 	LOCK_REQUEST,				/* one request per idempotency key */
 	LOCK_ORGANISATION,			/* to change an organisation */
 	LOCK_CREDENTIAL,			/* to import a legacy credential */
+	LOCK_PERSONS,				/* to end sessions */
 	LOCK_CHAIN					/* to append to its chain; acquired last */
 } LockClass;
 

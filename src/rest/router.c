@@ -43,6 +43,7 @@
 #include "base/refuse.h"
 #include "base/tables.h"
 #include "common/syntax.h"
+#include "people/ending.h"
 #include "people/session.h"
 #include "rest/columns.h"
 #include "rest/fail.h"
@@ -663,7 +664,10 @@ serve(RestRequest *request, bytea *body, Response *response)
 	else if (body == NULL)
 		rest_fail("method_not_supported", "this entry point serves only GET and HEAD", "{\"allow\": \"GET, HEAD\"}");
 	else
+	{
 		mutate(request, &op, body, response);
+		ending_perform();
+	}
 	PopActiveSnapshot();
 }
 

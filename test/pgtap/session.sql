@@ -1,9 +1,11 @@
--- Sessions of people: who makes a link, what a code is good for, and what ends a session.
+-- Sessions of people: who makes a link, what a code is good for, and what ends a session. The
+-- last happens at a commit, so this commits, and installs the extension anew in the end.
 \set QUIET on
 \pset format unaligned
 \pset tuples_only on
 SET client_min_messages = warning;
-BEGIN;
+CREATE SCHEMA ts;
+SELECT set_config('search_path', 'ts, ' || current_setting('search_path'), false) \g /dev/null
 SELECT no_plan();
 CREATE ROLE ts_op;
 CREATE ROLE ts_owner;
@@ -28,8 +30,8 @@ CREATE FUNCTION chains() RETURNS bigint LANGUAGE sql AS $$SELECT count(*) FROM w
 
 -- the link
 SELECT matches(walwarden.sign_in_link('ann@s.example'), '^[0-9a-f]{64}$', 'without base_url the code alone');
-SET LOCAL walwarden.base_url = 'https://walwarden.example.com/x';
-SET LOCAL ROLE ts_op;
+SET walwarden.base_url = 'https://walwarden.example.com/x';
+SET ROLE ts_op;
 SELECT walwarden.sign_in_link('ann@s.example') AS link \gset
 RESET ROLE;
 SELECT matches(:'link'::text, '^https://walwarden[.]example[.]com/x/signin#[0-9a-f]{64}$', 'an operator''s link');
@@ -59,12 +61,10 @@ SELECT walwarden.sign_in_link('bob@s.example') AS link \gset
 UPDATE walwarden_internal.sign_in_code SET expires_at = clock_timestamp() WHERE used_at IS NULL;
 SELECT is(signed_in(:'link'), NULL, 'an expired code');
 SELECT walwarden.sign_in_link('bob@s.example') AS link, walwarden.disable_member('s-one', 'bob@s.example') \gset
-SAVEPOINT refused;
 SELECT is(signed_in(:'link'), NULL, 'a code for a member who was disabled meanwhile');
-ROLLBACK TO refused;
 SELECT walwarden.enable_member('s-one', 'bob@s.example') \g /dev/null
 SELECT isnt(signed_in(:'link'), NULL, 'which is still good for the member who is enabled again');
-SET LOCAL walwarden.session_lifetime = '1h';
+SET walwarden.session_lifetime = '1h';
 SELECT signed_in(walwarden.sign_in_link('bob@s.example')) AS short \gset
 SELECT is(s.expires_at - s.created_at, interval '1 hour', 'walwarden.session_lifetime') FROM walwarden_internal.session AS s WHERE s.id = :'short';
 RESET walwarden.session_lifetime;
@@ -76,8 +76,13 @@ SELECT is(count(DISTINCT e.body::jsonb #>> '{payload,session,person}'), 3::bigin
 SELECT walwarden.disable_member('s-two', 'ann@s.example') \g /dev/null
 SELECT is(open_sessions('ann@s.example'), 1::bigint, 'a member of another organisation stays signed in');
 SELECT is(open_sessions('bob@s.example'), 2::bigint, 'bob is signed in twice');
-SET LOCAL ROLE ts_owner;
+SET ROLE ts_owner;
+BEGIN;
 SELECT walwarden.disable_member('s-one', 'bob@s.example') \g /dev/null
+RESET ROLE;
+SELECT is(open_sessions('bob@s.example'), 2::bigint, 'not before the commit, so that nobody has to wait for it');
+SET ROLE ts_owner;
+COMMIT;
 RESET ROLE;
 SELECT is(open_sessions('bob@s.example'), 0::bigint, 'the last membership ends');
 SELECT is(newest() - '{org,seq,session}'::text[], jsonb_build_object('reason', 'no active member', 'actor', jsonb_build_object(
@@ -85,6 +90,49 @@ SELECT is(newest() - '{org,seq,session}'::text[], jsonb_build_object('reason', '
 SELECT walwarden.enable_member('s-one', 'bob@s.example') \g /dev/null
 SELECT is(open_sessions('bob@s.example'), 0::bigint, 'and a session does not come back with it');
 SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'signed in again');
+BEGIN;
+SAVEPOINT back;
+SELECT walwarden.disable_member('s-one', 'bob@s.example') \g /dev/null
+ROLLBACK TO back;
+COMMIT;
+SELECT is(open_sessions('bob@s.example'), 1::bigint, 'nor if nothing of it is committed');
+BEGIN;
+SELECT walwarden.disable_member('s-one', 'bob@s.example') \g /dev/null
+SELECT walwarden.enable_member('s-one', 'bob@s.example') \g /dev/null
+COMMIT;
+SELECT is(open_sessions('bob@s.example'), 0::bigint, 'nor with a membership of the same transaction');
+SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'signed in again');
+BEGIN;
+SELECT walwarden.set_member_subject('s-one', 'bob@s.example', 'former@s.example'), walwarden.set_member_subject('s-one', 'eve@s.example', 'bob@s.example') \g /dev/null
+COMMIT;
+SELECT is(open_sessions('bob@s.example'), 0::bigint, 'whoever gets the subject in the same transaction does not get the session');
+BEGIN;
+SELECT walwarden.set_member_subject('s-one', 'bob@s.example', 'eve@s.example'), walwarden.set_member_subject('s-one', 'former@s.example', 'bob@s.example') \g /dev/null
+COMMIT;
+SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'signed in again');
+BEGIN;
+SELECT count(walwarden.disable_member('s-one', 'bob@s.example')), count(walwarden.enable_member('s-one', 'bob@s.example')) FROM generate_series(1, 3000) \g /dev/null
+COMMIT;
+SELECT is(open_sessions('bob@s.example'), 0::bigint, 'three thousand ends in one transaction');
+SELECT is(count(*), 1::bigint, 'are one entry') FROM walwarden_internal.audit_entry AS e
+  JOIN walwarden_internal.session AS s ON s.id::text = e.body::jsonb #>> '{payload,session,id}'
+ WHERE e.kind = 'session.ended' AND s.id = (SELECT f.id FROM walwarden_internal.session AS f WHERE f.subject = 'bob@s.example' ORDER BY f.created_at DESC LIMIT 1);
+SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'signed in again');
+DO $$BEGIN
+    PERFORM walwarden.disable_member('s-one', 'bob@s.example');
+    COMMIT;
+    PERFORM walwarden.enable_member('s-one', 'bob@s.example');
+END$$;
+SELECT is(open_sessions('bob@s.example'), 0::bigint, 'a commit in the middle of a statement');
+SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'and again');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SAVEPOINT kept;
+SELECT walwarden.disable_member('s-one', 'bob@s.example') \g /dev/null
+RELEASE SAVEPOINT kept;
+COMMIT;
+SELECT is(open_sessions('bob@s.example'), 0::bigint, 'a savepoint that was kept, in a serializable transaction');
+SELECT walwarden.enable_member('s-one', 'bob@s.example') \g /dev/null
+SELECT isnt(signed_in(walwarden.sign_in_link('bob@s.example')), NULL, 'and again');
 SELECT walwarden.set_member_subject('s-one', 'bob@s.example', 'robert@s.example') \g /dev/null
 SELECT is(open_sessions('bob@s.example'), 0::bigint, 'another subject ends it');
 SELECT isnt(signed_in(walwarden.sign_in_link('robert@s.example')), NULL, 'signed in again');
@@ -130,4 +178,13 @@ SELECT ok(walwarden_internal.forget_old_sessions(), 'then it is forgotten');
 SELECT is((SELECT count(*) FROM walwarden_internal.session), 0::bigint, 'and gone');
 SELECT is(entries(), :entries::bigint + 1, 'expiry leaves no entry');
 SELECT * FROM finish();
-ROLLBACK;
+RESET search_path;
+SELECT walwarden.add_member('s-one', 'last@s.example') \g /dev/null
+BEGIN;
+SELECT walwarden.revoke_operator('ts_op'), walwarden.remove_member('s-one', 'last@s.example') \g /dev/null
+-- with what is to happen when the transaction commits
+DROP EXTENSION walwarden;
+COMMIT;
+CREATE EXTENSION walwarden;
+DROP SCHEMA ts CASCADE;
+DROP ROLE ts_op, ts_owner;

@@ -135,8 +135,7 @@ BEGIN
         PERFORM walwarden_internal.refuse('42704', format('%s has no removed member %s', walwarden_internal.shown(o.slug), walwarden_internal.shown(subject)),
             'Give the subject that the member had when they were removed. An erased member can no longer be found by subject.');
     END IF;
-    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[subject]);
-    PERFORM walwarden_internal.forget_sessions_of(subject);
+    PERFORM walwarden_internal.end_sessions_of(actor, ARRAY[subject], forget => true);
     PERFORM walwarden_internal.rename_in_responses(o.id, subject, 'erased');
     RETURN true;
 END
@@ -145,17 +144,17 @@ $$;
 CREATE FUNCTION walwarden.set_member_subject(org text, subject text, new_subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.set_member_subject(text, text, text) IS
-'Changes the subject of a member, for example to a new e-mail address. The member keeps the role, the tokens and the history; listings show the new subject everywhere. The member gets a new salt, so later entries have another commitment for the person. If nobody is an active member under the former subject any more, its sessions end. new_subject: 1 to 255 characters, none of them invisible, and no blank at the ends. For operators, owners and admins; only operators and owners can change an owner. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 22023 if new_subject is invalid, 23505 if another member has it or one that looks alike, 55000 if the organisation is closed. Example: SELECT walwarden.set_member_subject(''acme'', ''bob@acme.example'', ''robert@acme.example'');';
+'Changes the subject of a member, for example to a new e-mail address. The member keeps the role, the tokens and the history; listings show the new subject everywhere. The member gets a new salt, so later entries have another commitment for the person. If nobody is an active member under the former subject any more, its sessions end when the transaction commits. new_subject: 1 to 255 characters, none of them invisible, and no blank at the ends. For operators, owners and admins; only operators and owners can change an owner. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 22023 if new_subject is invalid, 23505 if another member has it or one that looks alike, 55000 if the organisation is closed. Example: SELECT walwarden.set_member_subject(''acme'', ''bob@acme.example'', ''robert@acme.example'');';
 
 CREATE FUNCTION walwarden.disable_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.disable_member(text, text) IS
-'Disables a member. Their private tokens are inactive from commit on, and are removed if the member stays disabled for longer than the organisation''s retention. If they are no active member of any other organisation, their sessions end. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.disable_member(''acme'', ''bob@acme.example'');';
+'Disables a member. Their private tokens are inactive from commit on, and are removed if the member stays disabled for longer than the organisation''s retention. If they are no active member of any other organisation, their sessions end when the transaction commits; those from single sign-on count only organisations that have it enabled for them. For operators, owners and admins. Returns whether anything changed. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.disable_member(''acme'', ''bob@acme.example'');';
 
 CREATE FUNCTION walwarden.remove_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.remove_member(text, text) IS
-'Removes a member for good and revokes their private tokens. If they are no active member of any other organisation, their sessions end. For operators, owners and admins. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.remove_member(''acme'', ''bob@acme.example'');';
+'Removes a member for good and revokes their private tokens. If they are no active member of any other organisation, their sessions end when the transaction commits; those from single sign-on count only organisations that have it enabled for them. For operators, owners and admins. Returns true. Errors: 42501 if the caller lacks permission, 42704 if the organisation or the member does not exist, 55000 if the organisation is closed, or the member is the last active owner or admin. Example: SELECT walwarden.remove_member(''acme'', ''bob@acme.example'');';
 
 CREATE FUNCTION walwarden.erase_member(org text, subject text) RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';

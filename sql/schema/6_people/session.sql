@@ -98,6 +98,16 @@ BEGIN
 END
 $$;
 
+-- All rows are locked before the first entry.
+CREATE FUNCTION walwarden_internal.lock_sessions(ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM walwarden_internal.session AS s WHERE s.id = ANY (ids) ORDER BY s.id FOR NO KEY UPDATE;
+END
+$$;
+
 -- Ends those of the sessions that have neither ended nor expired, each with its entry. Returns
 -- how many.
 CREATE FUNCTION walwarden_internal.end_sessions(actor jsonb, ids uuid[], reason text) RETURNS integer
@@ -108,8 +118,7 @@ DECLARE
     s walwarden_internal.session;
     ended integer := 0;
 BEGIN
-    -- lock all rows before the first entry
-    PERFORM FROM walwarden_internal.session AS f WHERE f.id = ANY (ids) ORDER BY f.id FOR NO KEY UPDATE;
+    PERFORM walwarden_internal.lock_sessions(ids);
     FOR s IN SELECT f.* FROM walwarden_internal.session AS f
               WHERE f.id = ANY (ids) AND f.ended_at IS NULL AND f.expires_at > clock_timestamp() ORDER BY f.id LOOP
         UPDATE walwarden_internal.session AS f SET ended_at = clock_timestamp() WHERE f.id = s.id;
@@ -121,24 +130,12 @@ BEGIN
 END
 $$;
 
--- Ends all sessions of those of the subjects under which nobody may be signed in any more, so
--- that none of them comes back with a later membership. Call it after the change. Returns how
--- many it ended.
-CREATE FUNCTION walwarden_internal.end_sessions_of(actor jsonb, subjects text[], reason text DEFAULT 'no active member') RETURNS integer
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- of two who end memberships in two organisations, the second waits, and sees what the first
-    -- has done; with a fixed snapshot it fails
-    UPDATE walwarden_internal.session AS s SET ended_at = NULL
-      FROM (SELECT l.id FROM walwarden_internal.session AS l WHERE l.subject = ANY (subjects) AND l.ended_at IS NULL ORDER BY l.id FOR NO KEY UPDATE) AS locked
-     WHERE s.id = locked.id;
-    RETURN walwarden_internal.end_sessions(actor, ARRAY(
-        SELECT s.id FROM walwarden_internal.session AS s
-         WHERE s.subject = ANY (subjects) AND s.ended_at IS NULL AND NOT walwarden_internal.may_sign_in(s.subject, s.method = 'sso')), reason);
-END
-$$;
+-- Ends the sessions of those of the subjects under which nobody may be signed in any more, so
+-- that none of them comes back with a later membership: when the transaction commits, or with the
+-- request. forget: deletes what is stored of them, too. Call it after the change, and from a door.
+-- src/people/ending.c.
+CREATE FUNCTION walwarden_internal.end_sessions_of(actor jsonb, subjects text[], reason text DEFAULT 'no active member', forget boolean DEFAULT false) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_end_sessions_of';
 
 -- Ends every session, and deletes every code. Returns how many sessions it ended.
 CREATE FUNCTION walwarden_internal.end_every_session(actor jsonb, reason text) RETURNS integer
@@ -210,17 +207,18 @@ BEGIN
 END
 $$;
 
--- Deletes what is stored of a subject that is no member any more. Their sessions have ended.
-CREATE FUNCTION walwarden_internal.forget_sessions_of(subject text) RETURNS void
+-- Deletes these sessions, which have ended, and what else is stored of the subjects that are no
+-- member any more.
+CREATE FUNCTION walwarden_internal.forget_sessions(ids uuid[], subjects text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_variable
+DECLARE
+    gone text[] := ARRAY(SELECT s FROM unnest(subjects) AS s
+                          WHERE NOT EXISTS (SELECT FROM walwarden_internal.member AS m WHERE m.subject = s AND m.removed_at IS NULL));
 BEGIN
-    IF NOT EXISTS (SELECT FROM walwarden_internal.member AS m WHERE m.subject = subject AND m.removed_at IS NULL) THEN
-        DELETE FROM walwarden_internal.session AS s WHERE s.subject = subject;
-        DELETE FROM walwarden_internal.sign_in_code AS k WHERE k.subject = subject;
-    END IF;
+    DELETE FROM walwarden_internal.session AS s WHERE s.id = ANY (ids) OR s.subject = ANY (gone);
+    DELETE FROM walwarden_internal.sign_in_code AS k WHERE k.subject = ANY (gone);
 END
 $$;
 
