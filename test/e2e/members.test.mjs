@@ -33,6 +33,11 @@ test('a member from the first day to the last', async () => {
   assert.equal((await call('GET', '/orgs', { session: zoe })).status, 401)
   assert.equal((await patch('ann', memberId, { disabled: false })).json.state, 'active')
   assert.deepEqual((await members('ann', 'POST', '', asAdded)).json, { ...added.json, subject: 'mem-zoe-b' }, 'a kept response says how they are called now')
+  // a subject that is also the name of a role, and a value of another field
+  const named = { key: crypto.randomUUID(), body: { subject: 'member', role: 'member' } }
+  const like = (await members('ann', 'POST', '', named)).json
+  await patch('ann', like.memberId, { subject: 'mem-like' })
+  assert.deepEqual((await members('ann', 'POST', '', named)).json, { ...like, subject: 'mem-like' })
   const count = kinds(1000).length
   assert.equal((await patch('ann', memberId, { disabled: false, role: 'analyst', sso: true, subject: 'mem-zoe-b' })).status, 200)
   assert.equal(kinds(1000).length, count, 'nothing changed')

@@ -2,19 +2,26 @@
 -- organisations, and stays signed in while one of these memberships is active.
 
 -- Replaces a subject in the responses of REST v1 that are kept to be given again: in those about
--- a member or a token of the organisation, which are all that name a person. No name of a field
--- follows a colon.
+-- a member or a token of the organisation, which are all that name a person, in these fields.
 CREATE FUNCTION walwarden_internal.rename_in_responses(org_id uuid, subject text, new_subject text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    was text := ' : ' || to_jsonb(subject)::text;
+    k walwarden_internal.idempotency_key;
+    renamed text;
+    field text;
 BEGIN
-    UPDATE walwarden_internal.idempotency_key AS k SET body = replace(k.body::text, was, ' : ' || to_jsonb(new_subject)::text)::json
-     WHERE strpos(k.body::text, was) > 0
-       AND (EXISTS (SELECT FROM walwarden_internal.member AS m WHERE m.id = (k.body ->> 'memberId')::uuid AND m.org_id = $1)
-            OR EXISTS (SELECT FROM walwarden_internal.token AS t WHERE t.id = (k.body ->> 'tokenId')::uuid AND t.org_id = $1));
+    FOR k IN SELECT f.* FROM walwarden_internal.idempotency_key AS f
+              WHERE strpos(f.body::text, to_jsonb(subject)::text) > 0
+                AND (EXISTS (SELECT FROM walwarden_internal.member AS m WHERE m.id = (f.body ->> 'memberId')::uuid AND m.org_id = $1)
+                     OR EXISTS (SELECT FROM walwarden_internal.token AS t WHERE t.id = (f.body ->> 'tokenId')::uuid AND t.org_id = $1)) LOOP
+        renamed := k.body::text;
+        FOREACH field IN ARRAY '{subject,owner,createdBy,revokedBy}'::text[] LOOP
+            renamed := replace(renamed, format('"%s" : %s', field, to_jsonb(subject)), format('"%s" : %s', field, to_jsonb(new_subject)));
+        END LOOP;
+        UPDATE walwarden_internal.idempotency_key AS f SET body = renamed::json WHERE f.holder = k.holder AND f.key_hash = k.key_hash;
+    END LOOP;
 END
 $$;
 
