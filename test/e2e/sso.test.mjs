@@ -42,7 +42,7 @@ const proxy = http.createServer((request, response) => {
   if (down) return request.socket.destroy()
   if (request.url.startsWith('/oauth2/start')) return response.writeHead(302, { Location: `https://idp.example/authorize?state=x`, 'Set-Cookie': '__Host-oidc_csrf=x; Path=/; Secure; HttpOnly' }).end()
   const [, number] = /__Host-oidc=(\d+)/.exec(request.headers.cookie ?? '') ?? []
-  if (request.url !== '/oauth2/auth') response.writeHead(403, { 'Content-Type': 'text/html' }).end('<h1>its own page</h1>')
+  if (request.url !== '/oauth2/auth') response.writeHead(403, { 'Content-Type': 'text/html', Authorization: 'Bearer of-the-proxy' }).end('<h1>its own page</h1>')
   else if (number === undefined) response.writeHead(401).end('Unauthorized')
   else response.writeHead(202, handedOut[number] === '' ? {} : { Authorization: `Bearer ${handedOut[number]}` }).end()
 })
@@ -107,7 +107,8 @@ test('a person signs in at the provider, and gets a session', async () => {
   assert.deepEqual([sent.status, sent.headers.location], [302, 'https://idp.example/authorize?state=x'])
   assert.equal(asked.at(-1).headers.cookie, `a=b; ${state}`, 'a session is not for the proxy')
   assert.equal(asked.at(-1).url, '/oauth2/start?rd=%2Fsignin%2Fsso')
-  assert.equal((await visit({}, { path: '/oauth2/callback?error=x' })).text, '<h1>its own page</h1>')
+  const own = await visit({}, { path: '/oauth2/callback?error=x' })
+  assert.deepEqual([own.text, own.headers.authorization], ['<h1>its own page</h1>', undefined])
 
   assert.equal(outcome(await visit({ Cookie: `__Host-oidc=${handedOut.push(jwt()) - 1}` }, { path: '/oauth2/auth' })), '404 no_such_path', 'the JWT is for nginx alone')
 
@@ -129,7 +130,7 @@ test('a session ends with the last membership that single sign-on opens', async 
   sql("SELECT walwarden.set_member_sso('sso', 'sso-two', true)")
   const session = sessionOf(await comeBack(jwt({ sub: 'sso-two' })))
   assert.equal((await send('GET', '/orgs', { session })).status, 200)
-  for (const change of ['disable', 'enable']) sql(`SELECT walwarden.${change}_member('sso', 'sso-two')`)
+  sql("SELECT walwarden.disable_member('sso', 'sso-two'), walwarden.enable_member('sso', 'sso-two')")
   assert.equal(outcome(await send('GET', '/orgs', { session })), '401 session_refused')
 })
 
