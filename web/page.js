@@ -489,7 +489,8 @@ const REFUSALS = new Map([
 ])
 const refusal = () => {
   const reason = new URLSearchParams(location.search).get('reason')
-  return reason && h('div', { role: 'alert', class: 'problem' }, h('p', {}, h('strong', {}, 'You are not signed in.')),
+  // the address may be anybody's
+  return /^[a-z_]{1,40}$/.test(reason ?? '') && h('div', { role: 'alert', class: 'problem' }, h('p', {}, h('strong', {}, 'You are not signed in.')),
     h('p', {}, REFUSALS.get(reason) ?? 'Single sign-on does not work at the moment. Tell whoever runs this server.'), h('p', {}, h('small', {}, 'Reason ', h('code', {}, reason))))
 }
 
