@@ -9,7 +9,8 @@
  * Invariants: for one organisation, a call acquires its locks in the order of LockClass.
  * A call that changes several acquires them one after another, by id; maintenance begins
  * anew with each kind of step. LOCK_PERSONS comes last but for the system chain, at the end
- * of a request or of the transaction. A call that appends
+ * of a request or of the transaction; whoever has changed the system chain before in the
+ * same transaction can deadlock with others there. A call that appends
  * without changing the organisation acquires only the lock of the chain, so two
  * transactions of several calls can deadlock (40P01). No wait is longer than the
  * shorter of lock_timeout and walwarden.audit_lock_timeout, and the error names the

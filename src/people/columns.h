@@ -14,4 +14,6 @@
 #define Anum_session_expires_at			7
 #define Anum_session_ended_at			8
 
+#define Anum_sign_in_code_subject		2
+
 #endif							/* WALWARDEN_PEOPLE_COLUMNS_H */

@@ -141,6 +141,15 @@ SELECT is(open_sessions('robert@s.example'), 0::bigint, 'removal ends it');
 SELECT walwarden.erase_member('s-one', 'robert@s.example') \g /dev/null
 SELECT is_empty($$SELECT FROM walwarden_internal.session WHERE subject = 'robert@s.example' UNION ALL SELECT FROM walwarden_internal.sign_in_code WHERE subject = 'robert@s.example'$$, 'erasure leaves nothing');
 
+-- with a fixed snapshot, what is to be forgotten must be visible
+SELECT walwarden.add_member('s-one', 'fix@s.example') \g /dev/null
+SELECT isnt(signed_in(walwarden.sign_in_link('fix@s.example')), NULL, 'signed in');
+SELECT walwarden.disable_member('s-one', 'fix@s.example'), walwarden.remove_member('s-one', 'fix@s.example') \g /dev/null
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT lives_ok($$SELECT walwarden.erase_member('s-one', 'fix@s.example')$$, 'a session of before');
+COMMIT;
+SELECT is_empty($$SELECT FROM walwarden_internal.session WHERE subject = 'fix@s.example'$$, 'is forgotten');
+
 -- a closed organisation, and a copy
 SELECT isnt(signed_in(walwarden.sign_in_link(u)), NULL, 'signed in') FROM unnest('{eve@s.example,joe@s.example}'::text[]) AS u;
 SELECT walwarden.close_org('s-three') \g /dev/null
