@@ -319,15 +319,15 @@ end_all(Ending *due)
 		(void) call_function("end_sessions", lengthof(args), end_types, args, NULL);
 	}
 	for (Ending *ending = due; ending != NULL; ending = ending->earlier)
-	{
-		const NullableDatum args[] = {
-			{.value = makeArrayResult(ending->sessions, CurrentMemoryContext)},
-			{.value = PointerGetDatum(ending->subjects)}
-		};
-
 		if (ending->forget)
+		{
+			const NullableDatum args[] = {
+				{.value = makeArrayResult(ending->sessions, CurrentMemoryContext)},
+				{.value = PointerGetDatum(ending->subjects)}
+			};
+
 			(void) call_function("forget_sessions", lengthof(args), forget_types, args, NULL);
-	}
+		}
 }
 
 static Oid
