@@ -18,10 +18,12 @@ COMMENT ON COLUMN walwarden_internal.json_schema.schema IS 'JSON Schema 2020-12'
 
 -- A schema by its name or by a $ref.
 CREATE FUNCTION walwarden_internal.schema(name text) RETURNS json
-    LANGUAGE sql STABLE STRICT
+    LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.schema FROM walwarden_internal.json_schema AS s WHERE s.name = replace($1, '#/components/schemas/', '')
+BEGIN
+    RETURN (SELECT s.schema FROM walwarden_internal.json_schema AS s WHERE s.name = replace($1, '#/components/schemas/', ''));
+END
 $$;
 
 -- The name of a field from outside, made fit for a response.
@@ -43,13 +45,10 @@ $$;
 -- Whether a text contains something that looks like a secret: a token, a URL with a
 -- password, or the password of a connection string. A disguised secret is not detected.
 CREATE FUNCTION walwarden_internal.holds_secret(value text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE STRICT
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.contains_token(value)
+    LANGUAGE sql IMMUTABLE
+    RETURN walwarden_internal.contains_token(value)
            OR value ~* '[a-z][a-z0-9+.-]*://[^/@:[:space:]]*:[^/@[:space:]]+@'
-           OR value ~* '(^|[^a-z0-9])(password|passwd|pwd)"?[[:space:]]*[=:][[:space:]]*[^[:space:]]'
-$$;
+           OR value ~* '(^|[^a-z0-9])(password|passwd|pwd)"?[[:space:]]*[=:][[:space:]]*[^[:space:]]';
 
 -- Whether value is a schedule that walwarden.cron_next() accepts (src/common/cron.c).
 CREATE FUNCTION walwarden_internal.is_cron(value text) RETURNS boolean

@@ -9,13 +9,11 @@ CREATE FUNCTION walwarden_internal.refuse(state text, message text, hint text, d
 -- In a payload, -infinity is the end of a credential that ended at once. Years before 1 never
 -- occur, and are rendered distinctly.
 CREATE FUNCTION walwarden_internal.iso(at timestamptz) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    BEGIN ATOMIC
-        SELECT CASE WHEN isfinite(at)
-                    THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-                         || CASE WHEN at < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END
-                    ELSE at::text END;
-    END;
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN isfinite(at)
+                THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                     || CASE WHEN at < '0001-01-01 00:00:00+00' THEN ' BC' ELSE '' END
+                ELSE at::text END;
 
 -- The blanks of Unicode, and blanks that are none by name, for a bracket expression.
 CREATE FUNCTION walwarden_internal.blanks() RETURNS text

@@ -89,12 +89,9 @@ CREATE FUNCTION walwarden_internal.with_later(image jsonb, later jsonb) RETURNS 
 
 -- The payload of an entry that describes a row, with the images before and after the change.
 CREATE FUNCTION walwarden_internal.change(actor jsonb, type text, id text, before jsonb, after jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object(
         'actor', actor,
         'object', jsonb_build_object('type', type, 'id', id),
         'before', before,
-        'after', after)
-$$;
+        'after', after);

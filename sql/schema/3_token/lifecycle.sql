@@ -2,10 +2,7 @@
 
 CREATE FUNCTION walwarden_internal.state(t walwarden_internal.token) RETURNS text
     LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT (walwarden_internal.token_status(t.id)).state
-$$;
+    RETURN (walwarden_internal.token_status(t.id)).state;
 
 -- Records an expiry in one entry. The first function that finds the token expired and not
 -- recorded yet does this.
@@ -86,23 +83,22 @@ END
 $$;
 
 CREATE FUNCTION walwarden_internal.tokens_of(owner_id uuid) RETURNS uuid[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ARRAY(SELECT t.id FROM walwarden_internal.token AS t
-                  WHERE t.owner_id = $1 AND t.revoked_at IS NULL AND t.removed_at IS NULL)
+BEGIN
+    RETURN ARRAY(SELECT t.id FROM walwarden_internal.token AS t
+                  WHERE t.owner_id = $1 AND t.revoked_at IS NULL AND t.removed_at IS NULL);
+END
 $$;
 
 -- Whether a token is the caller's own, another member's (private), or shared. A token that
 -- the caller may not see, or that does not exist, counts as another member's.
 CREATE FUNCTION walwarden_internal.token_target(c walwarden_internal.caller, t walwarden_internal.token) RETURNS text
     LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN t.owner_id = (walwarden_internal.caller_member(c, t.org_id)).id THEN 'own'
+    RETURN CASE WHEN t.owner_id = (walwarden_internal.caller_member(c, t.org_id)).id THEN 'own'
                 WHEN t.id IS NOT NULL AND t.owner_id IS NULL AND walwarden_internal.may(c, t.org_id, 'token.list', 'all') THEN 'shared'
-                ELSE 'private' END
-$$;
+                ELSE 'private' END;
 
 CREATE FUNCTION walwarden_internal.check_token_id(token_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE

@@ -224,15 +224,15 @@ COMMENT ON COLUMN walwarden_internal.token_usage.slot1_used_at IS 'the last use 
 
 -- The image of a row in the chain is decided only here. The same functions render the entry
 -- when a change is made, and the row when the current state is compared with the chain.
+-- They are expressions that the planner puts in the place of the call: a function in SQL that
+-- it cannot inline is planned at each call.
 
 -- slugs: all slugs that the organisation has or had, in order. slug is NULL, which no entry
 -- contains, if it is not among them. Nor does any entry contain retentionSeconds as a string:
 -- a month is not a number of seconds.
 CREATE FUNCTION walwarden_internal.org_image(o walwarden_internal.org, slugs text[]) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(
         jsonb_build_object(
             'id', o.id, 'slug', CASE WHEN o.slug = ANY (slugs) THEN o.slug END, 'displayName', o.display_name, 'plan', o.plan,
             'retentionSeconds', walwarden_internal.seconds_image(o.retention),
@@ -242,34 +242,31 @@ AS $$
             'closedAt', walwarden_internal.iso(o.closed_at),
             'defaultLifetimeSeconds', walwarden_internal.seconds_image(o.default_lifetime),
             'maxLifetimeSeconds', walwarden_internal.seconds_image(o.max_lifetime),
-            'noticeSeconds', walwarden_internal.seconds_image(o.notice)))
-$$;
+            'noticeSeconds', walwarden_internal.seconds_image(o.notice)));
 
 CREATE FUNCTION walwarden_internal.org_slugs(org_id uuid) RETURNS text[]
-    LANGUAGE sql STABLE STRICT
+    LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(array_agg(s.slug ORDER BY s.slug), '{}')
-      FROM walwarden_internal.org_slug AS s
-     WHERE s.org_id = $1
+BEGIN
+    RETURN (SELECT coalesce(array_agg(s.slug ORDER BY s.slug), '{}')
+              FROM walwarden_internal.org_slug AS s
+             WHERE s.org_id = $1);
+END
 $$;
 
 -- The commitment that stands for a subject (person) or a server role (dbrole) in
 -- entries. Only the member's row contains the salt. Once it is erased, names cannot be
 -- guessed and compared.
 CREATE FUNCTION walwarden_internal.member_commitment(what text, salt bytea, value text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    BEGIN ATOMIC
-        SELECT encode(sha256(convert_to('walwarden/' || what || '/v1:' || encode(salt, 'hex') || ':' || value, 'UTF8')), 'hex');
-    END;
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN encode(sha256(convert_to('walwarden/' || what || '/v1:' || encode(salt, 'hex') || ':' || value, 'UTF8')), 'hex');
 
 -- person is NULL, which no entry contains, if it does not match the subject, or if an erased
 -- member has a subject. For an erased member it cannot be recomputed; only the chain has it.
 CREATE FUNCTION walwarden_internal.member_image(m walwarden_internal.member) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', m.id,
         'person', CASE WHEN CASE WHEN m.erased_at IS NULL THEN m.person = walwarden_internal.member_commitment('person', m.salt, m.subject)
                                  ELSE m.subject IS NULL AND m.salt IS NULL END THEN m.person END,
@@ -277,33 +274,36 @@ AS $$
         'createdAt', walwarden_internal.iso(m.created_at),
         'disabledAt', walwarden_internal.iso(m.disabled_at),
         'removedAt', walwarden_internal.iso(m.removed_at)),
-        jsonb_build_object('erasedAt', walwarden_internal.iso(m.erased_at)))
-$$;
+        jsonb_build_object('erasedAt', walwarden_internal.iso(m.erased_at)));
 
 -- Binds a fingerprint to its token without disclosing it.
 CREATE FUNCTION walwarden_internal.commitment(token_id uuid, fingerprint bytea) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    BEGIN ATOMIC
-        SELECT encode(sha256(convert_to('walwarden/credential/v1:' || token_id::text || ':' || encode(fingerprint, 'hex'), 'UTF8')), 'hex');
-    END;
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN encode(sha256(convert_to('walwarden/credential/v1:' || token_id::text || ':' || encode(fingerprint, 'hex'), 'UTF8')), 'hex');
 
 CREATE FUNCTION walwarden_internal.credential_image(c walwarden_internal.credential) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object(
         'kind', c.kind,
         'commitment', walwarden_internal.commitment(c.token_id, c.fingerprint),
         'createdAt', walwarden_internal.iso(c.created_at),
-        'validUntil', walwarden_internal.iso(c.valid_until))
+        'validUntil', walwarden_internal.iso(c.valid_until));
+
+CREATE FUNCTION walwarden_internal.credentials_image(credentials walwarden_internal.credential[]) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT coalesce(jsonb_agg(walwarden_internal.credential_image(credentials[i])
+                                      ORDER BY credentials[i].created_at, credentials[i].fingerprint), '[]')
+              FROM generate_subscripts(credentials, 1) AS i);
+END
 $$;
 
 -- credentials: all credentials of the token, in any order.
 CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', t.id, 'name', t.name, 'kind', t.kind, 'scopes', t.scopes, 'role', t.role, 'ownerId', t.owner_id,
         'createdAt', walwarden_internal.iso(t.created_at), 'createdBy', t.created_by,
         'expiresAt', walwarden_internal.iso(t.expires_at), 'expiredAt', walwarden_internal.iso(t.expired_at),
@@ -311,43 +311,32 @@ AS $$
         'disabledByOwner', t.disabled_by_owner, 'disabledReason', t.disabled_reason,
         'revokedAt', walwarden_internal.iso(t.revoked_at), 'revokedBy', t.revoked_by, 'revokedReason', t.revoked_reason,
         'removedAt', walwarden_internal.iso(t.removed_at),
-        'credentials', coalesce((SELECT jsonb_agg(walwarden_internal.credential_image(credentials[i])
-                                                  ORDER BY credentials[i].created_at, credentials[i].fingerprint)
-                                   FROM generate_subscripts(credentials, 1) AS i),
-                                '[]')),
+        'credentials', walwarden_internal.credentials_image(credentials)),
         jsonb_build_object(
             'labels', t.labels, 'networks', t.networks, 'rateLimit', t.rate_limit, 'keyName', t.key_name,
-            'lifetimeFrom', walwarden_internal.iso(t.lifetime_from), 'noticeFor', walwarden_internal.iso(t.notice_for)))
-$$;
+            'lifetimeFrom', walwarden_internal.iso(t.lifetime_from), 'noticeFor', walwarden_internal.iso(t.notice_for)));
 
 CREATE FUNCTION walwarden_internal.credentials(token_id uuid) RETURNS walwarden_internal.credential[]
-    LANGUAGE sql STABLE STRICT
+    LANGUAGE plpgsql STABLE STRICT
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(array_agg(c), '{}')
-      FROM walwarden_internal.credential AS c
-     WHERE c.token_id = $1
+BEGIN
+    RETURN (SELECT coalesce(array_agg(c), '{}')
+              FROM walwarden_internal.credential AS c
+             WHERE c.token_id = $1);
+END
 $$;
 
 CREATE FUNCTION walwarden_internal.scope_image(s walwarden_internal.scope) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object('name', s.name, 'label', s.label, 'description', s.description)
-$$;
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object('name', s.name, 'label', s.label, 'description', s.description);
 
 CREATE FUNCTION walwarden_internal.role_override_image(r walwarden_internal.role_override) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object('role', r.role, 'scopes', r.scopes)
-$$;
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object('role', r.role, 'scopes', r.scopes);
 
 CREATE FUNCTION walwarden_internal.role_grant_image(g walwarden_internal.role_grant) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object(
         'kind', g.kind, 'role', g.role, 'login', g.login,
-        'grantedAt', walwarden_internal.iso(g.granted_at), 'revokedAt', walwarden_internal.iso(g.revoked_at))
-$$;
+        'grantedAt', walwarden_internal.iso(g.granted_at), 'revokedAt', walwarden_internal.iso(g.revoked_at));

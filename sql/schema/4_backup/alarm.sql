@@ -21,13 +21,10 @@ COMMENT ON COLUMN walwarden_internal.alarm.seen_hash IS 'the hash that the node 
 COMMENT ON COLUMN walwarden_internal.alarm.accepted_at IS 'when an operator accepted the history; NULL until then';
 
 CREATE FUNCTION walwarden_internal.alarm_image(a walwarden_internal.alarm) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object(
         'nodeId', a.node_id, 'seq', a.seq, 'knownHash', a.known_hash, 'seenHash', a.seen_hash,
-        'reportedAt', walwarden_internal.iso(a.reported_at), 'acceptedAt', walwarden_internal.iso(a.accepted_at))
-$$;
+        'reportedAt', walwarden_internal.iso(a.reported_at), 'acceptedAt', walwarden_internal.iso(a.accepted_at));
 
 -- Repeated, an alarm changes nothing, so that a node can report it until it is accepted: the
 -- answer is true to the database that the node speaks to now, which may be an older copy.

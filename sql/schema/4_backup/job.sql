@@ -409,16 +409,13 @@ $$;
 -- Text from a program, made fit to store: on one line, and withheld if it contains a secret.
 -- A report must not fail because of the wording of an error.
 CREATE FUNCTION walwarden_internal.plain_text(value jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT CASE WHEN jsonb_typeof(value) <> 'string' THEN value
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN jsonb_typeof(value) <> 'string' THEN value
                 WHEN walwarden_internal.holds_secret(value #>> '{}') THEN '"(withheld: it contained a token or a password)"'
-                ELSE to_jsonb(btrim(regexp_replace(value #>> '{}', walwarden_internal.hidden_character() || '+', ' ', 'g'))) END
-$$;
+                ELSE to_jsonb(btrim(regexp_replace(value #>> '{}', walwarden_internal.hidden_character() || '+', ' ', 'g'))) END;
 
 CREATE FUNCTION walwarden_internal.plain_report(detail jsonb) RETURNS jsonb
-    LANGUAGE plpgsql IMMUTABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

@@ -30,21 +30,15 @@ SELECT pg_extension_config_dump('walwarden_internal.node_token', '');
 COMMENT ON TABLE walwarden_internal.node_token IS 'The node that each token speaks for, as recorded by its first register_node().';
 
 CREATE FUNCTION walwarden_internal.node_image(n walwarden_internal.node) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', n.id, 'tokenId', n.token_id, 'name', n.name, 'version', n.version,
         'registeredAt', walwarden_internal.iso(n.registered_at)),
-        jsonb_build_object('publicKey', n.public_key))
-$$;
+        jsonb_build_object('publicKey', n.public_key));
 
 CREATE FUNCTION walwarden_internal.node_token_image(t walwarden_internal.node_token) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object('tokenId', t.token_id, 'nodeId', t.node_id)
-$$;
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object('tokenId', t.token_id, 'nodeId', t.node_id);
 
 -- Nodes authenticate with a node token, or with a token whose role may register nodes. Their
 -- work on jobs is the runner protocol.

@@ -115,11 +115,13 @@ $$;
 
 -- Whether a schedule of an organisation has been due since that time.
 CREATE FUNCTION walwarden_internal.is_schedule_due(org_id uuid, since timestamptz) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (SELECT FROM walwarden_internal.database AS d WHERE d.org_id = $1 AND d.next_run_at <= $2)
-        OR EXISTS (SELECT FROM walwarden_internal.database AS d WHERE d.org_id = $1 AND d.next_drill_at <= $2)
+BEGIN
+    RETURN EXISTS (SELECT FROM walwarden_internal.database AS d WHERE d.org_id = $1 AND d.next_run_at <= $2)
+        OR EXISTS (SELECT FROM walwarden_internal.database AS d WHERE d.org_id = $1 AND d.next_drill_at <= $2);
+END
 $$;
 
 -- Organisations with schedules that are due, for maintenance.

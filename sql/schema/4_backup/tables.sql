@@ -252,35 +252,27 @@ COMMENT ON COLUMN walwarden_internal.evidence.manifest IS 'as the node recorded 
 COMMENT ON COLUMN walwarden_internal.evidence.public_key IS 'the key, in base64, with which the signature of the manifest was verified; NULL if it is not signed';
 
 CREATE FUNCTION walwarden_internal.destination_image(d walwarden_internal.destination) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', d.id, 'name', d.name, 'provider', d.provider, 'uri', d.uri, 'region', d.region,
         'credentialRef', d.credential_ref, 'retentionFloorDays', d.retention_floor_days,
         'createdAt', walwarden_internal.iso(d.created_at), 'updatedAt', walwarden_internal.iso(d.updated_at),
         'deletedAt', walwarden_internal.iso(d.deleted_at)),
-        jsonb_build_object('state', d.reported_state))
-$$;
+        jsonb_build_object('state', d.reported_state));
 
 CREATE FUNCTION walwarden_internal.database_image(d walwarden_internal.database) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', d.id, 'name', d.name, 'engine', d.engine, 'postgresVersion', d.postgres_version,
         'connectionRef', d.connection_ref, 'destinationId', d.destination_id, 'schedule', d.schedule,
         'rpoSeconds', d.rpo_seconds, 'rtoSeconds', d.rto_seconds,
         'createdAt', walwarden_internal.iso(d.created_at), 'updatedAt', walwarden_internal.iso(d.updated_at),
         'deletedAt', walwarden_internal.iso(d.deleted_at)),
-        jsonb_build_object('method', d.method, 'retentionDays', d.retention_days, 'drillSchedule', d.drill_schedule))
-$$;
+        jsonb_build_object('method', d.method, 'retentionDays', d.retention_days, 'drillSchedule', d.drill_schedule));
 
 CREATE FUNCTION walwarden_internal.job_image(j walwarden_internal.job) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', j.id, 'kind', j.kind, 'databaseId', j.database_id, 'destinationId', j.destination_id,
         'backupJobId', j.backup_job_id, 'type', j.type, 'trigger', j.trigger, 'reason', j.reason,
         'mode', j.mode, 'target', j.target,
@@ -289,18 +281,14 @@ AS $$
         'artifact', j.artifact, 'validation', j.validation, 'error', j.error,
         'queuedAt', walwarden_internal.iso(j.queued_at), 'claimedAt', walwarden_internal.iso(j.claimed_at),
         'startedAt', walwarden_internal.iso(j.started_at), 'finishedAt', walwarden_internal.iso(j.finished_at)),
-        jsonb_build_object('notBefore', walwarden_internal.iso(j.not_before)))
-$$;
+        jsonb_build_object('notBefore', walwarden_internal.iso(j.not_before)));
 
 CREATE FUNCTION walwarden_internal.evidence_image(e walwarden_internal.evidence) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.with_later(jsonb_build_object(
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.with_later(jsonb_build_object(
         'backupJobId', e.backup_job_id, 'databaseId', e.database_id, 'fence', e.fence, 'windowId', e.window_id,
         'state', e.state, 'manifest', e.manifest, 'result', e.result,
         'checkedAt', walwarden_internal.iso(e.checked_at), 'tool', e.tool,
         'recoverableFrom', walwarden_internal.iso(e.recoverable_from), 'recoverableTo', walwarden_internal.iso(e.recoverable_to),
         'recordedAt', walwarden_internal.iso(e.recorded_at), 'recordedBy', e.recorded_by),
-        jsonb_build_object('publicKey', e.public_key))
-$$;
+        jsonb_build_object('publicKey', e.public_key));

@@ -66,11 +66,8 @@ $$;
 -- How entries show a session. They have no subject: person is a commitment with a salt of the
 -- session's own, so that two sessions of a person have nothing in common.
 CREATE FUNCTION walwarden_internal.session_image(s walwarden_internal.session) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_build_object('id', s.id, 'person', walwarden_internal.member_commitment('person', s.salt, s.subject), 'method', s.method)
-$$;
+    LANGUAGE sql STABLE
+    RETURN jsonb_build_object('id', s.id, 'person', walwarden_internal.member_commitment('person', s.salt, s.subject), 'method', s.method);
 
 -- Locks are acquired in this order: memberships, codes, sessions, the system chain.
 
