@@ -30,11 +30,14 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
+#include "base/export.h"
 #include "base/tables.h"
 #include "token/caller.h"
 #include "token/claims.h"
 #include "token/columns.h"
+#include "token/scope_list.h"
 #include "token/server_role.h"
 
 static bool claims_recorded = false;
@@ -85,6 +88,17 @@ caller_record(Caller *caller)
 	namestrcpy(&caller->login, GetUserNameFromId(GetSessionUserId(), false));
 }
 
+/* Find the grant of a kind to a server role, by its name. The row is to be closed. */
+static bool
+find_role_grant(Row *row, const text *kind, const NameData *role, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], Anum_role_grant_kind, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(kind));
+	ScanKeyInit(&keys[1], Anum_role_grant_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(role));
+	return row_find(row, "role_grant", "role_grant_pkey", lengthof(keys), keys, snapshot);
+}
+
 /* Whether a row of role_grant holds for a server role. bound_oid: the column with the OID that its name had. */
 static bool
 grant_holds(const Row *row, AttrNumber bound_oid, Oid role)
@@ -98,18 +112,11 @@ grant_holds(const Row *row, AttrNumber bound_oid, Oid role)
 
 /* Whether a server role has the rights of a grant of this kind. role: its name; userid: its OID. */
 static bool
-role_grant_exists(const char *kind, const char *role, Oid userid, Snapshot snapshot)
+role_grant_exists(const text *kind, const NameData *role, Oid userid, Snapshot snapshot)
 {
 	Row			row;
-	ScanKeyData keys[2];
-	NameData	name;
-	bool		granted;
+	bool		granted = find_role_grant(&row, kind, role, snapshot) && grant_holds(&row, Anum_role_grant_role_oid, userid);
 
-	namestrcpy(&name, role);
-	ScanKeyInit(&keys[0], Anum_role_grant_kind, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(kind));
-	ScanKeyInit(&keys[1], Anum_role_grant_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&name));
-	granted = row_find(&row, "role_grant", "role_grant_pkey", 2, keys, snapshot) &&
-		grant_holds(&row, Anum_role_grant_role_oid, userid);
 	row_close(&row);
 	return granted;
 }
@@ -122,9 +129,12 @@ static bool
 read_claims(Snapshot snapshot, Claims *read)
 {
 	Oid			login = GetSessionUserId();
+	NameData	name;
 
-	if (claims == NULL || superuser_arg(login) ||
-		!role_grant_exists("authenticator", GetUserNameFromId(login, false), login, snapshot))
+	if (claims == NULL || superuser_arg(login))
+		return false;
+	namestrcpy(&name, GetUserNameFromId(login, false));
+	if (!role_grant_exists(cstring_to_text("authenticator"), &name, login, snapshot))
 		return false;
 	claims_read(claims, read);
 	return true;
@@ -141,6 +151,46 @@ caller_read_claims(Claims *read)
 	found = read_claims(snapshot, read);
 	UnregisterSnapshot(snapshot);
 	return found;
+}
+
+/*
+ * Whether a grant of this kind names a role. For what such a role must not be, which does
+ * not depend on whether the grant is honoured.
+ */
+static bool
+role_is_named(const text *kind, const NameData *role, Snapshot snapshot)
+{
+	Row			row;
+	bool		named = find_role_grant(&row, kind, role, snapshot) && !row_has(&row, Anum_role_grant_revoked_at);
+
+	row_close(&row);
+	return named;
+}
+
+/*
+ * Whether a role acts for many people: authenticators and REST roles do. Such a role cannot
+ * be the role of a member.
+ */
+bool
+caller_speaks_for_many(const NameData *role, Snapshot snapshot)
+{
+	return role_is_named(cstring_to_text("authenticator"), role, snapshot) ||
+		role_is_named(cstring_to_text("rest"), role, snapshot);
+}
+
+/* walwarden_internal.speaks_for_many(role name) */
+PG_FUNCTION_INFO_V1(walwarden_speaks_for_many);
+Datum
+walwarden_speaks_for_many(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(caller_speaks_for_many(PG_GETARG_NAME(0), GetActiveSnapshot()));
+}
+
+/* Whether the role of a caller may serve REST v1. */
+bool
+caller_role_serves_rest(const Caller *caller)
+{
+	return role_grant_exists(cstring_to_text("rest"), &caller->role, get_role_oid(NameStr(caller->role), true), GetActiveSnapshot());
 }
 
 /*
@@ -168,10 +218,10 @@ caller_describe(Caller *caller)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	caller->superuser = superuser_arg(caller->userid);
 	caller->is_operator = caller->superuser ||
-		role_grant_exists("operator", NameStr(caller->role), caller->userid, snapshot);
+		role_grant_exists(cstring_to_text("operator"), &caller->role, caller->userid, snapshot);
 	caller->is_monitor = !caller->is_operator &&
 		(has_privs_of_role(caller->userid, ROLE_PG_MONITOR) ||
-		 role_grant_exists("monitor", NameStr(caller->role), caller->userid, snapshot));
+		 role_grant_exists(cstring_to_text("monitor"), &caller->role, caller->userid, snapshot));
 	caller->subject = read_claims(snapshot, &read) ? read.subject : NULL;
 	UnregisterSnapshot(snapshot);
 }
@@ -207,11 +257,80 @@ is_rest_login(const char *login, Oid userid, Snapshot snapshot)
 SessionKind
 caller_session_kind(Oid session_user, Snapshot snapshot)
 {
-	const char *name = GetUserNameFromId(session_user, false);
+	NameData	name;
 
-	if (role_grant_exists("authenticator", name, session_user, snapshot) || is_rest_login(name, session_user, snapshot))
+	namestrcpy(&name, GetUserNameFromId(session_user, false));
+	if (role_grant_exists(cstring_to_text("authenticator"), &name, session_user, snapshot) || is_rest_login(NameStr(name), session_user, snapshot))
 		return SESSION_GATEWAY;
-	if (superuser_arg(session_user) || role_grant_exists("operator", name, session_user, snapshot))
+	if (superuser_arg(session_user) || role_grant_exists(cstring_to_text("operator"), &name, session_user, snapshot))
 		return SESSION_OPERATOR;
 	return SESSION_ORDINARY;
+}
+
+/* An argument of type caller, as SQL got it of caller(). Its user is not known any more. */
+void
+caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller)
+{
+	HeapTupleHeader record;
+	HeapTupleData tuple;
+	TupleDesc	tupdesc;
+	Datum		values[Natts_caller];
+	bool		nulls[Natts_caller];
+
+	if (PG_ARGISNULL(n))
+		elog(ERROR, "the caller is missing");
+	record = PG_GETARG_HEAPTUPLEHEADER(n);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
+	tuple.t_data = record;
+	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record), HeapTupleHeaderGetTypMod(record));
+	heap_deform_tuple(&tuple, tupdesc, values, nulls);
+	ReleaseTupleDesc(tupdesc);
+	caller->userid = InvalidOid;
+	caller->role = *DatumGetName(values[Anum_caller_role - 1]);
+	caller->login = *DatumGetName(values[Anum_caller_login - 1]);
+	caller->superuser = DatumGetBool(values[Anum_caller_superuser - 1]);
+	caller->is_operator = DatumGetBool(values[Anum_caller_operator - 1]);
+	caller->is_monitor = DatumGetBool(values[Anum_caller_monitor - 1]);
+	caller->subject = nulls[Anum_caller_subject - 1] ? NULL : TextDatumGetCString(values[Anum_caller_subject - 1]);
+	caller->person = NULL;
+	if (DatumGetBool(values[Anum_caller_person - 1]))
+	{
+		Person	   *person = palloc0(sizeof(Person));
+
+		person->has_session = !nulls[Anum_caller_session_id - 1];
+		if (person->has_session)
+			person->session_id = *DatumGetUUIDP(values[Anum_caller_session_id - 1]);
+		person->subject = caller->subject;
+		caller->person = person;
+	}
+}
+
+/* Whether a grant of one of kinds, an array, passes a test. */
+static bool
+any_grant(FunctionCallInfo fcinfo, bool must_hold)
+{
+	Name		role = PG_GETARG_NAME(0);
+	ScopeList	kinds = scope_list_from_array(PG_GETARG_DATUM(1));
+	bool		found = false;
+
+	for (int i = 0; i < kinds.n && !found; i++)
+		found = must_hold ? role_grant_exists(kinds.names[i], role, get_role_oid(NameStr(*role), true), GetActiveSnapshot())
+			: role_is_named(kinds.names[i], role, GetActiveSnapshot());
+	return found;
+}
+
+/* walwarden_internal.is_granted(role name, kinds text[]) */
+PG_FUNCTION_INFO_V1(walwarden_is_granted);
+Datum
+walwarden_is_granted(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(any_grant(fcinfo, true));
+}
+
+/* walwarden_internal.is_named(role name, kinds text[]) */
+PG_FUNCTION_INFO_V1(walwarden_is_named);
+Datum
+walwarden_is_named(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(any_grant(fcinfo, false));
 }

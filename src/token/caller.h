@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
@@ -47,6 +48,9 @@ extern void caller_forget_claims(void);
 extern bool caller_read_claims(Claims *read);
 extern void caller_record(Caller *caller);
 extern void caller_describe(Caller *caller);
+extern void caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller);
+extern bool caller_speaks_for_many(const NameData *role, Snapshot snapshot);
+extern bool caller_role_serves_rest(const Caller *caller);
 extern SessionKind caller_session_kind(Oid session_user, Snapshot snapshot);
 
 #endif							/* WALWARDEN_CALLER_H */

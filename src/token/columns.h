@@ -6,8 +6,23 @@
 #ifndef WALWARDEN_TOKEN_COLUMNS_H
 #define WALWARDEN_TOKEN_COLUMNS_H
 
+#define Anum_caller_door				1
+#define Anum_caller_role				2
+#define Anum_caller_login				3
+#define Anum_caller_superuser			4
+#define Anum_caller_operator			5
+#define Anum_caller_monitor				6
+#define Anum_caller_subject				7
+#define Anum_caller_person				8
+#define Anum_caller_session_id			9
+#define Natts_caller					9
+
 #define Anum_plan_name					1
 #define Anum_plan_api_tokens			2
+
+#define Anum_permission_action			1
+#define Anum_permission_target			2
+#define Anum_permission_any_of			3
 
 #define Anum_scope_name					1
 
@@ -35,9 +50,12 @@
 #define Anum_member_org_id				2
 #define Anum_member_subject				3
 #define Anum_member_role				6
+#define Anum_member_db_role				7
 #define Anum_member_sso					8
 #define Anum_member_disabled_at			10
 #define Anum_member_removed_at			11
+#define Anum_member_db_role_oid			14
+#define Anum_member_system_identifier	15
 
 #define Anum_token_id					1
 #define Anum_token_org_id				2

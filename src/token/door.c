@@ -37,6 +37,7 @@
 #include "base/refuse.h"
 #include "base/settings.h"
 #include "token/caller.h"
+#include "token/columns.h"
 #include "token/door.h"
 #include "token/expansion.h"
 
@@ -253,41 +254,45 @@ door_act_for(const Person *person)
 }
 
 /*
- * walwarden_internal.caller()
- *
- * The caller of the running door. If the owner calls an inner function directly, there
- * is no caller; that is an error and does not count as an operator.
+ * The caller of the running door, with its rights as of now. If the owner calls an inner
+ * function directly, there is no caller; that is an error and does not count as an operator.
  */
-PG_FUNCTION_INFO_V1(walwarden_caller);
-Datum
-walwarden_caller(PG_FUNCTION_ARGS)
+void
+door_caller(Caller *caller)
 {
-	TupleDesc	tupdesc;
-	Datum		values[9];
-	bool		nulls[9] = {false};
-	Caller		caller;
-
 	if (current_door == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no walwarden function is running"),
 				 errhint("Call the function of the same name in schema walwarden.")));
+	*caller = current_door->caller;
+	caller_describe(caller);
+}
+
+/* walwarden_internal.caller() */
+PG_FUNCTION_INFO_V1(walwarden_caller);
+Datum
+walwarden_caller(PG_FUNCTION_ARGS)
+{
+	TupleDesc	tupdesc;
+	Datum		values[Natts_caller];
+	bool		nulls[Natts_caller] = {false};
+	Caller		caller;
+
+	door_caller(&caller);
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	caller = current_door->caller;
-	caller_describe(&caller);
-
 	/* messages name it; a person does not know the function that serves them */
-	values[0] = CStringGetTextDatum(caller.person != NULL ? "this request" : current_door->door);
-	values[1] = NameGetDatum(&caller.role);
-	values[2] = NameGetDatum(&caller.login);
-	values[3] = BoolGetDatum(caller.superuser);
-	values[4] = BoolGetDatum(caller.is_operator);
-	values[5] = BoolGetDatum(caller.is_monitor);
-	nulls[6] = caller.subject == NULL;
-	values[6] = nulls[6] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
-	values[7] = BoolGetDatum(caller.person != NULL);
-	nulls[8] = caller.person == NULL || !caller.person->has_session;
-	values[8] = nulls[8] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
+	values[Anum_caller_door - 1] = CStringGetTextDatum(caller.person != NULL ? "this request" : current_door->door);
+	values[Anum_caller_role - 1] = NameGetDatum(&caller.role);
+	values[Anum_caller_login - 1] = NameGetDatum(&caller.login);
+	values[Anum_caller_superuser - 1] = BoolGetDatum(caller.superuser);
+	values[Anum_caller_operator - 1] = BoolGetDatum(caller.is_operator);
+	values[Anum_caller_monitor - 1] = BoolGetDatum(caller.is_monitor);
+	nulls[Anum_caller_subject - 1] = caller.subject == NULL;
+	values[Anum_caller_subject - 1] = nulls[Anum_caller_subject - 1] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
+	values[Anum_caller_person - 1] = BoolGetDatum(caller.person != NULL);
+	nulls[Anum_caller_session_id - 1] = caller.person == NULL || !caller.person->has_session;
+	values[Anum_caller_session_id - 1] = nulls[Anum_caller_session_id - 1] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

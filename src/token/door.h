@@ -9,6 +9,7 @@
 
 #include "token/caller.h"
 
+extern void door_caller(Caller *caller);
 extern void door_act_for(const Person *person);
 
 #endif							/* WALWARDEN_DOOR_H */

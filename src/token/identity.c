@@ -381,6 +381,15 @@ identity_get(void)
 	return current_identity;
 }
 
+/* The same as identity_status(), for what would be done without the identity: warns if it has ended. */
+const TokenStatus *
+identity_current(void)
+{
+	const Identity *identity = identity_get();
+
+	return identity == NULL ? NULL : &identity->token->status;
+}
+
 static bool
 scope_exists(const text *name, Snapshot snapshot)
 {

@@ -25,9 +25,11 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/export.h"
 #include "base/invalidation.h"
 #include "base/tables.h"
 #include "token/columns.h"
@@ -261,6 +263,15 @@ role_is_capable(const text *role, const char *capability, Snapshot snapshot)
 	}
 	row_close(&row);
 	return capable;
+}
+
+/* walwarden_internal.is_capable(role text, capability text); false for no role */
+PG_FUNCTION_INFO_V1(walwarden_is_capable);
+Datum
+walwarden_is_capable(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && !PG_ARGISNULL(1) &&
+				   role_is_capable(PG_GETARG_TEXT_PP(0), text_to_cstring(PG_GETARG_TEXT_PP(1)), GetActiveSnapshot()));
 }
 
 /* A member as an owner of tokens, or NULL if it does not exist. The result is valid until the next reading begins. */

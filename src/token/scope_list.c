@@ -40,6 +40,21 @@ scope_list_array(const ScopeList *list)
 	return PointerGetDatum(construct_array(elements, list->n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* NULL adds nothing. */
+void
+scope_list_prepend(ScopeList *list, const char *name)
+{
+	text	  **names = palloc(sizeof(text *) * (list->n + 1));
+
+	if (name == NULL)
+		return;
+	names[0] = cstring_to_text(name);
+	for (int i = 0; i < list->n; i++)
+		names[i + 1] = list->names[i];
+	list->names = names;
+	list->n++;
+}
+
 bool
 scope_list_has(const ScopeList *list, const char *name, size_t len)
 {

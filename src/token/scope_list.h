@@ -15,6 +15,7 @@ typedef struct ScopeList
 
 extern ScopeList scope_list_from_array(Datum array);
 extern Datum scope_list_array(const ScopeList *list);
+extern void scope_list_prepend(ScopeList *list, const char *name);
 extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
 
 #endif							/* WALWARDEN_SCOPE_LIST_H */

@@ -34,14 +34,19 @@ server_role_holds(Oid role, Oid named_oid, const text *named_in)
 	return role == named_oid || strcmp(text_to_cstring(named_in), system_identifier()) != 0;
 }
 
+/* The same by its name; false if there is no such role. */
+bool
+server_role_name_holds(const NameData *role, Oid named_oid, const text *named_in)
+{
+	return server_role_holds(get_role_oid(NameStr(*role), true), named_oid, named_in);
+}
+
 /* walwarden_internal.server_role_holds(role name, named_oid oid, named_in text) */
 PG_FUNCTION_INFO_V1(walwarden_server_role_holds);
 Datum
 walwarden_server_role_holds(PG_FUNCTION_ARGS)
 {
-	Oid			role = get_role_oid(NameStr(*PG_GETARG_NAME(0)), true);
-
-	PG_RETURN_BOOL(server_role_holds(role, PG_GETARG_OID(1), PG_GETARG_TEXT_PP(2)));
+	PG_RETURN_BOOL(server_role_name_holds(PG_GETARG_NAME(0), PG_GETARG_OID(1), PG_GETARG_TEXT_PP(2)));
 }
 
 /* walwarden_internal.system_identifier() */

@@ -24,82 +24,32 @@ COMMENT ON TYPE walwarden_internal.caller IS 'The caller of a door. Internal.';
 
 -- Whether a server role has the rights of a grant of one of these kinds.
 CREATE FUNCTION walwarden_internal.is_granted(role name, kinds text[]) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT EXISTS (SELECT FROM walwarden_internal.role_grant AS g
-                    WHERE g.kind = ANY ($2) AND g.role = $1 AND g.revoked_at IS NULL
-                      AND walwarden_internal.server_role_holds(g.role, g.role_oid, g.system_identifier))
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_is_granted';
 
 -- Whether a grant of one of these kinds names a role. For what such a role must not be,
 -- which does not depend on whether the grant is honoured.
 CREATE FUNCTION walwarden_internal.is_named(role name, kinds text[]) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT EXISTS (SELECT FROM walwarden_internal.role_grant AS g
-                    WHERE g.kind = ANY ($2) AND g.role = $1 AND g.revoked_at IS NULL)
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_is_named';
 
 -- Whether a role acts for many people: authenticators and REST roles do. Such a role cannot
 -- be the role of a member.
 CREATE FUNCTION walwarden_internal.speaks_for_many(role name) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT walwarden_internal.is_named($1, '{authenticator,rest}')
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_speaks_for_many';
 
--- The caller's active memberships. A verified subject identifies the person, whatever role
--- the connection uses. Otherwise the current role does, unless it acts for many people.
--- There is one branch for each case, so that each can use its index.
+-- The caller's active memberships. src/token/rights.c has this and what follows from it.
 CREATE FUNCTION walwarden_internal.memberships(c walwarden_internal.caller) RETURNS SETOF walwarden_internal.member
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT m.*
-      FROM walwarden_internal.member AS m
-     WHERE m.subject = c.subject
-       AND m.disabled_at IS NULL AND m.removed_at IS NULL
-    UNION ALL
-    SELECT m.*
-      FROM walwarden_internal.member AS m
-     WHERE c.subject IS NULL AND m.db_role = c.role
-       AND m.disabled_at IS NULL AND m.removed_at IS NULL
-       AND NOT c.superuser AND NOT walwarden_internal.speaks_for_many(c.role)
-       AND walwarden_internal.server_role_holds(m.db_role, m.db_role_oid, m.system_identifier)
-$$;
+    LANGUAGE C STABLE STRICT ROWS 3 AS 'MODULE_PATHNAME', 'walwarden_memberships';
 
 -- The caller's active membership in an org, or NULL.
 CREATE FUNCTION walwarden_internal.caller_member(c walwarden_internal.caller, org_id uuid) RETURNS walwarden_internal.member
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT m FROM walwarden_internal.memberships(c) AS m WHERE m.org_id = $2
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_caller_member';
 
 -- The capabilities of a caller in an organisation; org_id NULL: outside of any organisation.
 CREATE FUNCTION walwarden_internal.capabilities(c walwarden_internal.caller, org_id uuid) RETURNS text[]
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT array_remove(ARRAY[CASE WHEN c.superuser THEN 'superuser' END,
-                              CASE WHEN c.operator THEN 'operator' END,
-                              CASE WHEN c.monitor THEN 'monitor' END], NULL)
-           || coalesce((SELECT r.capabilities
-                          FROM walwarden_internal.role AS r
-                         WHERE r.name = (walwarden_internal.caller_member(c, org_id)).role), '{}')
-$$;
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_capabilities';
 
 CREATE FUNCTION walwarden_internal.may(c walwarden_internal.caller, org_id uuid, action text, target text) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce((SELECT p.any_of && walwarden_internal.capabilities(c, org_id)
-                       FROM walwarden_internal.permission AS p
-                      WHERE p.action = $3 AND p.target = $4), false)
-$$;
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_may';
 
 -- The hint for a caller whose role, or whose authenticator, is named somewhere but not
 -- honoured; otherwise NULL.
@@ -119,16 +69,14 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION walwarden_internal.require(c walwarden_internal.caller, org_id uuid, action text, target text) RETURNS void
+-- Refuses an action to a caller without the right to it, and says who has it.
+CREATE FUNCTION walwarden_internal.refuse_action(c walwarden_internal.caller, org_id uuid, action text, target text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     needed text[];
 BEGIN
-    IF walwarden_internal.may(c, org_id, action, target) THEN
-        RETURN;
-    END IF;
     SELECT p.any_of INTO needed FROM walwarden_internal.permission AS p WHERE p.action = $3 AND p.target = $4;
     PERFORM walwarden_internal.refuse('42501', format('permission denied for %s', c.door),
         CASE
@@ -149,6 +97,10 @@ BEGIN
 END
 $$;
 
+-- Fails unless the caller has the right to an action in an organisation.
+CREATE FUNCTION walwarden_internal.require(c walwarden_internal.caller, org_id uuid, action text, target text) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_require';
+
 -- Whether an index of two uuid columns, owner and id, has an entry: whether something is of
 -- an owner, without reading it if it is not.
 CREATE FUNCTION walwarden_internal.index_has(index text, owner uuid, id uuid) RETURNS boolean
@@ -157,56 +109,17 @@ CREATE FUNCTION walwarden_internal.index_has(index text, owner uuid, id uuid) RE
 -- The organisation with a slug among those of which the caller is an active member, or NULL.
 -- Reads the same rows whatever the slug is.
 CREATE FUNCTION walwarden_internal.member_org(c walwarden_internal.caller, slug text) RETURNS walwarden_internal.org
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH mine AS MATERIALIZED (
-        SELECT o FROM walwarden_internal.memberships(c) AS m JOIN walwarden_internal.org AS o ON o.id = m.org_id)
-    SELECT mine.o FROM mine WHERE (mine.o).slug = $2
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_member_org';
 
--- The organisation with a slug. A caller who is not an operator gets the same error for an
--- unknown organisation as for one in which they have no rights, and the call reads the same
--- rows: the server's statistics would tell the difference. So the right comes first, and
--- nothing is looked up by a name that the caller has no right to.
+-- The organisation with a slug, in which the caller has the right to an action. Others get the
+-- same error for an unknown organisation as for one in which they have no rights.
 CREATE FUNCTION walwarden_internal.permitted_org(c walwarden_internal.caller, slug text, action text, target text) RETURNS walwarden_internal.org
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    o walwarden_internal.org;
-BEGIN
-    IF c.operator THEN
-        SELECT * INTO o FROM walwarden_internal.org WHERE org.slug = permitted_org.slug;
-    ELSE
-        o := walwarden_internal.member_org(c, slug);
-    END IF;
-    PERFORM walwarden_internal.require(c, o.id, action, target);
-    IF o.id IS NULL THEN
-        PERFORM walwarden_internal.refuse('42704', format('organisation %s does not exist', walwarden_internal.shown(slug)),
-            'To see the organisations, run SELECT slug FROM walwarden.list_orgs(). Slugs are lower-case.');
-    END IF;
-    RETURN o;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_permitted_org';
 
--- Closing an organisation is final. Whatever changes one calls this after it has acquired
--- the lock of the organisation, or appended to its chain: close_org() holds both until it
--- commits.
+-- Refuses a change of an organisation that is closed. Whatever changes one calls this after it
+-- has acquired the lock of the organisation, or appended to its chain.
 CREATE FUNCTION walwarden_internal.require_open(org_id uuid) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    o walwarden_internal.org;
-BEGIN
-    SELECT * INTO o FROM walwarden_internal.org AS f WHERE f.id = org_id;
-    IF o.closed_at IS NOT NULL THEN
-        PERFORM walwarden_internal.refuse('55000', format('organisation %s is closed', walwarden_internal.shown(o.slug)),
-            'Closing is final. You can still list, verify and export what it has, and erase its members.');
-    END IF;
-END
-$$;
+    LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'walwarden_require_open';
 
 -- Locks what belongs to no organisation, scopes, roles and grants, until the transaction ends.
 -- The permission was checked before, so that a stranger cannot make others wait. It is checked
@@ -225,28 +138,10 @@ BEGIN
 END
 $$;
 
--- Locks an organisation and returns it. Changes in one organisation run one after the other,
--- so anything that is counted, compared or permitted under this lock still holds at commit.
--- It is always acquired before the locks of tokens and of the chain. The permission was
--- checked before, so that a stranger cannot make others wait. It is checked again here,
--- because the caller may have lost it while waiting. In a closed organisation only members
--- can be erased.
+-- Locks an organisation and returns it, and checks again that the running door's caller has the
+-- right to an action, and that it is open.
 CREATE FUNCTION walwarden_internal.lock_org(org_id uuid, action text, target text) RETURNS walwarden_internal.org
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    o walwarden_internal.org;
-BEGIN
-    PERFORM walwarden_internal.acquire_org_lock(org_id);
-    SELECT * INTO o FROM walwarden_internal.org AS l WHERE l.id = org_id;
-    PERFORM walwarden_internal.require(walwarden_internal.caller(), org_id, action, target);
-    IF action NOT IN ('member.erase', 'org.close') THEN
-        PERFORM walwarden_internal.require_open(org_id);
-    END IF;
-    RETURN o;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_lock_org';
 
 CREATE FUNCTION walwarden_internal.lock_org(c walwarden_internal.caller, slug text, action text, target text) RETURNS walwarden_internal.org
     LANGUAGE plpgsql
@@ -317,10 +212,7 @@ $$;
 
 -- Whether a role has a capability.
 CREATE FUNCTION walwarden_internal.is_capable(role text, capability text) RETURNS boolean
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
-        SELECT EXISTS (SELECT FROM walwarden_internal.role AS r WHERE r.name = is_capable.role AND r.capabilities @> ARRAY[is_capable.capability]);
-    END;
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_is_capable';
 
 -- The scopes that a role carries now, including overrides.
 CREATE FUNCTION walwarden_internal.role_scopes(role text) RETURNS text[]

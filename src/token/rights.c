@@ -1,0 +1,455 @@
+/*
+ * rights.c
+ *		The memberships of a caller, and what the caller may do.
+ *
+ * A verified subject identifies the person, whatever role the connection uses. Otherwise
+ * the current role does, unless it is a superuser's or acts for many people.
+ *
+ * Invariants: only rows of walwarden_internal.permission permit anything. Rows are read
+ * with the active snapshot; what waited for a lock takes a new one. A caller who is not an
+ * operator gets the same error for an unknown organisation as for one in which they have no
+ * rights, and the call reads the same rows: the server's statistics would tell the
+ * difference. So the right comes first, and nothing is looked up by a name that the caller
+ * has no right to.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/call.h"
+#include "base/export.h"
+#include "base/lock.h"
+#include "base/refuse.h"
+#include "base/tables.h"
+#include "token/caller.h"
+#include "token/columns.h"
+#include "token/door.h"
+#include "token/rights.h"
+#include "token/scope_list.h"
+#include "token/server_role.h"
+
+/* Whether a row of member counts for a caller who is found by its server role. */
+static bool
+acts_as_member(const Row *row, const Caller *caller)
+{
+	bool		isnull;
+	Datum		bound = row_get(row, Anum_member_db_role_oid, &isnull);
+
+	return !isnull && server_role_name_holds(&caller->role, DatumGetObjectId(bound), row_text(row, Anum_member_system_identifier));
+}
+
+/*
+ * The rows of the caller's active memberships: of the one in an organisation or, if org_id
+ * is NULL, of all. heap: the table member.
+ */
+static List *
+find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
+{
+	static const char *const indexes[2][2] = {
+		{"member_by_db_role", "member_db_role_key"},
+		{"member_by_subject", "member_subject_key"}
+	};
+	bool		by_subject = caller->subject != NULL;
+	Snapshot	snapshot = GetActiveSnapshot();
+	ScanKeyData keys[2];
+	int			nkeys = 0;
+	Relation	index;
+	SysScanDesc scan;
+	Row			row = {.heap = heap};
+	List	   *found = NIL;
+
+	if (!by_subject && caller->superuser)
+		return NIL;
+	if (org_id != NULL)
+		ScanKeyInit(&keys[nkeys++], Anum_member_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
+	if (by_subject)
+		ScanKeyInit(&keys[nkeys++], Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(caller->subject));
+	else
+		ScanKeyInit(&keys[nkeys++], Anum_member_db_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&caller->role));
+	index = walwarden_index_open(indexes[by_subject][org_id != NULL]);
+	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, nkeys, keys);
+	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
+		if (!row_has(&row, Anum_member_disabled_at) && !row_has(&row, Anum_member_removed_at) &&
+			(by_subject || acts_as_member(&row, caller)))
+			found = lappend(found, heap_copytuple(row.tuple));
+	systable_endscan(scan);
+	index_close(index, AccessShareLock);
+	if (found != NIL && !by_subject && caller_speaks_for_many(&caller->role, snapshot))
+		return NIL;
+	return found;
+}
+
+/* The caller's active membership in an organisation; the row is to be closed. */
+static bool
+find_membership(Row *row, const Caller *caller, const pg_uuid_t *org_id)
+{
+	List	   *found;
+
+	row->heap = walwarden_table_open("member");
+	found = org_id == NULL ? NIL : find_memberships(row->heap, caller, org_id);
+	row->tuple = found == NIL ? NULL : linitial(found);
+	return row->tuple != NULL;
+}
+
+/* The id of the caller's active membership in an organisation; false if there is none. */
+bool
+rights_member_id(const Caller *caller, const pg_uuid_t *org_id, pg_uuid_t *id)
+{
+	Row			row;
+	bool		found = find_membership(&row, caller, org_id);
+
+	if (found)
+		*id = row_uuid(&row, Anum_member_id);
+	row_close(&row);
+	return found;
+}
+
+/* The capabilities of a caller in an organisation; NULL: outside of any. */
+static ScopeList
+capabilities(const Caller *caller, const pg_uuid_t *org_id)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	ScopeList	list = {0, NULL};
+	Row			member;
+
+	if (find_membership(&member, caller, org_id))
+	{
+		Row			role;
+		bool		isnull;
+
+		if (row_find_text(&role, "role", "role_pkey", Anum_role_name, row_text(&member, Anum_member_role), snapshot))
+			list = scope_list_from_array(row_get(&role, Anum_role_capabilities, &isnull));
+		row_close(&role);
+	}
+	row_close(&member);
+	scope_list_prepend(&list, caller->is_monitor ? "monitor" : NULL);
+	scope_list_prepend(&list, caller->is_operator ? "operator" : NULL);
+	scope_list_prepend(&list, caller->superuser ? "superuser" : NULL);
+	return list;
+}
+
+/* Whether a caller has the right to an action in an organisation; NULL: outside of any. */
+static bool
+may(const Caller *caller, const pg_uuid_t *org_id, const text *action, const text *target)
+{
+	ScanKeyData keys[2];
+	Row			row;
+	bool		permitted = false;
+
+	ScanKeyInit(&keys[0], Anum_permission_action, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(action));
+	ScanKeyInit(&keys[1], Anum_permission_target, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(target));
+	if (row_find(&row, "permission", "permission_pkey", lengthof(keys), keys, GetActiveSnapshot()))
+	{
+		bool		isnull;
+		ScopeList	any_of = scope_list_from_array(row_get(&row, Anum_permission_any_of, &isnull));
+		ScopeList	held = capabilities(caller, org_id);
+
+		for (int i = 0; i < any_of.n && !permitted; i++)
+			permitted = scope_list_has(&held, VARDATA_ANY(any_of.names[i]), VARSIZE_ANY_EXHDR(any_of.names[i]));
+	}
+	row_close(&row);
+	return permitted;
+}
+
+/* Require the right to an action. record: the caller as SQL has it, or 0 for that of the running door. */
+static void
+require(const Caller *caller, Datum record, const pg_uuid_t *org_id, const text *action, const text *target)
+{
+	NullableDatum args[4];
+	Oid			types[] = {InvalidOid, UUIDOID, TEXTOID, TEXTOID};
+	bool		isnull;
+
+	if (may(caller, org_id, action, target))
+		return;
+	args[0] = (NullableDatum) {record != 0 ? record : call_function("caller", 0, NULL, NULL, NULL), false};
+	args[1] = (NullableDatum) {UUIDPGetDatum(org_id), org_id == NULL};
+	args[2] = (NullableDatum) {PointerGetDatum(action), false};
+	args[3] = (NullableDatum) {PointerGetDatum(target), false};
+	types[0] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(args[0].value));
+	(void) call_function("refuse_action", lengthof(args), types, args, &isnull);
+	elog(ERROR, "refuse_action() has refused nothing");
+}
+
+/* A text from a caller, as messages show it. */
+static char *
+shown(const text *value)
+{
+	const Oid	types[] = {TEXTOID};
+	const NullableDatum args[] = {{PointerGetDatum(value), value == NULL}};
+
+	return TextDatumGetCString(call_function("shown", lengthof(args), types, args, NULL));
+}
+
+/*
+ * Find the organisation with a slug among those of which the caller is an active member. All
+ * of these are read, whatever the slug is. The row is to be closed.
+ */
+static bool
+find_member_org(Row *org, const Caller *caller, const text *slug)
+{
+	Relation	members = walwarden_table_open("member");
+	List	   *found = find_memberships(members, caller, NULL);
+	ListCell   *cell;
+
+	org->heap = walwarden_table_open("org");
+	org->tuple = NULL;
+	foreach(cell, found)
+	{
+		Row			member = {members, lfirst(cell)};
+		pg_uuid_t	org_id = row_uuid(&member, Anum_member_org_id);
+		Row			row;
+
+		if (row_find_uuid(&row, "org", "org_pkey", Anum_org_id, &org_id, GetActiveSnapshot()) && slug != NULL &&
+			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(row_text(&row, Anum_org_slug)), PointerGetDatum(slug))))
+			org->tuple = heap_copytuple(row.tuple);
+		row_close(&row);
+	}
+	table_close(members, AccessShareLock);
+	return org->tuple != NULL;
+}
+
+/* Find the organisation with a slug, in which the caller has the right to an action. The row is to be closed. */
+static void
+find_permitted_org(Row *org, const Caller *caller, Datum record, const text *slug, const text *action, const text *target)
+{
+	pg_uuid_t	id = {{0}};
+	bool		found;
+
+	if (caller->is_operator)
+		/* no organisation has an empty slug */
+		found = row_find_text(org, "org", "org_slug_key", Anum_org_slug, slug != NULL ? slug : cstring_to_text(""), GetActiveSnapshot());
+	else
+		found = find_member_org(org, caller, slug);
+	if (found)
+		id = row_uuid(org, Anum_org_id);
+	require(caller, record, found ? &id : NULL, action, target);
+	if (!found)
+		refuse(ERRCODE_UNDEFINED_OBJECT,
+			   psprintf("organisation %s does not exist", shown(slug)),
+			   "To see the organisations, run SELECT slug FROM walwarden.list_orgs(). Slugs are lower-case.",
+			   NULL);
+}
+
+/* The same for C: its id. */
+pg_uuid_t
+rights_permitted_org(const Caller *caller, const text *slug, const char *action, const char *target)
+{
+	Row			org;
+	pg_uuid_t	id;
+
+	find_permitted_org(&org, caller, 0, slug, cstring_to_text(action), cstring_to_text(target));
+	id = row_uuid(&org, Anum_org_id);
+	row_close(&org);
+	return id;
+}
+
+/*
+ * Refuse a change of an organisation that is closed. Closing is final. Whatever changes an
+ * organisation calls this after it has acquired the lock of the organisation, or appended to
+ * its chain: close_org() holds both until it commits. org: its row, which may not be there.
+ */
+static void
+require_open(const Row *org)
+{
+	if (org->tuple != NULL && row_has(org, Anum_org_closed_at))
+		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			   psprintf("organisation %s is closed", shown(row_text(org, Anum_org_slug))),
+			   "Closing is final. You can still list, verify and export what it has, and erase its members.",
+			   NULL);
+}
+
+/* The same for C, which has the id. Reads with a new snapshot. */
+void
+rights_require_open(const pg_uuid_t *org_id)
+{
+	Row			org;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) row_find_uuid(&org, "org", "org_pkey", Anum_org_id, org_id, GetActiveSnapshot());
+	require_open(&org);
+	row_close(&org);
+	PopActiveSnapshot();
+}
+
+/*
+ * Lock an organisation. Changes in one organisation run one after the other, so anything
+ * that is counted, compared or permitted under this lock still holds at commit. It is always
+ * acquired before the locks of tokens and of the chain. The permission was checked before,
+ * so that a stranger cannot make others wait. It is checked again here, because the caller
+ * may have lost it while waiting. In a closed organisation only members can be erased. The
+ * row is to be closed.
+ */
+static void
+lock_org(Row *org, const pg_uuid_t *org_id, const text *action, const text *target)
+{
+	const char *name = text_to_cstring(action);
+	Caller		caller;
+
+	lock_acquire(org_id, LOCK_ORGANISATION);
+	door_caller(&caller);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) row_find_uuid(org, "org", "org_pkey", Anum_org_id, org_id, GetActiveSnapshot());
+	require(&caller, 0, org_id, action, target);
+	if (strcmp(name, "member.erase") != 0 && strcmp(name, "org.close") != 0)
+		require_open(org);
+	PopActiveSnapshot();
+}
+
+/* The same for C. */
+void
+rights_lock_org(const pg_uuid_t *org_id, const char *action, const char *target)
+{
+	Row			org;
+
+	lock_org(&org, org_id, cstring_to_text(action), cstring_to_text(target));
+	row_close(&org);
+}
+
+/* An argument that is never NULL. */
+static text *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		elog(ERROR, "an argument is missing");
+	return PG_GETARG_TEXT_PP(n);
+}
+
+/* A row as a result; NULL if there is none. Closes it. */
+static Datum
+row_result(FunctionCallInfo fcinfo, Row *row)
+{
+	Datum		result = (Datum) 0;
+
+	fcinfo->isnull = row->tuple == NULL;
+	if (row->tuple != NULL)
+		result = heap_copy_tuple_as_datum(row->tuple, RelationGetDescr(row->heap));
+	row_close(row);
+	return result;
+}
+
+/* walwarden_internal.memberships(c caller): the caller's active memberships */
+PG_FUNCTION_INFO_V1(walwarden_memberships);
+Datum
+walwarden_memberships(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Caller		caller;
+	Relation	heap;
+	ListCell   *cell;
+
+	caller_argument(fcinfo, 0, &caller);
+	InitMaterializedSRF(fcinfo, 0);
+	heap = walwarden_table_open("member");
+	foreach(cell, find_memberships(heap, &caller, NULL))
+		tuplestore_puttuple(rsinfo->setResult, lfirst(cell));
+	table_close(heap, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* walwarden_internal.caller_member(c caller, org_id uuid) */
+PG_FUNCTION_INFO_V1(walwarden_caller_member);
+Datum
+walwarden_caller_member(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+	Row			row;
+
+	caller_argument(fcinfo, 0, &caller);
+	(void) find_membership(&row, &caller, PG_GETARG_UUID_P(1));
+	return row_result(fcinfo, &row);
+}
+
+/* walwarden_internal.member_org(c caller, slug text) */
+PG_FUNCTION_INFO_V1(walwarden_member_org);
+Datum
+walwarden_member_org(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+	Row			row;
+
+	caller_argument(fcinfo, 0, &caller);
+	(void) find_member_org(&row, &caller, PG_GETARG_TEXT_PP(1));
+	return row_result(fcinfo, &row);
+}
+
+/* walwarden_internal.capabilities(c caller, org_id uuid) */
+PG_FUNCTION_INFO_V1(walwarden_capabilities);
+Datum
+walwarden_capabilities(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+	ScopeList	list;
+
+	caller_argument(fcinfo, 0, &caller);
+	list = capabilities(&caller, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1));
+	PG_RETURN_DATUM(scope_list_array(&list));
+}
+
+/* walwarden_internal.may(c caller, org_id uuid, action text, target text) */
+PG_FUNCTION_INFO_V1(walwarden_may);
+Datum
+walwarden_may(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+
+	caller_argument(fcinfo, 0, &caller);
+	PG_RETURN_BOOL(may(&caller, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3)));
+}
+
+/* walwarden_internal.require(c caller, org_id uuid, action text, target text) */
+PG_FUNCTION_INFO_V1(walwarden_require);
+Datum
+walwarden_require(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+
+	caller_argument(fcinfo, 0, &caller);
+	require(&caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	PG_RETURN_VOID();
+}
+
+/* walwarden_internal.permitted_org(c caller, slug text, action text, target text) */
+PG_FUNCTION_INFO_V1(walwarden_permitted_org);
+Datum
+walwarden_permitted_org(PG_FUNCTION_ARGS)
+{
+	Caller		caller;
+	Row			org;
+
+	caller_argument(fcinfo, 0, &caller);
+	find_permitted_org(&org, &caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	return row_result(fcinfo, &org);
+}
+
+/* walwarden_internal.require_open(org_id uuid) */
+PG_FUNCTION_INFO_V1(walwarden_require_open);
+Datum
+walwarden_require_open(PG_FUNCTION_ARGS)
+{
+	rights_require_open(PG_GETARG_UUID_P(0));
+	PG_RETURN_VOID();
+}
+
+/* walwarden_internal.lock_org(org_id uuid, action text, target text) */
+PG_FUNCTION_INFO_V1(walwarden_lock_org);
+Datum
+walwarden_lock_org(PG_FUNCTION_ARGS)
+{
+	Row			org;
+
+	if (PG_ARGISNULL(0))
+		elog(ERROR, "there is no organisation to lock");
+	lock_org(&org, PG_GETARG_UUID_P(0), text_argument(fcinfo, 1), text_argument(fcinfo, 2));
+	return row_result(fcinfo, &org);
+}
