@@ -47,40 +47,7 @@ END
 $$;
 
 CREATE FUNCTION walwarden_internal.append_audit(kind text, payload jsonb, job_id uuid, org text) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    c walwarden_internal.caller := walwarden_internal.caller();
-    chain uuid;
-    actor jsonb;
-    appended bigint;
-BEGIN
-    org := coalesce(org, walwarden.current_org());
-    IF org = walwarden.current_org() AND walwarden_internal.is_granted(c.role, '{rest}') THEN
-        chain := walwarden.current_org_id();
-        actor := walwarden_internal.actor('token', c);
-    ELSIF org IS NULL THEN
-        PERFORM walwarden_internal.refuse('22023', 'organisation is missing',
-            'Name the organisation, or authenticate a token first.');
-    ELSE
-        chain := (walwarden_internal.permitted_org(c, org, 'audit.append', 'org')).id;
-        PERFORM walwarden_internal.lock_org(chain, 'audit.append', 'org');
-        c := walwarden_internal.caller();       -- after the wait
-        actor := walwarden_internal.actor('caller', c, chain);
-    END IF;
-    IF kind IS NULL OR kind !~ '^app([.][a-z0-9_]+)+$' OR length(kind) > 100 THEN
-        PERFORM walwarden_internal.refuse('22023', format('invalid audit kind %s', walwarden_internal.shown(kind)),
-            'Give app. and lower-case words separated by dots, at most 100 characters, for example app.invoice.sent.');
-    ELSIF payload IS NULL THEN
-        PERFORM walwarden_internal.refuse('22023', 'payload is missing',
-            'Give any JSON value with integers only, for example {}.');
-    END IF;
-    appended := walwarden_internal.append(chain, kind, jsonb_build_object('actor', actor, 'data', payload), job_id);
-    PERFORM walwarden_internal.require_open(chain);     -- a token does not lock the organisation
-    RETURN appended;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_append_audit';
 
 CREATE FUNCTION walwarden.list_audit(org text, after_seq bigint DEFAULT 0, max_rows integer DEFAULT NULL)
     RETURNS TABLE (org_id uuid, seq bigint, at timestamptz, kind text, job_id uuid, body text, prev_hash bytea, hash bytea)

@@ -1,0 +1,104 @@
+/*
+ * app_entry.c
+ *		Entries that applications append to the chain of an organisation.
+ *
+ * Invariant: the right is checked before anything of the organisation is locked, and again
+ * when it is. A token appends without the lock of its organisation, so whether that is open
+ * is asked after the append, which waits for close_org().
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/snapmgr.h"
+
+#include "base/call.h"
+#include "base/export.h"
+#include "base/refuse.h"
+#include "common/syntax.h"
+#include "token/actor.h"
+#include "token/caller.h"
+#include "token/door.h"
+#include "token/identity.h"
+#include "token/rights.h"
+
+#define APP_PREFIX "app."
+
+static void
+check_kind(const text *kind)
+{
+	const Oid	types[] = {TEXTOID};
+	const NullableDatum args[] = {{PointerGetDatum(kind), kind == NULL}};
+
+	if (kind != NULL && VARSIZE_ANY_EXHDR(kind) > strlen(APP_PREFIX) &&
+		memcmp(VARDATA_ANY(kind), APP_PREFIX, strlen(APP_PREFIX)) == 0 &&
+		kind_is_well_formed(VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind)))
+		return;
+	refuse(ERRCODE_INVALID_PARAMETER_VALUE,
+		   psprintf("invalid audit kind %s", TextDatumGetCString(call_function("shown", lengthof(args), types, args, NULL))),
+		   "Give app. and lower-case words separated by dots, at most 100 characters, for example app.invoice.sent.",
+		   NULL);
+}
+
+static bool
+is_slug_of(const text *slug, const TokenStatus *token)
+{
+	return VARSIZE_ANY_EXHDR(slug) == VARSIZE_ANY_EXHDR(token->org_slug) &&
+		memcmp(VARDATA_ANY(slug), VARDATA_ANY(token->org_slug), VARSIZE_ANY_EXHDR(slug)) == 0;
+}
+
+/* walwarden_internal.append_audit(kind text, payload jsonb, job_id uuid, org text) */
+PG_FUNCTION_INFO_V1(walwarden_append_audit);
+Datum
+walwarden_append_audit(PG_FUNCTION_ARGS)
+{
+	const Oid	types[] = {UUIDOID, TEXTOID, UUIDOID, TEXTOID};
+	NullableDatum args[4];
+	const text *kind = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	const text *org = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
+	const TokenStatus *token;
+	pg_uuid_t	chain;
+	Jsonb	   *data;
+	const char *actor;
+	Caller		caller;
+	Datum		seq;
+
+	door_caller(&caller);
+	token = identity_current();
+	if (token != NULL && (org == NULL || is_slug_of(org, token)) && caller_role_serves_rest(&caller))
+	{
+		chain = token->org_id;
+		actor = actor_of_token(&caller);
+	}
+	else if (org == NULL && token == NULL)
+		refuse(ERRCODE_INVALID_PARAMETER_VALUE,
+			   "organisation is missing",
+			   "Name the organisation, or authenticate a token first.",
+			   NULL);
+	else
+	{
+		chain = rights_permitted_org(&caller, org != NULL ? org : token->org_slug, "audit.append", "org");
+		rights_lock_org(&chain, "audit.append", "org");
+		door_caller(&caller);	/* after the wait */
+		PushActiveSnapshot(GetTransactionSnapshot());
+		actor = actor_of_caller(&caller, &chain);
+		PopActiveSnapshot();
+	}
+	check_kind(kind);
+	data = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
+	if (data == NULL)
+		refuse(ERRCODE_INVALID_PARAMETER_VALUE,
+			   "payload is missing",
+			   "Give any JSON value with integers only, for example {}.",
+			   NULL);
+
+	args[0] = (NullableDatum) {UUIDPGetDatum(&chain), false};
+	args[1] = (NullableDatum) {PointerGetDatum(kind), false};
+	args[2] = fcinfo->args[2];
+	args[3] = (NullableDatum) {CStringGetTextDatum(psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data)))), false};
+	seq = call_function("append_body", lengthof(args), types, args, NULL);
+	rights_require_open(&chain);
+	PG_RETURN_DATUM(seq);
+}
