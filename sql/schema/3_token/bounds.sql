@@ -18,6 +18,9 @@ BEGIN
     ELSIF jsonb_typeof(labels) <> 'object' THEN
         PERFORM walwarden_internal.refuse('22023', 'labels are not a JSON object',
             'Give a JSON object of strings, for example {"customer": "4711"}.');
+    ELSIF labels = '{}' THEN
+        labels := NULL;
+        RETURN;
     ELSIF (SELECT count(*) FROM jsonb_object_keys(labels)) > 16 THEN
         PERFORM walwarden_internal.refuse('22023', 'there are too many labels',
             'Give at most 16 labels.');
@@ -37,7 +40,6 @@ BEGIN
                 'Labels are shown in listings and kept in the audit chain. Treat this secret as disclosed and change it.');
         END IF;
     END LOOP;
-    labels := nullif(labels, '{}');
 END
 $$;
 

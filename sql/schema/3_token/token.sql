@@ -223,7 +223,7 @@ CREATE FUNCTION walwarden_internal.store_token(
 AS $$
 #variable_conflict use_variable
 DECLARE
-    had walwarden_internal.credential[] := walwarden_internal.credentials(t.id);
+    had walwarden_internal.credential[] := CASE WHEN was.id IS NULL THEN '{}' ELSE walwarden_internal.credentials(t.id) END;
     has walwarden_internal.credential[] := coalesce(credentials, had);
 BEGIN
     t.audit_seq := walwarden_internal.append(t.org_id, event,
@@ -255,12 +255,14 @@ BEGIN
         END IF;
     END IF;
     IF credentials IS NOT NULL THEN
-        DELETE FROM walwarden_internal.credential AS f
-         WHERE f.token_id = t.id AND f.fingerprint <> ALL (SELECT n.fingerprint FROM unnest(has) AS n);
-        UPDATE walwarden_internal.credential AS f
-           SET valid_until = n.valid_until
-          FROM unnest(has) AS n
-         WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
+        IF cardinality(had) > 0 THEN
+            DELETE FROM walwarden_internal.credential AS f
+             WHERE f.token_id = t.id AND f.fingerprint <> ALL (SELECT n.fingerprint FROM unnest(has) AS n);
+            UPDATE walwarden_internal.credential AS f
+               SET valid_until = n.valid_until
+              FROM unnest(has) AS n
+             WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
+        END IF;
         INSERT INTO walwarden_internal.credential (fingerprint, token_id, kind, created_at, valid_until, audit_seq, slot)
         SELECT n.fingerprint, t.id, n.kind, n.created_at, n.valid_until, t.audit_seq, n.slot
           FROM unnest(has) AS n
