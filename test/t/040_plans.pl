@@ -1,0 +1,62 @@
+# What a door does is planned once a session, and not at each call: a function in SQL that the
+# planner cannot inline would be. The server logs the statistics of each plan that it makes.
+use strict;
+use warnings;
+use Cwd qw(getcwd);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Doors for which a plan more is nothing: they read whole chains, or are called once in a while.
+my %rare = map { $_ => 1 } qw(verify_audit_chain verify_audit_chain_sql run_maintenance close_copy close_org export_people search_audit);
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION walwarden CASCADE');
+
+# Each door by each caller that doors.psql names, as often as it takes until plans are
+# generic, and then once more between two marks. EXECUTE itself makes one plan, authenticate()
+# before it another.
+my $top = getcwd();
+my ($ret, $out, $err) = $node->psql('postgres', <<"SQL", on_error_stop => 0);
+SET client_min_messages = error;
+BEGIN;
+\\i $top/test/pgtap/doors.psql
+CREATE FUNCTION counted(c caller, statement text, mark text) RETURNS text LANGUAGE plpgsql AS \$\$
+DECLARE
+    came text;
+BEGIN
+    FOR i IN 1 .. 8 LOOP
+        came := tried(c, statement);
+    END LOOP;
+    PERFORM set_config('log_planner_stats', 'on', true), set_config('client_min_messages', 'log', true);
+    RAISE LOG 'begin %', mark;
+    came := tried(c, statement);
+    RAISE LOG 'end %', mark;
+    PERFORM set_config('log_planner_stats', 'off', true), set_config('client_min_messages', 'error', true);
+    RETURN came;
+END
+\$\$;
+CREATE FUNCTION planned_anew() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog AS 'SELECT true';
+SELECT counted(c, 'SELECT true', 'nothing') FROM caller AS c WHERE name = 'superuser';
+SELECT counted(c, 'SELECT public.planned_anew()', 'a function') FROM caller AS c WHERE name = 'superuser';
+SELECT d.function || ' ' || c.name || ' ' || counted(c, call_of(d.function, d.arguments), d.function || ' ' || c.name)
+  FROM door AS d, caller AS c
+ WHERE c.name IN ('rest', 'runner', 'member', 'admin', 'operator', 'superuser');
+SQL
+my %came = map { /^(\w+ \w+) (\w+)$/ ? ($1 => $2) : () } split /\n/, $out;
+my %plans;
+while ($err =~ /LOG:  begin ([\w ]+)\n(.*?)LOG:  end \1\n/sg) { $plans{$1} = () = $2 =~ /PLANNER STATISTICS/g; }
+
+my $least = $plans{nothing};
+ok(defined $least && $least <= 2, 'a call of nothing takes the plan of its statement') or diag(substr($err, 0, 2000));
+is($plans{'a function'}, $least + 1, 'a function that is planned at each call is found');
+cmp_ok(scalar(grep { ($came{$_} // '') eq 'yes' } keys %plans), '>', 60, 'most doors do something');
+foreach my $call (sort keys %came)
+{
+	my ($door, $caller) = split / /, $call;
+	next if $rare{$door} || $came{$call} ne 'yes';
+	is($plans{$call}, $least, "$door() by $caller plans nothing");
+}
+done_testing();
