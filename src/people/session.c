@@ -33,6 +33,7 @@
 #include "people/session.h"
 #include "token/columns.h"
 #include "token/mint.h"
+#include "token/permission.h"
 
 #define COOKIE_ATTRIBUTES "; Path=/; Secure; HttpOnly; SameSite=Strict"
 
@@ -63,16 +64,6 @@ org_matches(const pg_uuid_t *org_id, const char *slug, Snapshot snapshot)
 	return matches;
 }
 
-/* Whether a membership is active, and lets the person in who came as they did. */
-static bool
-is_open_to(const Row *member, const Person *person)
-{
-	bool		isnull;
-
-	return !row_has(member, Anum_member_disabled_at) && !row_has(member, Anum_member_removed_at) &&
-		(!person->by_sso || DatumGetBool(row_get(member, Anum_member_sso, &isnull)));
-}
-
 /*
  * Find the active membership of a person in the organisation with this slug; in any, if
  * it is NULL. Reads all of them in either case.
@@ -93,7 +84,7 @@ find_membership(const Person *person, const char *slug, Snapshot snapshot, Membe
 	{
 		pg_uuid_t	org_id = row_uuid(&row, Anum_member_org_id);
 
-		if (!is_open_to(&row, person) || !org_matches(&org_id, slug, snapshot))
+		if (!permission_member_is_active(&row, person->by_sso) || !org_matches(&org_id, slug, snapshot))
 			continue;
 		membership->member_id = row_uuid(&row, Anum_member_id);
 		membership->org_id = org_id;

@@ -19,7 +19,7 @@
 #include "token/actor.h"
 #include "token/caller.h"
 #include "token/identity.h"
-#include "token/rights.h"
+#include "token/permission.h"
 
 static void
 add_text(StringInfo actor, const char *name, const char *value)
@@ -68,7 +68,7 @@ end_actor(StringInfo actor)
 static bool
 acting_member(const Caller *caller, const pg_uuid_t *org_id, pg_uuid_t *id)
 {
-	return !(caller->is_operator && caller->subject == NULL) && rights_member_id(caller, org_id, id);
+	return !(caller->is_operator && caller->subject == NULL) && permission_member_id(caller, org_id, id);
 }
 
 /*

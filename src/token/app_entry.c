@@ -22,7 +22,7 @@
 #include "token/caller.h"
 #include "token/door.h"
 #include "token/identity.h"
-#include "token/rights.h"
+#include "token/permission.h"
 
 #define APP_PREFIX "app."
 
@@ -79,8 +79,8 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 			   NULL);
 	else
 	{
-		chain = rights_permitted_org(&caller, org != NULL ? org : token->org_slug, "audit.append", "org");
-		rights_lock_org(&chain, "audit.append", "org");
+		chain = permission_org(&caller, org != NULL ? org : token->org_slug, "audit.append", "org");
+		permission_lock_org(&chain, "audit.append", "org");
 		door_caller(&caller);	/* after the wait */
 		PushActiveSnapshot(GetTransactionSnapshot());
 		actor = actor_of_caller(&caller, &chain);
@@ -99,6 +99,6 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 	args[2] = fcinfo->args[2];
 	args[3] = (NullableDatum) {CStringGetTextDatum(psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data)))), false};
 	seq = call_function("append_body", lengthof(args), types, args, NULL);
-	rights_require_open(&chain);
+	permission_require_open(&chain);
 	PG_RETURN_DATUM(seq);
 }

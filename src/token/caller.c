@@ -301,6 +301,7 @@ caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller)
 		if (person->has_session)
 			person->session_id = *DatumGetUUIDP(values[Anum_caller_session_id - 1]);
 		person->subject = caller->subject;
+		person->by_sso = DatumGetBool(values[Anum_caller_by_sso - 1]);
 		caller->person = person;
 	}
 }

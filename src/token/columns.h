@@ -15,7 +15,8 @@
 #define Anum_caller_subject				7
 #define Anum_caller_person				8
 #define Anum_caller_session_id			9
-#define Natts_caller					9
+#define Anum_caller_by_sso				10
+#define Natts_caller					10
 
 #define Anum_plan_name					1
 #define Anum_plan_api_tokens			2

@@ -294,5 +294,6 @@ walwarden_caller(PG_FUNCTION_ARGS)
 	values[Anum_caller_person - 1] = BoolGetDatum(caller.person != NULL);
 	nulls[Anum_caller_session_id - 1] = caller.person == NULL || !caller.person->has_session;
 	values[Anum_caller_session_id - 1] = nulls[Anum_caller_session_id - 1] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
+	values[Anum_caller_by_sso - 1] = BoolGetDatum(caller.person != NULL && caller.person->by_sso);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }

@@ -12,7 +12,8 @@ CREATE TYPE walwarden_internal.caller AS (
     monitor   boolean,  -- a monitor that is not an operator
     subject   text,     -- verified by a trusted authenticator or a session, or NULL
     person    boolean,  -- a request of REST v1 has verified them, by a session or a JWT
-    session_id uuid     -- of the person; NULL without a session
+    session_id uuid,    -- of the person; NULL without a session
+    by_sso    boolean   -- single sign-on, which is not for every member, verified the person
 );
 
 -- The caller of the running door; an error outside of a door. The rights of the role are
@@ -36,7 +37,7 @@ CREATE FUNCTION walwarden_internal.is_named(role name, kinds text[]) RETURNS boo
 CREATE FUNCTION walwarden_internal.speaks_for_many(role name) RETURNS boolean
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_speaks_for_many';
 
--- The caller's active memberships. src/token/rights.c has this and what follows from it.
+-- The caller's active memberships. src/token/permission.c has this and what follows from it.
 CREATE FUNCTION walwarden_internal.memberships(c walwarden_internal.caller) RETURNS SETOF walwarden_internal.member
     LANGUAGE C STABLE STRICT ROWS 3 AS 'MODULE_PATHNAME', 'walwarden_memberships';
 

@@ -7,17 +7,13 @@ AS $$
 DECLARE
     c walwarden_internal.caller := walwarden_internal.caller();
     s walwarden_internal.session;
-    method text;
 BEGIN
     SELECT * INTO s FROM walwarden_internal.session AS f WHERE f.id = r.session_id;
-    method := coalesce(s.method, 'jwt');
     RETURN walwarden_internal.object(
-        'subject', c.subject, 'method', method, 'expiresAt', coalesce(s.expires_at, r.jwt_expires_at),
-        -- those that src/people/session.c lets them into
+        'subject', c.subject, 'method', coalesce(s.method, 'jwt'), 'expiresAt', coalesce(s.expires_at, r.jwt_expires_at),
         'orgs', coalesce((SELECT json_agg(walwarden_internal.object('slug', o.slug, 'name', o.display_name, 'plan', o.plan, 'role', m.role) ORDER BY o.slug)
                             FROM walwarden_internal.memberships(c) AS m
-                            JOIN walwarden_internal.org AS o ON o.id = m.org_id AND o.closed_at IS NULL
-                           WHERE m.sso OR method = 'link'), '[]'));
+                            JOIN walwarden_internal.org AS o ON o.id = m.org_id AND o.closed_at IS NULL), '[]'));
 END
 $$;
 

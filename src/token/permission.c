@@ -1,5 +1,5 @@
 /*
- * rights.c
+ * permission.c
  *		The memberships of a caller, and what the caller may do.
  *
  * A verified subject identifies the person, whatever role the connection uses. Otherwise
@@ -35,7 +35,7 @@
 #include "token/caller.h"
 #include "token/columns.h"
 #include "token/door.h"
-#include "token/rights.h"
+#include "token/permission.h"
 #include "token/scope_list.h"
 #include "token/server_role.h"
 
@@ -47,6 +47,16 @@ acts_as_member(const Row *row, const Caller *caller)
 	Datum		bound = row_get(row, Anum_member_db_role_oid, &isnull);
 
 	return !isnull && server_role_name_holds(&caller->role, DatumGetObjectId(bound), row_text(row, Anum_member_system_identifier));
+}
+
+/* Whether a membership is active, and open to somebody who signed in as the caller did. */
+bool
+permission_member_is_active(const Row *member, bool by_sso)
+{
+	bool		isnull;
+
+	return !row_has(member, Anum_member_disabled_at) && !row_has(member, Anum_member_removed_at) &&
+		(!by_sso || DatumGetBool(row_get(member, Anum_member_sso, &isnull)));
 }
 
 /*
@@ -80,7 +90,7 @@ find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
 	index = walwarden_index_open(indexes[by_subject][org_id != NULL]);
 	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, nkeys, keys);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
-		if (!row_has(&row, Anum_member_disabled_at) && !row_has(&row, Anum_member_removed_at) &&
+		if (permission_member_is_active(&row, caller->person != NULL && caller->person->by_sso) &&
 			(by_subject || acts_as_member(&row, caller)))
 			found = lappend(found, heap_copytuple(row.tuple));
 	systable_endscan(scan);
@@ -104,7 +114,7 @@ find_membership(Row *row, const Caller *caller, const pg_uuid_t *org_id)
 
 /* The id of the caller's active membership in an organisation; false if there is none. */
 bool
-rights_member_id(const Caller *caller, const pg_uuid_t *org_id, pg_uuid_t *id)
+permission_member_id(const Caller *caller, const pg_uuid_t *org_id, pg_uuid_t *id)
 {
 	Row			row;
 	bool		found = find_membership(&row, caller, org_id);
@@ -243,7 +253,7 @@ find_permitted_org(Row *org, const Caller *caller, Datum record, const text *slu
 
 /* The same for C: its id. */
 pg_uuid_t
-rights_permitted_org(const Caller *caller, const text *slug, const char *action, const char *target)
+permission_org(const Caller *caller, const text *slug, const char *action, const char *target)
 {
 	Row			org;
 	pg_uuid_t	id;
@@ -271,7 +281,7 @@ require_open(const Row *org)
 
 /* The same for C, which has the id. Reads with a new snapshot. */
 void
-rights_require_open(const pg_uuid_t *org_id)
+permission_require_open(const pg_uuid_t *org_id)
 {
 	Row			org;
 
@@ -308,7 +318,7 @@ lock_org(Row *org, const pg_uuid_t *org_id, const text *action, const text *targ
 
 /* The same for C. */
 void
-rights_lock_org(const pg_uuid_t *org_id, const char *action, const char *target)
+permission_lock_org(const pg_uuid_t *org_id, const char *action, const char *target)
 {
 	Row			org;
 
@@ -437,7 +447,7 @@ PG_FUNCTION_INFO_V1(walwarden_require_open);
 Datum
 walwarden_require_open(PG_FUNCTION_ARGS)
 {
-	rights_require_open(PG_GETARG_UUID_P(0));
+	permission_require_open(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }
 
