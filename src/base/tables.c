@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -122,7 +123,25 @@ walwarden_index_open(const char *name)
 }
 
 /*
- * Find a row by the keys of a unique index. The caller fills in keys with ScanKeyInit()
+ * The index of this name, for systable_beginscan(); InvalidOid if it is missing, or does not
+ * have all rows. Somebody has altered it then, and verification says so; for this it reads
+ * rows, and must not be misled. The table is locked.
+ */
+Oid
+walwarden_sound_index(const char *name)
+{
+	Oid			relid = look_up(name);
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+	bool		sound = HeapTupleIsValid(tuple) && ((Form_pg_index) GETSTRUCT(tuple))->indisvalid &&
+		heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return sound ? relid : InvalidOid;
+}
+
+/*
+ * Find a row by the keys of a unique index, or without it if it is not sound. The caller fills in keys with ScanKeyInit()
  * and column numbers of the table, and calls row_close(), also if there is no row. The
  * scan may overwrite the column numbers. The snapshot is registered or active. A text key
  * needs a column with COLLATE "C".
@@ -132,17 +151,16 @@ walwarden_index_open(const char *name)
 bool
 row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot)
 {
-	Relation	index_rel;
 	SysScanDesc scan;
+	Oid			indexid;
 
 	row->heap = walwarden_table_open(table);
-	index_rel = walwarden_index_open(index);
-	scan = systable_beginscan(row->heap, RelationGetRelid(index_rel), true, snapshot, nkeys, keys);
+	indexid = walwarden_sound_index(index);
+	scan = systable_beginscan(row->heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
 	row->tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(row->tuple))
 		row->tuple = heap_copytuple(row->tuple);
 	systable_endscan(scan);
-	index_close(index_rel, AccessShareLock);
 	return row->tuple != NULL;
 }
 

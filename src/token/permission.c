@@ -74,7 +74,7 @@ find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
 	Snapshot	snapshot = GetActiveSnapshot();
 	ScanKeyData keys[2];
 	int			nkeys = 0;
-	Relation	index;
+	Oid			indexid;
 	SysScanDesc scan;
 	Row			row = {.heap = heap};
 	List	   *found = NIL;
@@ -87,14 +87,13 @@ find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
 		ScanKeyInit(&keys[nkeys++], Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(caller->subject));
 	else
 		ScanKeyInit(&keys[nkeys++], Anum_member_db_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&caller->role));
-	index = walwarden_index_open(indexes[by_subject][org_id != NULL]);
-	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, nkeys, keys);
+	indexid = walwarden_sound_index(indexes[by_subject][org_id != NULL]);
+	scan = systable_beginscan(heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 		if (permission_member_is_active(&row, caller->person != NULL && caller->person->by_sso) &&
 			(by_subject || acts_as_member(&row, caller)))
 			found = lappend(found, heap_copytuple(row.tuple));
 	systable_endscan(scan);
-	index_close(index, AccessShareLock);
 	if (found != NIL && !by_subject && caller_speaks_for_many(&caller->role, snapshot))
 		return NIL;
 	return found;
