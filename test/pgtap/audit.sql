@@ -577,7 +577,7 @@ SELECT is(guard_found(deed), wanted || ' t', what)
      'column subject of walwarden_internal.member is missing, altered or moved', 'a collation of the same name'),
     ('ALTER TABLE walwarden_internal.verification DROP reason, ADD reason text',
      'column reason of walwarden_internal.verification is missing, altered or moved', 'a column that was made again'),
-    ('ALTER TABLE walwarden_internal.org ADD note text DEFAULT current_user',
+    ('ALTER TABLE walwarden_internal.org ADD note text',
      'column note was added to walwarden_internal.org', 'a column that was added'),
 
     ('CREATE RULE swallow AS ON DELETE TO walwarden.stat_auth DO INSTEAD NOTHING',

@@ -18,9 +18,15 @@ CREATE FUNCTION walwarden_internal.exact_seconds(span interval) RETURNS numeric
 -- An interval in an image. An entry holds integers only, so a fraction of a second, which no
 -- function stores, is text, and not the same as none.
 CREATE FUNCTION walwarden_internal.seconds_image(span interval) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN walwarden_internal.seconds(span) % 1 = 0 THEN to_jsonb(walwarden_internal.seconds(span)::bigint)
-                ELSE to_jsonb(walwarden_internal.seconds(span)::text) END;
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    seconds numeric := walwarden_internal.seconds(span);
+BEGIN
+    RETURN CASE WHEN seconds % 1 = 0 THEN to_jsonb(seconds::bigint) ELSE to_jsonb(seconds::text) END;
+END
+$$;
 
 -- The time that is so many seconds after another, or before it if they are negative.
 CREATE FUNCTION walwarden_internal.later(at timestamptz, seconds numeric) RETURNS timestamptz

@@ -179,17 +179,16 @@ BEGIN
             'Name every scope.');
     END IF;
 
-    SELECT u.name INTO bad
-      FROM unnest(scopes) WITH ORDINALITY AS u(name, n)
-     WHERE NOT EXISTS (SELECT FROM walwarden_internal.scope AS s WHERE s.name = u.name)
-     ORDER BY u.n LIMIT 1;
-    IF FOUND THEN
-        PERFORM walwarden_internal.refuse('22023', format('unknown scope %s', walwarden_internal.shown(bad)),
-            CASE WHEN strpos(bad, '*') > 0
-                        THEN 'Name every scope. There are no wildcards.'
-                        ELSE 'Use scopes of the catalogue: '
-                             || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden_internal.scope AS s) || '.' END);
-    END IF;
+    -- one by one: a query for all of them would be planned anew for each array
+    FOREACH bad IN ARRAY scopes LOOP
+        IF NOT EXISTS (SELECT FROM walwarden_internal.scope AS s WHERE s.name = bad) THEN
+            PERFORM walwarden_internal.refuse('22023', format('unknown scope %s', walwarden_internal.shown(bad)),
+                CASE WHEN strpos(bad, '*') > 0
+                            THEN 'Name every scope. There are no wildcards.'
+                            ELSE 'Use scopes of the catalogue: '
+                                 || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden_internal.scope AS s) || '.' END);
+        END IF;
+    END LOOP;
 
     SELECT u.name INTO bad FROM unnest(scopes) AS u(name) GROUP BY u.name HAVING count(*) > 1 ORDER BY u.name LIMIT 1;
     IF FOUND THEN

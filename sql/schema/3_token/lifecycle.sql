@@ -60,6 +60,7 @@ $$;
 CREATE FUNCTION walwarden_internal.expire_tokens(ids uuid[]) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan    -- a plan for each array would take longer than the look-ups
 AS $$
 DECLARE
     e record;
@@ -548,7 +549,7 @@ AS $$
             SELECT t.id FROM walwarden_internal.member AS m JOIN walwarden_internal.token AS t ON t.owner_id = m.id
              WHERE m.removed_at IS NULL AND m.disabled_at IS NOT NULL
                AND t.removed_at IS NULL AND t.revoked_at IS NULL) AS candidate
-      JOIN walwarden_internal.ended_token AS n ON n.id = candidate.id
+     CROSS JOIN LATERAL (SELECT e.* FROM walwarden_internal.ended_token AS e WHERE e.id = candidate.id OFFSET 0) AS n     -- by key, one by one
      WHERE n.removable OR n.unrecorded
      ORDER BY n.org_id      -- in which order their locks are acquired
 $$;

@@ -79,13 +79,15 @@ CREATE FUNCTION walwarden_internal.update_org(
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    before jsonb := walwarden_internal.org_image(was, walwarden_internal.org_slugs(o.id));
+    slugs text[] := walwarden_internal.org_slugs(o.id);
+    before jsonb := walwarden_internal.org_image(was, slugs);
     after jsonb;
 BEGIN
     IF o.slug <> was.slug THEN
         PERFORM walwarden_internal.take_slug(o.slug, o.id);
+        slugs := walwarden_internal.org_slugs(o.id);
     END IF;
-    after := walwarden_internal.org_image(o, walwarden_internal.org_slugs(o.id));
+    after := walwarden_internal.org_image(o, slugs);
     IF before = after THEN
         RETURN false;
     END IF;

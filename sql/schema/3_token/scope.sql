@@ -85,10 +85,15 @@ $$;
 
 -- The scopes of a role without an override. Of owner and admin: every scope that exists.
 CREATE FUNCTION walwarden_internal.builtin_scopes(r walwarden_internal.role) RETURNS text[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(r.scopes, ARRAY(SELECT s.name FROM walwarden_internal.scope AS s ORDER BY s.name))
+BEGIN
+    IF r.scopes IS NOT NULL THEN
+        RETURN r.scopes;
+    END IF;
+    RETURN ARRAY(SELECT s.name FROM walwarden_internal.scope AS s ORDER BY s.name);
+END
 $$;
 
 -- Adds scopes to those that a role carries, or removes them. A role that then carries its

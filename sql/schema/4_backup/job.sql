@@ -267,12 +267,22 @@ CREATE FUNCTION walwarden_internal.job_for_node(j walwarden_internal.job) RETURN
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    image jsonb := walwarden_internal.job_image(j);
+    d walwarden_internal.database;
+    to_use walwarden_internal.destination;
+    b walwarden_internal.job;
 BEGIN
-    RETURN walwarden_internal.job_image(j) || jsonb_build_object(
-        'database', (SELECT walwarden_internal.database_image(d) FROM walwarden_internal.database AS d WHERE d.id = j.database_id),
-        'destination', (SELECT walwarden_internal.destination_image(d) FROM walwarden_internal.destination AS d WHERE d.id = j.destination_id),
-        'backup', (SELECT walwarden_internal.job_image(b) FROM walwarden_internal.job AS b WHERE b.id = j.backup_job_id))
-        || CASE WHEN j.kind = 'expire' THEN jsonb_build_object('artifact', (SELECT b.artifact FROM walwarden_internal.job AS b WHERE b.id = j.backup_job_id)) ELSE '{}' END;
+    SELECT * INTO d FROM walwarden_internal.database AS f WHERE f.id = j.database_id;
+    SELECT * INTO to_use FROM walwarden_internal.destination AS f WHERE f.id = j.destination_id;
+    IF j.backup_job_id IS NOT NULL THEN
+        SELECT * INTO b FROM walwarden_internal.job AS f WHERE f.id = j.backup_job_id;
+    END IF;
+    image := image || jsonb_build_object(
+        'database', CASE WHEN d.id IS NOT NULL THEN walwarden_internal.database_image(d) END,
+        'destination', CASE WHEN to_use.id IS NOT NULL THEN walwarden_internal.destination_image(to_use) END,
+        'backup', CASE WHEN b.id IS NOT NULL THEN walwarden_internal.job_image(b) END);
+    RETURN CASE WHEN j.kind = 'expire' THEN image || jsonb_build_object('artifact', b.artifact) ELSE image END;
 END
 $$;
 
@@ -281,6 +291,7 @@ CREATE FUNCTION walwarden_internal.claim_job(
         OUT job_id uuid, OUT kind text, OUT fence bigint, OUT lease_until timestamptz, OUT job jsonb) RETURNS SETOF record
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan    -- one for each connections would take longer than the search
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -419,17 +430,14 @@ CREATE FUNCTION walwarden_internal.plain_report(detail jsonb) RETURNS jsonb
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    path text[];
+    checks integer := CASE jsonb_typeof(detail #> '{validation,checks}') WHEN 'array' THEN jsonb_array_length(detail #> '{validation,checks}') ELSE 0 END;
+    path text[] := '{error,message}';
 BEGIN
-    FOR path IN
-        SELECT '{error,message}'::text[]
-        UNION ALL
-        SELECT ARRAY['validation', 'checks', i::text, 'detail']
-          FROM generate_series(0, jsonb_array_length(CASE jsonb_typeof(detail #> '{validation,checks}') WHEN 'array' THEN detail #> '{validation,checks}' ELSE '[]' END) - 1) AS i
-    LOOP
+    FOR i IN 0 .. checks LOOP
         IF detail #> path IS NOT NULL THEN
             detail := jsonb_set(detail, path, walwarden_internal.plain_text(detail #> path));
         END IF;
+        path := ARRAY['validation', 'checks', i::text, 'detail'];
     END LOOP;
     RETURN detail;
 END

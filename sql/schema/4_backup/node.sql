@@ -137,9 +137,11 @@ BEGIN
           AND walwarden_internal.name_at_issue(was.token_id) IS DISTINCT FROM walwarden_internal.name_at_issue(token_id) THEN
         PERFORM walwarden_internal.refuse('42501', format('the node %s belongs to other tokens', walwarden_internal.shown(name)),
             'Use a token that was issued under the same name as the tokens of this node, or register under another name.');
-    ELSIF was.id IS NULL AND (SELECT count(*) FROM walwarden_internal.node AS f WHERE f.org_id = runner_org) >= 1000 THEN
-        PERFORM walwarden_internal.refuse('53400', 'the organisation already has 1000 nodes',
-            'Register under the name of a node that is no longer in use.');
+    ELSIF was.id IS NULL THEN
+        IF (SELECT count(*) FROM walwarden_internal.node AS f WHERE f.org_id = runner_org) >= 1000 THEN
+            PERFORM walwarden_internal.refuse('53400', 'the organisation already has 1000 nodes',
+                'Register under the name of a node that is no longer in use.');
+        END IF;
     END IF;
 
     n := was;

@@ -287,8 +287,11 @@ AS $$
 DECLARE
     extra jsonb;
     code text;
-    known text := (SELECT f.reason FROM walwarden_internal.rest_refusal AS f WHERE refused AND f.sqlstate = state);
+    known text;
 BEGIN
+    IF refused THEN
+        SELECT f.reason INTO known FROM walwarden_internal.rest_refusal AS f WHERE f.sqlstate = state;
+    END IF;
     IF state = 'WW000' THEN
         extra := detail::jsonb;
     ELSE

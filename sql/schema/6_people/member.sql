@@ -85,7 +85,8 @@ DECLARE
 BEGIN
     PERFORM walwarden_internal.check_last_manager(was);
     PERFORM walwarden_internal.expire_tokens(walwarden_internal.tokens_of(m.id));
-    FOR t IN SELECT f.* FROM walwarden_internal.token AS f WHERE f.id = ANY (walwarden_internal.tokens_of(m.id)) ORDER BY f.id LOOP
+    FOR t IN SELECT f.* FROM walwarden_internal.token AS f
+              WHERE f.owner_id = m.id AND f.revoked_at IS NULL AND f.removed_at IS NULL ORDER BY f.id LOOP
         PERFORM walwarden_internal.revoke(actor, t, 'owner removed');
     END LOOP;
     m.removed_at := clock_timestamp();
