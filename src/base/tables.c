@@ -141,10 +141,10 @@ walwarden_sound_index(const char *name)
 }
 
 /*
- * Find a row by the keys of a unique index, or without it if it is not sound. The caller fills in keys with ScanKeyInit()
- * and column numbers of the table, and calls row_close(), also if there is no row. The
- * scan may overwrite the column numbers. The snapshot is registered or active. A text key
- * needs a column with COLLATE "C".
+ * Find a row by the keys of a unique index, or without the index if it is not sound. The
+ * caller fills in keys with ScanKeyInit() and column numbers of the table, and calls
+ * row_close(), also if there is no row. The scan may overwrite the column numbers. The
+ * snapshot is registered or active. A text key needs a column with COLLATE "C".
  *
  * The table is locked before its index, as VACUUM FULL and TRUNCATE do.
  */

@@ -94,10 +94,11 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 			   "Give any JSON value with integers only, for example {}.",
 			   NULL);
 
-	args[0] = (NullableDatum) {UUIDPGetDatum(&chain), false};
-	args[1] = (NullableDatum) {PointerGetDatum(kind), false};
+	memset(args, 0, sizeof(args));
+	args[0].value = UUIDPGetDatum(&chain);
+	args[1].value = PointerGetDatum(kind);
 	args[2] = fcinfo->args[2];
-	args[3] = (NullableDatum) {CStringGetTextDatum(psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data)))), false};
+	args[3].value = CStringGetTextDatum(psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data))));
 	seq = call_function("append_body", lengthof(args), types, args, NULL);
 	permission_require_open(&chain);
 	PG_RETURN_DATUM(seq);

@@ -175,16 +175,19 @@ may(const Caller *caller, const pg_uuid_t *org_id, const text *action, const tex
 static void
 require(const Caller *caller, Datum record, const pg_uuid_t *org_id, const text *action, const text *target)
 {
-	NullableDatum args[4];
+	NullableDatum args[] = {
+		{.value = record},
+		{.value = UUIDPGetDatum(org_id),.isnull = org_id == NULL},
+		{.value = PointerGetDatum(action)},
+		{.value = PointerGetDatum(target)}
+	};
 	Oid			types[] = {InvalidOid, UUIDOID, TEXTOID, TEXTOID};
 	bool		isnull;
 
 	if (may(caller, org_id, action, target))
 		return;
-	args[0] = (NullableDatum) {record != 0 ? record : call_function("caller", 0, NULL, NULL, NULL), false};
-	args[1] = (NullableDatum) {UUIDPGetDatum(org_id), org_id == NULL};
-	args[2] = (NullableDatum) {PointerGetDatum(action), false};
-	args[3] = (NullableDatum) {PointerGetDatum(target), false};
+	if (record == 0)
+		args[0].value = call_function("caller", 0, NULL, NULL, NULL);
 	types[0] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(args[0].value));
 	(void) call_function("refuse_action", lengthof(args), types, args, &isnull);
 	elog(ERROR, "refuse_action() has refused nothing");
