@@ -171,6 +171,7 @@ take(Chain *chain, const ChainLine *line)
 	Part		parts[] = {{line->prev_hash, HASH_TEXT_LEN}, {line->body, line->body_len}};
 	EntryTexts	texts;
 	Entry		entry;
+	CanonicalMember members[ENTRY_MEMBERS];
 	char		hash[HASH_TEXT_LEN];
 	const char *org_id;
 
@@ -183,7 +184,7 @@ take(Chain *chain, const ChainLine *line)
 	if (chain->count == 0 && (org_id = org_of(line)) != NULL)
 		memcpy(chain->org_id, org_id, UUID_TEXT_LEN);
 	texts.org_id = chain->org_id;
-	if (!read_envelope(line, &texts, &entry) || !entry_body_is_valid(&texts, line->body, line->body_len, NULL))
+	if (!read_envelope(line, &texts, &entry) || !entry_body_is_valid(&texts, line->body, line->body_len, members))
 	{
 		org_id = org_of(line);
 		return org_id && memcmp(org_id, chain->org_id, UUID_TEXT_LEN) != 0 ?

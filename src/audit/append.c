@@ -128,6 +128,7 @@ Datum
 walwarden_audit_entry_is_valid(PG_FUNCTION_ARGS)
 {
 	AuditColumns columns;
+	CanonicalMember members[ENTRY_MEMBERS];
 	text	   *kind;
 	text	   *body;
 	bytea	   *prev_hash;
@@ -150,7 +151,7 @@ walwarden_audit_entry_is_valid(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(columns.seq > 0 &&
 				   kind_is_well_formed(columns.kind, columns.kind_len) &&
 				   (is_last_appended(&columns, body, prev_hash, hash) ||
-					audit_entry_error(&columns, body, prev_hash, hash) == NULL));
+					audit_entry_error(&columns, body, prev_hash, hash, members) == NULL));
 }
 
 /*
@@ -251,7 +252,7 @@ draft_body(const AuditColumns *columns, const text *payload, char **seq)
 	const char *end = p + VARSIZE_ANY_EXHDR(payload);
 	StringInfoData raw;
 	CanonicalText canonical;
-	const char *place;
+	CanonicalMember members[ENTRY_MEMBERS];
 	char		at[ISO_TIME_LEN + 1];
 	char		uuid[UUID_TEXT_LEN + 1];
 	text	   *body;
@@ -298,12 +299,12 @@ draft_body(const AuditColumns *columns, const text *payload, char **seq)
 	pfree(raw.data);
 
 	/* fails if kind needs escapes or text follows the payload */
-	if (!audit_body_is_valid(columns, VARDATA(body), VARSIZE(body) - VARHDRSZ, &place))
+	if (!audit_body_is_valid(columns, VARDATA(body), VARSIZE(body) - VARHDRSZ, members))
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE,
 			   "invalid kind or payload for an audit entry",
 			   "Give a kind of lower-case words separated by dots, and one JSON object as the payload.",
 			   NULL);
-	*seq = unconstify(char *, place);
+	*seq = unconstify(char *, members[ENTRY_SEQ].value);
 	return body;
 }
 

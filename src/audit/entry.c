@@ -45,9 +45,9 @@ audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *has
 	digest_sha256(parts, 2, hash);
 }
 
-/* Whether body agrees with the columns. seq: as for entry_body_is_valid(). */
+/* Whether body agrees with the columns. members: as for entry_body_is_valid(). */
 bool
-audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, const char **seq)
+audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, CanonicalMember *members)
 {
 	char		org_id[UUID_TEXT_LEN + 1];
 	char		job_id[UUID_TEXT_LEN + 1];
@@ -70,14 +70,15 @@ audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, c
 		render_uuid(columns->job_id, job_id);
 		texts.job_id = job_id;
 	}
-	return entry_body_is_valid(&texts, body, len, seq);
+	return entry_body_is_valid(&texts, body, len, members);
 }
 
 /*
- * The first error of a single entry, as a constant, or NULL.
+ * The first error of a single entry, as a constant, or NULL: then members are as for
+ * entry_body_is_valid().
  */
 const char *
-audit_entry_error(const AuditColumns *columns, const text *body, const bytea *prev_hash, const bytea *hash)
+audit_entry_error(const AuditColumns *columns, const text *body, const bytea *prev_hash, const bytea *hash, CanonicalMember *members)
 {
 	const char *bytes = VARDATA_ANY(body);
 	size_t		len = VARSIZE_ANY_EXHDR(body);
@@ -89,7 +90,7 @@ audit_entry_error(const AuditColumns *columns, const text *body, const bytea *pr
 	if (memcmp(digest, VARDATA_ANY(hash), DIGEST_LEN) != 0)
 		return "hash does not match the body";
 
-	if (audit_body_is_valid(columns, bytes, len, NULL))
+	if (audit_body_is_valid(columns, bytes, len, members))
 		return NULL;
 	if (!canonical_check(bytes, len, ENTRY_BODY_MAX, 0, NULL, NULL))
 		return "body is not canonical JSON";
@@ -117,4 +118,46 @@ walwarden_entry_object(PG_FUNCTION_ARGS)
 	if (about.object == NULL)
 		PG_RETURN_TEXT_P(cstring_to_text(psprintf("{\"id\":%.*s,\"type\":\"token\"}", (int) about.token_id_len, about.token_id)));
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(about.object, (int) about.object_len));
+}
+
+typedef struct Commitment
+{
+	const char *value;			/* without quotes */
+	size_t		len;
+	bool		found;
+} Commitment;
+
+/* CanonicalVisit of an element of credentials */
+static void
+compare_commitment(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	Commitment *wanted = arg;
+	CanonicalMember member = CANONICAL_MEMBER("commitment");
+
+	if (canonical_find(value, value_len, ENTRY_BODY_MAX, 4, &member, 1) && member.value != NULL &&
+		member.len == wanted->len + 2 && member.value[0] == '"' && memcmp(member.value + 1, wanted->value, wanted->len) == 0)
+		wanted->found = true;
+}
+
+/*
+ * walwarden_internal.commits_to(body text, commitment text)
+ *
+ * commitment: hex digits.
+ */
+PG_FUNCTION_INFO_V1(walwarden_commits_to);
+Datum
+walwarden_commits_to(PG_FUNCTION_ARGS)
+{
+	text	   *body = PG_GETARG_TEXT_PP(0);
+	text	   *commitment = PG_GETARG_TEXT_PP(1);
+	CanonicalMember members[ENTRY_MEMBERS];
+	const CanonicalMember *after = &members[ENTRY_AFTER];
+	CanonicalMember credentials = CANONICAL_MEMBER("credentials");
+	Commitment	wanted = {VARDATA_ANY(commitment), VARSIZE_ANY_EXHDR(commitment), false};
+
+	if (entry_members(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), members) && after->value != NULL &&
+		canonical_find(after->value, after->len, ENTRY_BODY_MAX, 2, &credentials, 1) &&
+		credentials.value != NULL && credentials.value[0] == '[')
+		(void) canonical_check(credentials.value, credentials.len, ENTRY_BODY_MAX, 3, compare_commitment, &wanted);
+	PG_RETURN_BOOL(wanted.found);
 }

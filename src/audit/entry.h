@@ -10,6 +10,8 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "common/canonical.h"
+
 typedef struct AuditColumns
 {
 	const pg_uuid_t *org_id;
@@ -22,8 +24,8 @@ typedef struct AuditColumns
 
 extern void audit_genesis(const pg_uuid_t *org_id, uint8 *digest);
 extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len, uint8 *hash);
-extern bool audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, const char **seq);
+extern bool audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, CanonicalMember *members);
 extern const char *audit_entry_error(const AuditColumns *columns, const text *body,
-									 const bytea *prev_hash, const bytea *hash);
+									 const bytea *prev_hash, const bytea *hash, CanonicalMember *members);
 
 #endif							/* WALWARDEN_AUDIT_ENTRY_H */

@@ -3,35 +3,32 @@
  *		Streaming verification of one audit chain.
  *
  * Reads the entries one at a time, in the order of seq, with the snapshot of the query,
- * and recomputes everything that docs/audit-chain.md specifies about their bytes.
- * walwarden_internal.cross_check() compares the current state with the chain, in SQL that
- * both verifiers share.
+ * and recomputes everything that docs/audit-chain.md specifies about their bytes. In the same
+ * pass it notes what they say of the objects that they describe; described.c then compares
+ * the rows. What else there is to compare is in sql/schema/9_close/verify.sql.
  *
  * Invariants: nothing is written. Memory does not grow with the chain. A tampered entry
  * leads to a verdict, not to an error.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/rel.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "audit/chain_scan.h"
 #include "audit/columns.h"
 #include "audit/commit.h"
+#include "audit/described.h"
 #include "audit/entry.h"
 #include "base/digest.h"
 #include "base/export.h"
-#include "base/tables.h"
+#include "common/entry.h"
 #include "common/hex.h"
 
 typedef struct Verdict
@@ -54,14 +51,16 @@ record_error(Verdict *verdict, int64 seq, const char *reason)
 }
 
 /*
- * Judge one entry, which should have the seq verdict->entries and follow prev.
+ * Judge one entry, which should have the seq verdict->entries and follow prev, and add it to
+ * described, unless that is NULL.
  */
 static void
-judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint8 *prev, Verdict *verdict)
+judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint8 *prev, Verdict *verdict, Described *described)
 {
 	Datum		values[MaxHeapAttributeNumber]; /* later tables have more */
 	bool		nulls[MaxHeapAttributeNumber];
 	AuditColumns columns;
+	CanonicalMember members[ENTRY_MEMBERS];
 	text	   *kind;
 	text	   *body;
 	bytea	   *prev_hash;
@@ -93,7 +92,7 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 	if (verdict->reason != NULL)
 		return;					/* from here on only count */
 
-	error = audit_entry_error(&columns, body, prev_hash, hash);
+	error = audit_entry_error(&columns, body, prev_hash, hash, members);
 	if (error == NULL && memcmp(prev, VARDATA_ANY(prev_hash), DIGEST_LEN) != 0)
 		error = "prev_hash does not match the hash of the previous entry";
 	if (error == NULL && columns.at < verdict->at)
@@ -101,6 +100,8 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 	verdict->at = columns.at;
 	if (error != NULL)
 		record_error(verdict, columns.seq, error);
+	else if (described != NULL)
+		described_add(described, columns.seq, members);
 }
 
 /* Compare the entry just read with the expected head, if it has that seq. */
@@ -117,12 +118,14 @@ judge_expected(Verdict *verdict, int64 expected_seq, const char *expected_hash)
 }
 
 /*
- * walwarden_internal.verify_chain(org_id, expected_seq, expected_hash,
- *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason)
+ * walwarden_internal.verify_chain(org_id, expected_seq, expected_hash, compare_rows,
+ *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason,
+ *						   OUT differing_seq, OUT difference)
  *
  * The head of an empty chain is the prev_hash that its first entry would have.
  * expected_seq and expected_hash, both or neither, are an earlier head, possibly of the
- * empty chain. The caller has checked their form.
+ * empty chain. The caller has checked their form. The rows are compared if the entries are
+ * sound: difference is the first that was found.
  */
 PG_FUNCTION_INFO_V1(walwarden_verify_chain);
 Datum
@@ -132,26 +135,24 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	bool		expecting = !PG_ARGISNULL(1);
 	int64		expected_seq = 0;
 	char	   *expected_hash = NULL;
-	Relation	entries;
-	Relation	index;
-	TupleDesc	desc;
 	MemoryContext per_entry = AllocSetContextCreate(CurrentMemoryContext, "walwarden verification", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext save;
-	ScanKeyData key;
-	SysScanDesc scan;
+	ChainScan	scan;
 	HeapTuple	tuple;
+	Described  *described = NULL;
+	Difference	difference = {0};
 	Verdict		verdict = {.at = DT_NOBEGIN};
 	uint8		prev[DIGEST_LEN];
 	char		hex[DIGEST_HEX_LEN];
 	TupleDesc	result_desc;
-	Datum		values[4];
-	bool		nulls[4];
+	Datum		values[6];
+	bool		nulls[6];
 
 	if (get_call_result_type(fcinfo, NULL, &result_desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) != PG_ARGISNULL(2))
-		elog(ERROR, "org_id, or one half of an expected head, is null");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) != PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		elog(ERROR, "org_id, one half of an expected head, or compare_rows is null");
 	org_id = PG_GETARG_UUID_P(0);
 	if (expecting)
 	{
@@ -160,23 +161,20 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		if (strlen(expected_hash) != DIGEST_HEX_LEN)
 			elog(ERROR, "expected hash has a wrong length");
 	}
+	if (PG_GETARG_BOOL(3))
+		described = described_begin(org_id);
 
-	entries = walwarden_table_open("audit_entry");
-	index = walwarden_index_open("audit_entry_pkey");
-	desc = RelationGetDescr(entries);
 	audit_genesis(org_id, prev);
 	memcpy(verdict.head, prev, DIGEST_LEN);
 	if (expecting)
 		judge_expected(&verdict, expected_seq, expected_hash);
-	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
-	scan = systable_beginscan_ordered(entries, index, GetActiveSnapshot(), 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	chain_scan_begin(&scan, org_id, NULL);
+	while (HeapTupleIsValid(tuple = chain_scan_next(&scan)))
 	{
-		CHECK_FOR_INTERRUPTS();
 		verdict.entries++;
 		/* not around the scan, which keeps its own allocations */
 		save = MemoryContextSwitchTo(per_entry);
-		judge_entry(tuple, desc, org_id, prev, &verdict);
+		judge_entry(tuple, RelationGetDescr(scan.entries), org_id, prev, &verdict, described);
 		MemoryContextSwitchTo(save);
 		memcpy(prev, verdict.head, DIGEST_LEN);
 		if (expecting)
@@ -184,19 +182,23 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		MemoryContextReset(per_entry);
 	}
 	MemoryContextDelete(per_entry);
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(entries, AccessShareLock);
+	chain_scan_end(&scan);
 	flush_audit();
 	if (expecting && verdict.entries < expected_seq)
 		record_error(&verdict, verdict.entries + 1, "tail is lost: the expected entry is missing");
+	if (described != NULL && verdict.reason == NULL)
+		difference = described_compare(described);
 
 	hex_lower(verdict.head, DIGEST_LEN, hex);
 	values[0] = Int64GetDatum(verdict.entries);
 	values[1] = PointerGetDatum(cstring_to_text_with_len(hex, DIGEST_HEX_LEN));
 	values[2] = Int64GetDatum(verdict.first_bad_seq);
 	values[3] = verdict.reason ? CStringGetTextDatum(verdict.reason) : (Datum) 0;
+	values[4] = Int64GetDatum(difference.seq);
+	values[5] = difference.reason ? CStringGetTextDatum(difference.reason) : (Datum) 0;
 	nulls[0] = nulls[1] = false;
 	nulls[2] = nulls[3] = verdict.reason == NULL;
+	nulls[4] = !difference.has_seq;
+	nulls[5] = difference.reason == NULL;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_desc), values, nulls)));
 }

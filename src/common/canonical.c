@@ -795,12 +795,12 @@ canonical_render_request(const char *input, size_t len, size_t limit, const Cano
  * says, and returns its end, or NULL.
  */
 
-/* An open array or object and, for an object, its last member. */
+/* An open array or object and its last element or member. */
 typedef struct Level
 {
 	unsigned char close;		/* the bracket or brace that ends it */
 	bool		escaped;		/* the key contains escapes */
-	const unsigned char *key;	/* without quotes; NULL before the first */
+	const unsigned char *key;	/* without quotes; NULL before the first, and in an array */
 	size_t		key_len;
 	const unsigned char *value;
 } Level;
@@ -988,9 +988,10 @@ canonical_check(const char *input, size_t len, size_t limit, int around, Canonic
 			level->key = key;
 			level->key_len = key_len;
 			level->escaped = escaped;
-			level->value = ++p;
+			p++;
 		}
 
+		level->value = p;
 		if (p >= end)
 			return false;
 		switch (*p)
@@ -1033,8 +1034,8 @@ canonical_check(const char *input, size_t len, size_t limit, int around, Canonic
 				return p == end;
 			if (p >= end)
 				return false;
-			if (level == levels + 1 && level->close == '}' && visit != NULL)
-				visit(arg, (const char *) level->key, level->key_len, (const char *) level->value, p - level->value);
+			if (level == levels + 1 && visit != NULL)
+				visit(arg, (const char *) level->key, level->key ? level->key_len : 0, (const char *) level->value, p - level->value);
 			if (*p == ',')
 				break;
 			if (*p++ != level->close)

@@ -39,13 +39,16 @@ extern bool canonical_render(const char *input, size_t len, size_t limit, const 
 /* As canonical_render(), but an integer may be spelled in any way: 1.0 and 1e2 are 1 and 100. */
 extern bool canonical_render_request(const char *input, size_t len, size_t limit, const CanonicalMemory *memory, CanonicalText *result);
 
-/* Called for a member of the outermost object: its key, without the quotes, and its value. */
+/*
+ * Called for a member of the outermost object: its key, without the quotes, and its value;
+ * for an element of the outermost array, with key NULL.
+ */
 typedef void (*CanonicalVisit) (void *arg, const char *key, size_t key_len, const char *value, size_t value_len);
 
 /*
  * Whether input is canonical: canonical_render() would succeed and return input itself.
  * around: how many arrays or objects contain input. Allocates nothing. visit, if not
- * NULL, is called for each member in order; ignore its calls if the result is false.
+ * NULL, is called for each member or element in order; ignore its calls if the result is false.
  */
 extern bool canonical_check(const char *input, size_t len, size_t limit, int around, CanonicalVisit visit, void *arg);
 

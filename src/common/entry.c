@@ -12,18 +12,26 @@
 
 #include <string.h>
 
-#include "common/canonical.h"
 #include "common/scan.h"
 #include "common/syntax.h"
 
+static const CanonicalMember wanted[ENTRY_MEMBERS] = {
+	[ENTRY_ORG] = CANONICAL_MEMBER("org"),
+	[ENTRY_SEQ] = CANONICAL_MEMBER("seq"),
+	[ENTRY_OBJECT] = CANONICAL_MEMBER("object"),
+	[ENTRY_BEFORE] = CANONICAL_MEMBER("before"),
+	[ENTRY_AFTER] = CANONICAL_MEMBER("after"),
+};
+
 /* The first three members are compared byte by byte, so only kind and payload need a syntax check. */
 bool
-entry_body_is_valid(const EntryTexts *texts, const char *body, size_t len, const char **seq)
+entry_body_is_valid(const EntryTexts *texts, const char *body, size_t len, CanonicalMember *members)
 {
 	const char *p = body;
 	const char *end = body + len;
 	const char *kind;
-	CanonicalMember place[] = {CANONICAL_MEMBER("org"), CANONICAL_MEMBER("seq")};
+	const CanonicalMember *org = &members[ENTRY_ORG];
+	const CanonicalMember *seq = &members[ENTRY_SEQ];
 
 	if (len > ENTRY_BODY_MAX ||
 		!comes_next(&p, end, LITERAL("{\"at\":\"")) ||
@@ -49,15 +57,24 @@ entry_body_is_valid(const EntryTexts *texts, const char *body, size_t len, const
 
 	/* the payload, up to the closing brace of the body */
 	p--;
-	if (!canonical_find(p, (size_t) (end - 1 - p), ENTRY_BODY_MAX, 1, place, 2) || end[-1] != '}')
+	memcpy(members, wanted, sizeof(wanted));
+	if (!canonical_find(p, (size_t) (end - 1 - p), ENTRY_BODY_MAX, 1, members, ENTRY_MEMBERS) || end[-1] != '}')
 		return false;
-	if (seq != NULL)
-		*seq = place[1].value;
 
-	return place[0].value != NULL && place[0].len == UUID_TEXT_LEN + 2 &&
-		place[0].value[0] == '"' && memcmp(place[0].value + 1, texts->org_id, UUID_TEXT_LEN) == 0 &&
-		place[1].value != NULL && place[1].len == texts->seq_len &&
-		memcmp(place[1].value, texts->seq, texts->seq_len) == 0;
+	return org->value != NULL && org->len == UUID_TEXT_LEN + 2 &&
+		org->value[0] == '"' && memcmp(org->value + 1, texts->org_id, UUID_TEXT_LEN) == 0 &&
+		seq->value != NULL && seq->len == texts->seq_len &&
+		memcmp(seq->value, texts->seq, texts->seq_len) == 0;
+}
+
+bool
+entry_members(const char *body, size_t len, CanonicalMember *members)
+{
+	CanonicalMember payload = CANONICAL_MEMBER("payload");
+
+	memcpy(members, wanted, sizeof(wanted));
+	return canonical_find(body, len, ENTRY_BODY_MAX, 0, &payload, 1) && payload.value != NULL &&
+		canonical_find(payload.value, payload.len, ENTRY_BODY_MAX, 1, members, ENTRY_MEMBERS);
 }
 
 bool

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/canonical.h"
+
 #define ENTRY_BODY_MAX 65536
 
 /* The hash of this prefix and the organisation's uuid is the prev_hash of a chain's first entry. */
@@ -26,13 +28,27 @@ typedef struct EntryTexts
 	const char *job_id;			/* UUID_TEXT_LEN bytes, or NULL */
 } EntryTexts;
 
+/* Members of a payload: where the entry stands, and what it says of the object that it describes. */
+enum
+{
+	ENTRY_ORG,
+	ENTRY_SEQ,
+	ENTRY_OBJECT,
+	ENTRY_BEFORE,
+	ENTRY_AFTER,
+	ENTRY_MEMBERS
+};
+
 /*
  * Whether body is canonical JSON and agrees with texts: at, jobId and kind, then a
- * payload with org and seq among its members, and nothing else. *seq, unless seq is
- * NULL, receives the position of the seq in body; it is undefined if the result is
+ * payload with org and seq among its members, and nothing else. members, of which there
+ * are ENTRY_MEMBERS, receive those of the payload; they are undefined if the result is
  * false.
  */
-extern bool entry_body_is_valid(const EntryTexts *texts, const char *body, size_t len, const char **seq);
+extern bool entry_body_is_valid(const EntryTexts *texts, const char *body, size_t len, CanonicalMember *members);
+
+/* The same members of a body that may be anything. False if it is not canonical, or has no payload. */
+extern bool entry_members(const char *body, size_t len, CanonicalMember *members);
 
 /* What an entry is about, as its body writes it: an object {"id":..,"type":..}, or the id of a token. */
 typedef struct EntryObject

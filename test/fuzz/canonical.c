@@ -19,18 +19,21 @@ static const CanonicalMemory memory = {malloc, realloc, free};
 
 typedef struct Bounds
 {
-	const char *at;			/* end of the member that was visited last */
+	const char *at;			/* end of the member or element that was visited last */
 	const char *end;
+	bool		array;
 } Bounds;
 
-/* Members stand within the text, one after the other. */
+/* Members and elements stand within the text, one after the other. */
 static void
 visit(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
 {
 	Bounds	   *bounds = arg;
 
-	if (key < bounds->at + 2 || key[-1] != '"' || key[key_len] != '"' || key + key_len + 2 != value ||
-		value_len == 0 || value + value_len >= bounds->end)
+	if (bounds->array ? key != NULL || key_len != 0 || value != bounds->at + 1 :
+		key < bounds->at + 2 || key[-1] != '"' || key[key_len] != '"' || key + key_len + 2 != value)
+		abort();
+	if (value_len == 0 || value + value_len >= bounds->end)
 		abort();
 	bounds->at = value + value_len;
 }
@@ -67,7 +70,7 @@ check(const char *text, size_t len)
 {
 	char	   *copy = malloc(len);
 	char	   *nested = malloc(len + 2);
-	Bounds		bounds = {copy, copy + len};
+	Bounds		bounds = {copy, copy + len, len > 0 && text[0] == '['};
 	bool		result;
 
 	memcpy(copy, text, len);

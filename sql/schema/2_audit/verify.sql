@@ -14,11 +14,22 @@ COMMENT ON COLUMN walwarden_internal.verification.head_hash IS 'lower-case hex: 
 COMMENT ON COLUMN walwarden_internal.verification.first_bad_seq IS 'seq of the first finding; NULL if there is none, or if it does not concern a single entry';
 
 -- Verifies the entries and links of one chain, streamed in the order of seq, and the expected
--- head if one is given.
+-- head if one is given. compare_rows: if the entries are sound, then compare the rows of the view
+-- audited_row with them; difference is the first in the order of cross_check(). src/audit/described.c
+-- has the query.
 CREATE FUNCTION walwarden_internal.verify_chain(
-        org_id uuid, expected_seq bigint, expected_hash text,
-        OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text)
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_verify_chain';
+        org_id uuid, expected_seq bigint, expected_hash text, compare_rows boolean DEFAULT false,
+        OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text,
+        OUT differing_seq bigint, OUT difference text)
+    LANGUAGE C STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off       -- compiling would take longer than running
+    AS 'MODULE_PATHNAME', 'walwarden_verify_chain';
+
+-- Whether body, which is canonical, contains this commitment among the credentials of the state
+-- after the change.
+CREATE FUNCTION walwarden_internal.commits_to(body text, commitment text) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_commits_to';
 
 -- The sort order of keys in canonical JSON: UTF-16 code units, here as bytes.
 CREATE FUNCTION walwarden_internal.utf16(key text) RETURNS bytea

@@ -32,24 +32,25 @@ INSERT INTO walwarden_internal.guard (relation, trigger, timing, events, level, 
 
 -- Every row of this wing that a chain describes, with the chain, the entry and the image.
 -- key: the id as a uuid, to find the row by its primary key; NULL where the id is a name.
+-- first_seq: the entry with which the row must begin; NULL if none is stored.
 CREATE VIEW walwarden_internal.token_audited_row AS
-    SELECT o.id AS org_id, 'org' AS type, o.id AS key, o.id::text AS id, o.audit_seq, walwarden_internal.org_image(o, walwarden_internal.org_slugs(o.id)) AS image
+    SELECT o.id AS org_id, 'org' AS type, o.id AS key, o.id::text AS id, o.audit_seq, NULL::bigint AS first_seq, walwarden_internal.org_image(o, walwarden_internal.org_slugs(o.id)) AS image
       FROM walwarden_internal.org AS o
     UNION ALL
-    SELECT m.org_id, 'member', m.id, m.id::text, m.audit_seq, walwarden_internal.member_image(m)
+    SELECT m.org_id, 'member', m.id, m.id::text, m.audit_seq, NULL, walwarden_internal.member_image(m)
       FROM walwarden_internal.member AS m
     UNION ALL
-    SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, walwarden_internal.token_image(t, walwarden_internal.credentials(t.id))
+    SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, walwarden_internal.token_image(t, walwarden_internal.credentials(t.id))
       FROM walwarden_internal.token AS t
     UNION ALL
-    SELECT walwarden_internal.system_org(), 'scope', NULL, s.name, s.audit_seq, walwarden_internal.scope_image(s)
+    SELECT walwarden_internal.system_org(), 'scope', NULL, s.name, s.audit_seq, NULL, walwarden_internal.scope_image(s)
       FROM walwarden_internal.scope AS s
      WHERE NOT s.builtin
     UNION ALL
-    SELECT walwarden_internal.system_org(), 'role', NULL, r.role, r.audit_seq, walwarden_internal.role_override_image(r)
+    SELECT walwarden_internal.system_org(), 'role', NULL, r.role, r.audit_seq, NULL, walwarden_internal.role_override_image(r)
       FROM walwarden_internal.role_override AS r
     UNION ALL
-    SELECT walwarden_internal.system_org(), 'grant', NULL, g.kind || ':' || g.role, g.audit_seq, walwarden_internal.role_grant_image(g)
+    SELECT walwarden_internal.system_org(), 'grant', NULL, g.kind || ':' || g.role, g.audit_seq, NULL, walwarden_internal.role_grant_image(g)
       FROM walwarden_internal.role_grant AS g;
 COMMENT ON VIEW walwarden_internal.token_audited_row IS 'The audited rows of organisations, members, tokens, scopes, roles and grants.';
 

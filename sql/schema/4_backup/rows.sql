@@ -5,25 +5,25 @@ SELECT g.* FROM unnest('{job_state,job_transition}'::name[]) AS c(relation), wal
 
 -- The audited rows of this wing, each with its chain, its entry and its image.
 CREATE VIEW walwarden_internal.backup_audited_row AS
-    SELECT n.org_id, 'node' AS type, n.id AS key, n.id::text AS id, n.audit_seq, walwarden_internal.node_image(n) AS image
+    SELECT n.org_id, 'node' AS type, n.id AS key, n.id::text AS id, n.audit_seq, NULL::bigint AS first_seq, walwarden_internal.node_image(n) AS image
       FROM walwarden_internal.node AS n
     UNION ALL
-    SELECT t.org_id, 'node_token', t.token_id, t.token_id::text, t.audit_seq, walwarden_internal.node_token_image(t)
+    SELECT t.org_id, 'node_token', t.token_id, t.token_id::text, t.audit_seq, NULL, walwarden_internal.node_token_image(t)
       FROM walwarden_internal.node_token AS t
     UNION ALL
-    SELECT a.org_id, 'alarm', a.node_id, a.node_id::text, a.audit_seq, walwarden_internal.alarm_image(a)
+    SELECT a.org_id, 'alarm', a.node_id, a.node_id::text, a.audit_seq, NULL, walwarden_internal.alarm_image(a)
       FROM walwarden_internal.alarm AS a
     UNION ALL
-    SELECT d.org_id, 'destination', d.id, d.id::text, d.audit_seq, walwarden_internal.destination_image(d)
+    SELECT d.org_id, 'destination', d.id, d.id::text, d.audit_seq, NULL, walwarden_internal.destination_image(d)
       FROM walwarden_internal.destination AS d
     UNION ALL
-    SELECT d.org_id, 'database', d.id, d.id::text, d.audit_seq, walwarden_internal.database_image(d)
+    SELECT d.org_id, 'database', d.id, d.id::text, d.audit_seq, NULL, walwarden_internal.database_image(d)
       FROM walwarden_internal.database AS d
     UNION ALL
-    SELECT j.org_id, 'job', j.id, j.id::text, j.audit_seq, walwarden_internal.job_image(j)
+    SELECT j.org_id, 'job', j.id, j.id::text, j.audit_seq, coalesce(j.first_seq, 0), walwarden_internal.job_image(j)
       FROM walwarden_internal.job AS j
     UNION ALL
-    SELECT e.org_id, 'evidence', e.backup_job_id, e.backup_job_id::text, e.audit_seq, walwarden_internal.evidence_image(e)
+    SELECT e.org_id, 'evidence', e.backup_job_id, e.backup_job_id::text, e.audit_seq, NULL, walwarden_internal.evidence_image(e)
       FROM walwarden_internal.evidence AS e;
 COMMENT ON VIEW walwarden_internal.backup_audited_row IS 'The audited rows of nodes, their tokens and alarms, destinations, databases, jobs and evidence.';
 

@@ -8,12 +8,77 @@ CREATE VIEW walwarden_internal.audited_row AS
     SELECT r.* FROM walwarden_internal.backup_audited_row AS r;
 COMMENT ON VIEW walwarden_internal.audited_row IS 'All audited rows, each with its chain, its last entry and its image. Both verifiers compare them with the chains.';
 
+-- A row that belongs to nothing: a credential without its token and, in the system chain, rows of
+-- organisations that do not exist. The first, as in cross_check(), or NULL.
+CREATE FUNCTION walwarden_internal.stray_row(chain uuid, OUT bad_seq bigint, OUT reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+BEGIN
+    SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id) COLLATE "C"
+      INTO bad_seq, reason
+      FROM walwarden_internal.credential AS c
+     WHERE c.org_id = chain
+       AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+     ORDER BY 1, 2 LIMIT 1;
+    IF bad_seq IS NULL AND chain = walwarden_internal.system_org() THEN
+        SELECT least(stray_row.reason COLLATE "C", min(f.reason)) INTO reason
+          FROM (SELECT format('%s %s belongs to no organisation', d.type, d.id) COLLATE "C"
+                  FROM walwarden_internal.audited_row AS d
+                 WHERE d.org_id IS DISTINCT FROM chain
+                   AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = d.org_id) IS NULL
+                UNION ALL
+                SELECT format('a credential of token %s has no token', c.token_id) COLLATE "C"
+                  FROM walwarden_internal.credential AS c
+                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = c.org_id) IS NULL
+                   AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+                UNION ALL
+                SELECT format('slug %s belongs to no organisation', s.slug) COLLATE "C"
+                  FROM walwarden_internal.org_slug AS s
+                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = s.org_id) IS NULL) AS f(reason);
+    END IF;
+END
+$$;
+
+-- A credential that differs from its token, or of which the entry that it names knows nothing; the
+-- first, as in cross_check(), or NULL. every: whether no token is known to agree with its entry. One
+-- that does has the commitments of all its credentials there.
+CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, every boolean, OUT bad_seq bigint, OUT reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+BEGIN
+    SELECT c.audit_seq,
+           CASE WHEN NOT c.status THEN format('a credential of token %s does not have its status', c.token_id)
+                ELSE format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq) END COLLATE "C"
+      INTO bad_seq, reason
+      FROM walwarden_internal.token AS t
+     CROSS JOIN LATERAL (SELECT c.token_id, c.audit_seq, c.fingerprint,
+                                walwarden_internal.with_token_status(c, t) IS NOT DISTINCT FROM c AS status
+                           FROM walwarden_internal.credential AS c
+                          WHERE c.token_id = t.id OFFSET 0) AS c
+     WHERE t.org_id = chain
+       AND (NOT c.status
+            OR ((every OR c.audit_seq IS DISTINCT FROM t.audit_seq)
+                AND (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
+                       FROM walwarden_internal.audit_entry AS e
+                      WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE))
+     ORDER BY 1, 2 LIMIT 1;
+END
+$$;
+
 -- The first difference between the present state and the chain. Every audited row must
 -- equal the entry that it names. Every entry that describes a row must find it at that
--- entry or a later one. For every credential, its entry must contain the commitment. Every row must
--- belong to an organisation that exists, or to the system chain. The
--- caller has verified the
--- entries: their bodies are parsed without a check.
+-- entry or a later one. A row that names its first entry must begin there. For every credential, its
+-- entry must contain the commitment. Every row must belong to an organisation that exists, or to the
+-- system chain. Of several differences the first is that of the lowest seq, and among those of one seq
+-- that whose reason is first by bytes. The caller has verified the entries: their bodies are parsed
+-- without a check.
+--
+-- verify_chain() and unmatched_credential() find the same in a small part of the time. This is the
+-- second opinion.
 --
 -- Invariant: memory does not grow with the chain, and there are no temporary files. Each
 -- row looks up its entry by key, and each entry its row; OFFSET 0 keeps the planner from
@@ -23,7 +88,7 @@ CREATE FUNCTION walwarden_internal.cross_check(chain uuid, OUT bad_seq bigint, O
     SET search_path = pg_catalog, pg_temp
     SET jit = off       -- compiling would take longer than running
 AS $$
-    (SELECT d.audit_seq AS seq, format('%s %s differs from entry %s', d.type, d.id, d.audit_seq) AS reason
+    (SELECT d.audit_seq AS seq, format('%s %s differs from entry %s', d.type, d.id, d.audit_seq) COLLATE "C" AS reason
        FROM walwarden_internal.audited_row AS d
        LEFT JOIN LATERAL (SELECT e.body::jsonb -> 'payload' AS payload
                             FROM walwarden_internal.audit_entry AS e
@@ -34,7 +99,7 @@ AS $$
       ORDER BY 1, 2 LIMIT 1)
     UNION ALL
     (SELECT e.seq, CASE WHEN d.audit_seq IS NULL THEN format('%s %s of entry %s is missing', o.type, o.id, e.seq)
-                        ELSE format('%s %s is older than entry %s', o.type, o.id, e.seq) END
+                        ELSE format('%s %s is older than entry %s', o.type, o.id, e.seq) END COLLATE "C"
        FROM walwarden_internal.audit_entry AS e
       CROSS JOIN LATERAL (SELECT e.body::json #> '{payload,object}' OFFSET 0) AS p(object)
       CROSS JOIN LATERAL (SELECT p.object ->> 'type', p.object ->> 'id', walwarden_internal.uuid_or_null(p.object ->> 'id') OFFSET 0) AS o(type, id, key)
@@ -47,18 +112,18 @@ AS $$
       WHERE e.org_id = chain AND p.object IS NOT NULL AND (d.audit_seq >= e.seq) IS NOT TRUE
       ORDER BY e.seq LIMIT 1)
     UNION ALL
-    (SELECT j.audit_seq, format('job %s does not begin at entry %s', j.id, j.first_seq)
-       FROM walwarden_internal.job AS j
+    (SELECT d.audit_seq, format('%s %s does not begin at entry %s', d.type, d.id, d.first_seq) COLLATE "C"
+       FROM walwarden_internal.audited_row AS d
        LEFT JOIN LATERAL (SELECT e.body::jsonb -> 'payload' AS payload
                             FROM walwarden_internal.audit_entry AS e
-                           WHERE e.org_id = chain AND e.seq = j.first_seq OFFSET 0) AS e ON true
-      WHERE j.org_id = chain
-        AND (e.payload #>> '{object,id}' IS DISTINCT FROM j.id::text OR e.payload -> 'before' IS DISTINCT FROM 'null')
+                           WHERE e.org_id = chain AND e.seq = d.first_seq OFFSET 0) AS e ON true
+      WHERE d.org_id = chain AND d.first_seq IS NOT NULL
+        AND (e.payload #>> '{object,id}' IS DISTINCT FROM d.id OR e.payload -> 'before' IS DISTINCT FROM 'null')
       ORDER BY 1, 2 LIMIT 1)
     UNION ALL
     (SELECT c.audit_seq,
             CASE WHEN NOT c.status THEN format('a credential of token %s does not have its status', c.token_id)
-                 ELSE format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq) END
+                 ELSE format('a credential of token %s is not in entry %s', c.token_id, c.audit_seq) END COLLATE "C"
        FROM walwarden_internal.token AS t
       CROSS JOIN LATERAL (SELECT c.token_id, c.audit_seq,
                                  walwarden_internal.commitment(c.token_id, c.fingerprint) AS commitment,
@@ -73,32 +138,7 @@ AS $$
              OR (e.credentials @> jsonb_build_array(jsonb_build_object('commitment', c.commitment))) IS NOT TRUE)
       ORDER BY 1, 2 LIMIT 1)
     UNION ALL
-    (SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id)
-       FROM walwarden_internal.credential AS c
-      WHERE c.org_id = chain
-        AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
-      ORDER BY 1, 2 LIMIT 1)
-    UNION ALL
-    -- rows of no chain are findings of the system chain
-    (SELECT NULL, format('%s %s belongs to no organisation', d.type, d.id)
-       FROM walwarden_internal.audited_row AS d
-      WHERE chain = walwarden_internal.system_org()
-        AND d.org_id IS DISTINCT FROM chain
-        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = d.org_id) IS NULL
-      ORDER BY 2 LIMIT 1)
-    UNION ALL
-    (SELECT NULL, format('a credential of token %s has no token', c.token_id)
-       FROM walwarden_internal.credential AS c
-      WHERE chain = walwarden_internal.system_org()
-        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = c.org_id) IS NULL
-        AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
-      ORDER BY 2 LIMIT 1)
-    UNION ALL
-    (SELECT NULL, format('slug %s belongs to no organisation', s.slug)
-       FROM walwarden_internal.org_slug AS s
-      WHERE chain = walwarden_internal.system_org()
-        AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = s.org_id) IS NULL
-      ORDER BY 2 LIMIT 1)
+    SELECT s.bad_seq, s.reason FROM walwarden_internal.stray_row(chain) AS s WHERE s.reason IS NOT NULL
     ORDER BY 1, 2 LIMIT 1
 $$;
 
@@ -135,12 +175,22 @@ CREATE FUNCTION walwarden_internal.verify(
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    differing_seq bigint;
+    difference text;
 BEGIN
-    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason
-      INTO entries, head_hash, first_bad_seq, reason
-      FROM walwarden_internal.verify_chain(chain, expected_seq, expected_hash) AS v;
+    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason, v.differing_seq, v.difference
+      INTO entries, head_hash, first_bad_seq, reason, differing_seq, difference
+      FROM walwarden_internal.verify_chain(chain, expected_seq, expected_hash, true) AS v;
     IF reason IS NULL THEN
-        SELECT x.bad_seq, x.reason INTO first_bad_seq, reason FROM walwarden_internal.cross_check(chain) AS x;
+        SELECT f.bad_seq, f.reason INTO first_bad_seq, reason
+          FROM (SELECT differing_seq, difference COLLATE "C"
+                UNION ALL
+                SELECT c.bad_seq, c.reason COLLATE "C" FROM walwarden_internal.unmatched_credential(chain, difference IS NOT NULL) AS c
+                UNION ALL
+                SELECT r.bad_seq, r.reason COLLATE "C" FROM walwarden_internal.stray_row(chain) AS r) AS f(bad_seq, reason)
+         WHERE f.reason IS NOT NULL
+         ORDER BY 1, 2 LIMIT 1;
     END IF;
     reason := coalesce(reason, altered);
 END
