@@ -553,8 +553,12 @@ static int
 compare_keys(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	size_t		i = 0;
-	size_t		j = 0;
+	size_t		j;
 
+	/* most keys are ASCII without escapes, and differ at a byte */
+	while (i < a_len && i < b_len && a[i] == b[i] && (unsigned char) a[i] < 0x80 && a[i] != '\\')
+		i++;
+	j = i;
 	while (i < a_len && j < b_len)
 	{
 		uint32_t	x = next_code_point(a, &i, a_len);

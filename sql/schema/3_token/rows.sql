@@ -40,7 +40,11 @@ CREATE VIEW walwarden_internal.token_audited_row AS
     SELECT m.org_id, 'member', m.id, m.id::text, m.audit_seq, NULL, walwarden_internal.member_image(m)
       FROM walwarden_internal.member AS m
     UNION ALL
-    SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, walwarden_internal.token_image(t, walwarden_internal.credentials(t.id))
+    SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, walwarden_internal.token_image(t,
+               -- credentials_image(), without starting two queries for each token
+               (SELECT coalesce(jsonb_agg(walwarden_internal.credential_image(c) ORDER BY c.created_at, c.fingerprint), '[]')
+                  FROM walwarden_internal.credential AS c
+                 WHERE c.token_id = t.id))
       FROM walwarden_internal.token AS t
     UNION ALL
     SELECT walwarden_internal.system_org(), 'scope', NULL, s.name, s.audit_seq, NULL, walwarden_internal.scope_image(s)

@@ -300,8 +300,8 @@ BEGIN
 END
 $$;
 
--- credentials: all credentials of the token, in any order.
-CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS jsonb
+-- credentials: the image of all credentials of the token.
+CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
     RETURN walwarden_internal.with_later(jsonb_build_object(
         'id', t.id, 'name', t.name, 'kind', t.kind, 'scopes', t.scopes, 'role', t.role, 'ownerId', t.owner_id,
@@ -311,10 +311,15 @@ CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, crede
         'disabledByOwner', t.disabled_by_owner, 'disabledReason', t.disabled_reason,
         'revokedAt', walwarden_internal.iso(t.revoked_at), 'revokedBy', t.revoked_by, 'revokedReason', t.revoked_reason,
         'removedAt', walwarden_internal.iso(t.removed_at),
-        'credentials', walwarden_internal.credentials_image(credentials)),
+        'credentials', credentials),
         jsonb_build_object(
             'labels', t.labels, 'networks', t.networks, 'rateLimit', t.rate_limit, 'keyName', t.key_name,
             'lifetimeFrom', walwarden_internal.iso(t.lifetime_from), 'noticeFor', walwarden_internal.iso(t.notice_for)));
+
+-- credentials: all credentials of the token, in any order.
+CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN walwarden_internal.token_image(t, walwarden_internal.credentials_image(credentials));
 
 CREATE FUNCTION walwarden_internal.credentials(token_id uuid) RETURNS walwarden_internal.credential[]
     LANGUAGE plpgsql STABLE STRICT
