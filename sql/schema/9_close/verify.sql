@@ -16,27 +16,28 @@ CREATE FUNCTION walwarden_internal.stray_row(chain uuid, OUT bad_seq bigint, OUT
     SET jit = off
 AS $$
 BEGIN
+    -- LIMIT: where a key was dropped, a second row is no error
     SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id) COLLATE "C"
       INTO bad_seq, reason
       FROM walwarden_internal.credential AS c
      WHERE c.org_id = chain
-       AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+       AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id LIMIT 1) IS NULL
      ORDER BY 1, 2 LIMIT 1;
     IF bad_seq IS NULL AND chain = walwarden_internal.system_org() THEN
         SELECT least(stray_row.reason COLLATE "C", min(f.reason)) INTO reason
           FROM (SELECT format('%s %s belongs to no organisation', d.type, d.id) COLLATE "C"
                   FROM walwarden_internal.audited_row AS d
                  WHERE d.org_id IS DISTINCT FROM chain
-                   AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = d.org_id) IS NULL
+                   AND (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = d.org_id LIMIT 1) IS NULL
                 UNION ALL
                 SELECT format('a credential of token %s has no token', c.token_id) COLLATE "C"
                   FROM walwarden_internal.credential AS c
-                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = c.org_id) IS NULL
-                   AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id) IS NULL
+                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = c.org_id LIMIT 1) IS NULL
+                   AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id LIMIT 1) IS NULL
                 UNION ALL
                 SELECT format('slug %s belongs to no organisation', s.slug) COLLATE "C"
                   FROM walwarden_internal.org_slug AS s
-                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = s.org_id) IS NULL) AS f(reason);
+                 WHERE (SELECT o.id FROM walwarden_internal.org AS o WHERE o.id = s.org_id LIMIT 1) IS NULL) AS f(reason);
     END IF;
 END
 $$;
