@@ -221,16 +221,17 @@ END$$;
 SELECT setseed(0.5) \g /dev/null
 CREATE TEMP TABLE found AS
     SELECT d.deeds, o.slug, verdict(d.deeds, o.id) AS verdict
-      FROM (SELECT string_agg(some_deed(), '; ') AS deeds
+      FROM (SELECT i, string_agg(some_deed(), '; ') AS deeds
               FROM generate_series(1, 120) AS i, generate_series(1, 1 + i % 3) AS n GROUP BY i) AS d
-     CROSS JOIN (SELECT id, slug FROM walwarden_internal.org WHERE slug IN ('differs', 'beside') UNION ALL SELECT walwarden_internal.system_org(), '_system') AS o;
+      JOIN (SELECT id, slug FROM walwarden_internal.org WHERE slug IN ('differs', 'beside') UNION ALL SELECT walwarden_internal.system_org(), '_system') AS o
+        ON o.slug = CASE d.i % 10 WHEN 0 THEN 'beside' WHEN 1 THEN '_system' WHEN 2 THEN '_system' ELSE 'differs' END;
 SELECT is_empty($$SELECT deeds, slug, verdict FROM found WHERE verdict LIKE 'C: %'$$, 'both verifiers agree after every deed');
 SELECT cmp_ok((SELECT count(*) FROM found WHERE verdict ~ w.pattern), '>=', w.least, 'deeds that end in ' || w.pattern)
-  FROM (VALUES ('differs from entry', 20::bigint), ('is missing', 10), ('is older than', 3), ('does not begin', 1), ('has no token', 1), ('belongs to no organisation', 1), ('is not in entry|have its status', 3), ('^ $', 20)) AS w(pattern, least);
+  FROM (VALUES ('differs from entry', 10::bigint), ('is missing', 5), ('is older than', 1), ('does not begin', 1), ('belongs to no organisation', 1), ('credential', 3), ('^ $', 10)) AS w(pattern, least);
 
 -- More objects than fit into the memory: they are compared in ranges, and none is left out.
 CREATE TEMP TABLE many AS
-    SELECT i, gen_random_uuid() AS id, clock_timestamp() AS at FROM generate_series(1, 16000) AS i;
+    SELECT i, gen_random_uuid() AS id, clock_timestamp() AS at FROM generate_series(1, 8000) AS i;
 SELECT walwarden.create_org('many') AS many \gset
 INSERT INTO walwarden_internal.token (id, org_id, name, kind, scopes, created_at, created_by, audit_seq)
 SELECT m.id, :'many', 'token ' || m.i, 'api', '{}', m.at, 'x', m.i + 1 FROM many AS m;
@@ -260,11 +261,11 @@ EXCEPTION WHEN SQLSTATE 'WW000' THEN
 END$$;
 SELECT is(first_of_many(d.deed, m.memory), d.wanted, d.what || ' in ' || m.memory)
   FROM (VALUES
-    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i % 1000 = 777', '778 token <id> of entry 778 is missing', 'the first missing row'),
-    ('UPDATE walwarden_internal.token AS t SET name = ''x'' FROM many AS m WHERE m.id = t.id AND m.i % 1000 = 555', '556 token <id> differs from entry 556', 'the first that differs'),
-    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i % 1000 = 777; UPDATE walwarden_internal.token AS t SET name = ''x'' FROM many AS m WHERE m.id = t.id AND m.i > 15000', '778 token <id> of entry 778 is missing', 'the first of both'),
-    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i = 16000', '16001 token <id> of entry 16001 is missing', 'one row of all'),
-    ('INSERT INTO walwarden_internal.audit_entry (org_id, kind, body) SELECT t.org_id, ''token.updated'', jsonb_build_object(''object'', jsonb_build_object(''type'', ''token'', ''id'', t.id))::text FROM walwarden_internal.token AS t JOIN many AS m ON m.id = t.id WHERE m.i IN (3, 15999) ORDER BY m.i DESC', '16002 token <id> is older than entry 16002', 'the first entry that its row does not know')
+    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i  % 500 = 277', '278 token <id> of entry 278 is missing', 'the first missing row'),
+    ('UPDATE walwarden_internal.token AS t SET name = ''x'' FROM many AS m WHERE m.id = t.id AND m.i % 500 = 155', '156 token <id> differs from entry 156', 'the first that differs'),
+    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i  % 500 = 277; UPDATE walwarden_internal.token AS t SET name = ''x'' FROM many AS m WHERE m.id = t.id AND m.i > 7000', '278 token <id> of entry 278 is missing', 'the first of both'),
+    ('DELETE FROM walwarden_internal.token AS t USING many AS m WHERE m.id = t.id AND m.i = 8000', '8001 token <id> of entry 8001 is missing', 'one row of all'),
+    ('INSERT INTO walwarden_internal.audit_entry (org_id, kind, body) SELECT t.org_id, ''token.updated'', jsonb_build_object(''object'', jsonb_build_object(''type'', ''token'', ''id'', t.id))::text FROM walwarden_internal.token AS t JOIN many AS m ON m.id = t.id WHERE m.i IN (3, 7999) ORDER BY m.i DESC', '8002 token <id> is older than entry 8002', 'the first entry that its row does not know')
   ) AS d(deed, wanted, what), (VALUES ('1MB'), ('64MB')) AS m(memory);
 
 SELECT * FROM finish();
