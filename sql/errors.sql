@@ -331,6 +331,7 @@ SELECT refused('admin', $$SELECT * FROM walwarden.stat_auth$$);
 SELECT refused('admin', $$SELECT * FROM walwarden.stat_tokens$$);
 SELECT refused('admin', $$SELECT * FROM walwarden.stat_chains$$);
 SELECT refused('admin', $$SELECT * FROM walwarden.stat_jobs$$);
+SELECT refused('admin', $$SELECT * FROM walwarden.stat_progress$$);
 SELECT refused('admin', $$SELECT * FROM walwarden.stat_grants$$);
 SELECT refused('admin', $$SELECT * FROM walwarden.list_grants()$$);
 SELECT refused('super', $$SELECT walwarden.grant_monitor('regress_walwarden_nobody'); SET LOCAL ROLE regress_walwarden_nobody; SELECT * FROM walwarden.list_grants()$$);

@@ -18,6 +18,7 @@
 #include "base/export.h"
 #include "base/invalidation.h"
 #include "base/lock.h"
+#include "base/progress.h"
 #include "base/served.h"
 #include "base/settings.h"
 #include "people/ending.h"
@@ -44,6 +45,7 @@ shmem_request(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
+	RequestAddinShmemSpace(progress_shmem_size());
 	RequestAddinShmemSpace(usage_shmem_size());
 	RequestAddinShmemSpace(stat_shmem_size());
 	RequestAddinShmemSpace(refusal_log_shmem_size());
@@ -57,6 +59,7 @@ shmem_startup(void)
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	progress_shmem_init();
 	usage_shmem_init();
 	stat_shmem_init();
 	refusal_log_shmem_init();
@@ -73,6 +76,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("walwarden");
 
 	lock_init();
+	progress_init();
 	commit_init();
 	invalidation_init();
 	identity_init();

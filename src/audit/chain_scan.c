@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "audit/chain_scan.h"
@@ -46,4 +48,20 @@ chain_scan_end(ChainScan *scan)
 	systable_endscan_ordered(scan->scan);
 	index_close(scan->index, AccessShareLock);
 	table_close(scan->entries, AccessShareLock);
+}
+
+int64
+chain_last_seq(const pg_uuid_t *org_id)
+{
+	ChainScan	scan;
+	HeapTuple	tuple;
+	bool		isnull = true;
+	int64		seq = 0;
+
+	chain_scan_begin(&scan, org_id, NULL);
+	tuple = systable_getnext_ordered(scan.scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		seq = DatumGetInt64(heap_getattr(tuple, Anum_audit_entry_seq, RelationGetDescr(scan.entries), &isnull));
+	chain_scan_end(&scan);
+	return isnull ? 0 : seq;
 }

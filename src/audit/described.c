@@ -37,6 +37,7 @@
 #include "audit/described.h"
 #include "base/digest.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "common/entry.h"
 #include "common/syntax.h"
 
@@ -589,14 +590,21 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditedRow *row)
 	row->image = nulls[5] ? NULL : DatumGetJsonbP(values[5]);
 }
 
-/* Compare the rows whose places are in the range. */
+/*
+ * Compare the rows whose places are in the range; compared: how many have been before. The
+ * number of all is not known, but there should be one for each object.
+ */
 static void
-compare_rows(Described *d)
+compare_rows(Described *d, int64 *compared)
 {
+	double		part = (double) (d->last - FIRST_PLACE + 1) / (double) ((int64) LAST_PLACE - FIRST_PLACE + 1);
 	Datum		values[] = {
 		UUIDPGetDatum(d->org_id), Int64GetDatum((int64) d->seed), Int64GetDatum(d->first), Int64GetDatum(d->last)
 	};
-	Portal		portal = SPI_cursor_open(NULL, rows_plan(), values, NULL, true);
+	Portal		portal;
+
+	progress_begin("verification: rows", d->org_id, (int64) ((double) (*compared + (int64) d->count) / part));
+	portal = SPI_cursor_open(NULL, rows_plan(), values, NULL, true);
 
 	for (;;)
 	{
@@ -611,6 +619,7 @@ compare_rows(Described *d)
 			CHECK_FOR_INTERRUPTS();
 			read_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &row);
 			compare_row(d, &row);
+			progress_advance(++*compared);
 			MemoryContextSwitchTo(save);
 			MemoryContextReset(d->per_item);
 		}
@@ -686,11 +695,13 @@ rows_are_behind(const Described *d)
 Difference
 described_compare(Described *d)
 {
+	int64		compared = 0;
+
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	for (;;)
 	{
-		compare_rows(d);
+		compare_rows(d, &compared);
 		if (rows_are_behind(d))
 			find_unknown_entry(d);
 		if (!next_range(d))

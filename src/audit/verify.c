@@ -28,6 +28,7 @@
 #include "audit/entry.h"
 #include "base/digest.h"
 #include "base/export.h"
+#include "base/progress.h"
 #include "common/entry.h"
 #include "common/hex.h"
 
@@ -168,10 +169,13 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	memcpy(verdict.head, prev, DIGEST_LEN);
 	if (expecting)
 		judge_expected(&verdict, expected_seq, expected_hash);
+	if (progress_is_shown())
+		progress_begin("verification: entries", org_id, chain_last_seq(org_id));
 	chain_scan_begin(&scan, org_id, NULL);
 	while (HeapTupleIsValid(tuple = chain_scan_next(&scan)))
 	{
 		verdict.entries++;
+		progress_advance(verdict.entries);
 		/* not around the scan, which keeps its own allocations */
 		save = MemoryContextSwitchTo(per_entry);
 		judge_entry(tuple, RelationGetDescr(scan.entries), org_id, prev, &verdict, described);
@@ -188,6 +192,7 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 		record_error(&verdict, verdict.entries + 1, "tail is lost: the expected entry is missing");
 	if (described != NULL && verdict.reason == NULL)
 		difference = described_compare(described);
+	progress_end();
 
 	hex_lower(verdict.head, DIGEST_LEN, hex);
 	values[0] = Int64GetDatum(verdict.entries);

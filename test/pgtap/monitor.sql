@@ -209,6 +209,7 @@ SET LOCAL ROLE tm_monitor;
 SELECT columns_are('walwarden', 'stat_tokens', '{org,state,tokens,expiring_7d,never_used,as_of}'::name[]);
 SELECT columns_are('walwarden', 'stat_jobs', '{org,kind,state,jobs,oldest_queued_at,expired_leases,as_of}'::name[]);
 SELECT columns_are('walwarden', 'stat_chains', '{org,entries,head_seq,ok,verified_at,age_seconds}'::name[]);
+SELECT columns_are('walwarden', 'stat_progress', '{pid,what,org,done,total}'::name[]);
 SELECT columns_are('walwarden', 'stat_alarms', '{org,node,seq,reported_at}'::name[]);
 SELECT columns_are('walwarden', 'stat_grants', '{kind,role,login,granted_at,agrees,problem}'::name[]);
 SELECT columns_are('walwarden', 'stat_auth', '{outcome,reason,count}'::name[]);

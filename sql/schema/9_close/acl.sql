@@ -37,7 +37,7 @@ $$;
 
 -- If others could have a column of a view's row type, the view could not grow in an
 -- update.
-REVOKE ALL ON TYPE walwarden.token_list, walwarden.stat_auth, walwarden.stat_tokens, walwarden.stat_chains, walwarden.stat_alarms, walwarden.stat_jobs, walwarden.stat_grants FROM PUBLIC;
+REVOKE ALL ON TYPE walwarden.token_list, walwarden.stat_auth, walwarden.stat_tokens, walwarden.stat_chains, walwarden.stat_alarms, walwarden.stat_jobs, walwarden.stat_progress, walwarden.stat_grants FROM PUBLIC;
 -- Nor do functions of others return what goes to a browser as it is.
 REVOKE ALL ON TYPE walwarden_rest."*/*" FROM PUBLIC;
 

@@ -97,6 +97,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM walwarden_internal.bound_waits(1000);
+    PERFORM walwarden_internal.show_progress('maintenance: ' || step, org_id);
     CASE step
         WHEN 'guards' THEN
             changed := walwarden_internal.restore_guards();

@@ -251,3 +251,43 @@ COMMENT ON COLUMN walwarden.stat_alarms.org IS 'the slug of the organisation';
 COMMENT ON COLUMN walwarden.stat_alarms.node IS 'the name of the node';
 COMMENT ON COLUMN walwarden.stat_alarms.seq IS 'an entry that differs: the one that the node reported';
 COMMENT ON COLUMN walwarden.stat_alarms.reported_at IS 'when the node reported it';
+
+-- Shows what this process is doing, until its transaction ends or it verifies a chain.
+CREATE FUNCTION walwarden_internal.show_progress(what text, org_id uuid) RETURNS void
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_show_progress';
+
+-- What processes in this database are doing. Nothing without preload.
+CREATE FUNCTION walwarden_internal.progress() RETURNS TABLE (pid integer, what text, org_id uuid, done bigint, total bigint)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_progress';
+
+CREATE FUNCTION walwarden_internal.stat_progress()
+    RETURNS TABLE (pid integer, what text, org text, done bigint, total bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM walwarden_internal.require(walwarden_internal.caller(), NULL, 'statistics.read', 'any');
+    RETURN QUERY
+        SELECT p.pid, p.what,
+               CASE WHEN p.org_id = walwarden_internal.system_org() THEN '_system' ELSE coalesce(o.slug, p.org_id::text) END,
+               p.done, p.total
+          FROM walwarden_internal.progress() AS p
+          LEFT JOIN walwarden_internal.org AS o ON o.id = p.org_id
+         ORDER BY p.pid;
+END
+$$;
+
+CREATE FUNCTION walwarden_internal.stat_progress_door()
+    RETURNS TABLE (pid integer, what text, org text, done bigint, total bigint)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
+COMMENT ON FUNCTION walwarden_internal.stat_progress_door() IS
+'The door behind the view stat_progress. For operators and monitors. Errors: 42501 if the caller is neither. Example: SELECT org, what, done, total FROM walwarden.stat_progress;';
+
+CREATE VIEW walwarden.stat_progress AS
+    SELECT * FROM walwarden_internal.stat_progress_door();
+COMMENT ON VIEW walwarden.stat_progress IS 'What the processes in this database are verifying, and the step of maintenance that they are running. Empty without preload. For operators and monitors; other readers fail with 42501. Example: SELECT org, what, done, total FROM walwarden.stat_progress;';
+COMMENT ON COLUMN walwarden.stat_progress.pid IS 'the process, as in pg_stat_activity';
+COMMENT ON COLUMN walwarden.stat_progress.what IS 'verification: entries, then verification: rows; or maintenance: and the name of the step';
+COMMENT ON COLUMN walwarden.stat_progress.org IS 'the slug of the organisation, or _system; NULL for a step that is about all';
+COMMENT ON COLUMN walwarden.stat_progress.done IS 'number of entries or rows that have been read, in steps of 256; NULL for a step of maintenance';
+COMMENT ON COLUMN walwarden.stat_progress.total IS 'number of entries, or the expected number of rows; NULL for a step of maintenance';
