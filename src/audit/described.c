@@ -38,6 +38,7 @@
 #include "base/digest.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "common/canonical.h"
 #include "common/entry.h"
 #include "common/syntax.h"
 

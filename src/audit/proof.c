@@ -11,25 +11,20 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
+#include "audit/chain_scan.h"
 #include "audit/columns.h"
 #include "audit/commit.h"
 #include "base/digest.h"
 #include "base/export.h"
-#include "base/tables.h"
 #include "common/merkle.h"
 
 typedef struct Claims
@@ -79,33 +74,27 @@ judge_claims(Claims *claims, int *next, const MerkleTree *tree)
 static void
 read_chain(const pg_uuid_t *org_id, Claims *claims, MerkleProof *proofs, int nproofs)
 {
-	Relation	entries = walwarden_table_open("audit_entry");
-	Relation	index = walwarden_index_open("audit_entry_pkey");
-	TupleDesc	desc = RelationGetDescr(entries);
-	ScanKeyData key;
-	SysScanDesc scan;
+	ChainScan	scan;
+	TupleDesc	desc;
 	HeapTuple	tuple;
 	MerkleTree	tree;
 	int			next = 0;
 
 	merkle_init(&tree, sha256_of);
-	ScanKeyInit(&key, Anum_audit_entry_org_id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org_id));
-	scan = systable_beginscan_ordered(entries, index, GetActiveSnapshot(), 1, &key);
-	while (next < claims->count && HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	chain_scan_begin(&scan, org_id, NULL);
+	desc = RelationGetDescr(scan.entries);
+	while (next < claims->count && HeapTupleIsValid(tuple = chain_scan_next(&scan)))
 	{
 		bool		isnull[2];
 		int64		seq = DatumGetInt64(heap_getattr(tuple, Anum_audit_entry_seq, desc, &isnull[0]));
 		const bytea *hash = DatumGetByteaPP(heap_getattr(tuple, Anum_audit_entry_hash, desc, &isnull[1]));
 
-		CHECK_FOR_INTERRUPTS();
 		if (seq != tree.size + 1 || VARSIZE_ANY_EXHDR(hash) != MERKLE_HASH_LEN)
 			break;
 		merkle_append(&tree, (const uint8 *) VARDATA_ANY(hash), proofs, nproofs);
 		judge_claims(claims, &next, &tree);
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
-	table_close(entries, AccessShareLock);
+	chain_scan_end(&scan);
 	flush_audit();
 }
 

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "common/canonical.h"
 #include "common/scan.h"
 #include "common/syntax.h"
 
