@@ -302,7 +302,7 @@ def scale():
 
     org2 = "(SELECT id FROM walwarden_internal.org WHERE slug = 'org-2')"
     both('verification of a chain of 1,001 entries', lambda db: timed(db, f'SELECT walwarden_internal.verify_chain({org2}, NULL, NULL)')[0], 5)
-    both('cross-check of the state of its organisation', lambda db: timed(db, f'SELECT walwarden_internal.cross_check({org2})')[0], 3)
+    both('cross-check of the state of its organisation', lambda db: timed(db, f'SELECT walwarden_internal.verify({org2}, NULL, NULL, NULL)')[0], 3)
     spent, ((entries, bad),) = timed(large, 'SELECT sum(v.entries), count(v.reason) FROM walwarden_internal.org AS o, walwarden_internal.verify_chain(o.id, NULL, NULL) AS v')
     row(f'verification of all {sized(LARGE)} tokens\' chains', f'{spent / 1e6:.1f} s', f'{us([spent / int(entries)])} an entry', [],
         note=f'{bad} bad' if bad != '0' else 'all good')
