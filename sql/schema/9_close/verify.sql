@@ -61,11 +61,13 @@ BEGIN
                            FROM walwarden_internal.credential AS c
                           WHERE c.token_id = t.id OFFSET 0) AS c
      WHERE t.org_id = chain
-       AND (NOT c.status
-            OR ((every OR c.audit_seq IS DISTINCT FROM t.audit_seq)
-                AND (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
-                       FROM walwarden_internal.audit_entry AS e
-                      WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE))
+       -- CASE, because the planner turns OR and AND around, and would look up every entry
+       AND CASE WHEN NOT c.status THEN true
+                WHEN every OR c.audit_seq IS DISTINCT FROM t.audit_seq
+                THEN (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
+                        FROM walwarden_internal.audit_entry AS e
+                       WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE
+                ELSE false END
      ORDER BY 1, 2 LIMIT 1;
 END
 $$;
