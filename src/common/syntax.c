@@ -219,6 +219,57 @@ entity_tag_match(const char *list, size_t len, const char *tag, size_t tag_len, 
 	return matches ? TAG_MATCHES : TAG_DIFFERS;
 }
 
+/* The number in a place of a time, which must have digits there. */
+static int
+number_at(const char *text, int at, int digits)
+{
+	int			number = 0;
+
+	for (int i = at; i < at + digits; i++)
+		number = number * 10 + (text[i] - '0');
+	return number;
+}
+
+bool
+time_is_well_formed(const char *text, size_t len)
+{
+	static const char form[] = "0000-00-00T00:00:00";
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	const size_t seconds_end = sizeof(form) - 1;
+	int			year;
+	int			month;
+	int			day;
+	int			hour;
+	int			minute;
+	int			second;
+	bool		fraction = false;	/* that is not 0 */
+
+	if (len <= seconds_end || text[len - 1] != 'Z')
+		return false;
+	for (size_t i = 0; i < seconds_end; i++)
+		if (form[i] == '0' ? !is_digit(text[i]) : text[i] != form[i])
+			return false;
+	if (len > seconds_end + 1 && (text[seconds_end] != '.' || len == seconds_end + 2 || len > ISO_TIME_LEN))
+		return false;
+	for (size_t i = seconds_end + 1; i + 1 < len; i++)
+	{
+		if (!is_digit(text[i]))
+			return false;
+		fraction |= text[i] != '0';
+	}
+	year = number_at(text, 0, 4);
+	month = number_at(text, 5, 2);
+	day = number_at(text, 8, 2);
+	hour = number_at(text, 11, 2);
+	minute = number_at(text, 14, 2);
+	second = number_at(text, 17, 2);
+	if (year == 0 || month < 1 || month > 12 || day < 1 || minute > 59 || second > 59 || hour > 24)
+		return false;
+	if (hour == 24 && (minute > 0 || second > 0 || fraction))
+		return false;
+	return day <= days[month - 1] || (month == 2 && day == 29 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
 bool
 kind_is_well_formed(const char *kind, size_t len)
 {

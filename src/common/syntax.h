@@ -1,8 +1,8 @@
 /*
  * syntax.h
  *		The syntax of texts from outside: tokens, UUIDs, legacy credentials, ids of
- *		requests, idempotency keys, media types, lists of entity tags, and kinds of
- *		entries. Does not depend on the server, so that it can be fuzzed by itself.
+ *		requests, idempotency keys, media types, lists of entity tags, times, and kinds
+ *		of entries. Does not depend on the server, so that it can be fuzzed by itself.
  */
 #ifndef WALWARDEN_SYNTAX_H
 #define WALWARDEN_SYNTAX_H
@@ -63,6 +63,12 @@ typedef enum TagMatch
  * "*", or tags with commas between them (RFC 9110). weakly: weak tags match too.
  */
 extern TagMatch entity_tag_match(const char *list, size_t len, const char *tag, size_t tag_len, bool weakly);
+
+/*
+ * Whether text is a time in UTC like 2026-11-21T17:33:20Z, with up to six digits of a
+ * second, and of a day that there is; 24:00:00 is the end of one.
+ */
+extern bool time_is_well_formed(const char *text, size_t len);
 
 /* Whether kind has two or more words of lower-case letters, digits and underscores, separated by dots. */
 extern bool kind_is_well_formed(const char *kind, size_t len);

@@ -2,7 +2,8 @@
  * header.c
  *		libFuzzer target for the values of header fields that src/common/syntax.c judges:
  *		the id of a request, its idempotency key, its media type and its list of entity
- *		tags, and with them the kind of an entry, which has a shape of the same sort.
+ *		tags, and with them the kind of an entry and the time in a field, which have
+ *		shapes of the same sort.
  *
  * The fields come as one JSON object in a setting. What reads it is the server's
  * own jsonb_in(), no code of this project, and so it is not fuzzed here: the
@@ -73,6 +74,35 @@ is_kind(const char *kind, size_t len)
 	return words > 1;
 }
 
+/* A regular expression, and the days that a month does not have. */
+static bool
+is_time(const char *time, size_t len)
+{
+	static const char *form = "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T"
+		"(([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?|24:00:00([.]0{1,6})?)Z$";
+	static regex_t compiled_form;
+	static bool compiled = false;
+	char		terminated[64];
+	int			year;
+	int			day;
+
+	if (!compiled)
+		MUST(regcomp(&compiled_form, form, REG_EXTENDED | REG_NOSUB) == 0);
+	compiled = true;
+	if (len >= sizeof(terminated) || memchr(time, '\0', len) != NULL)
+		return false;
+	memcpy(terminated, time, len);
+	terminated[len] = '\0';
+	if (regexec(&compiled_form, terminated, 0, NULL, 0) != 0 || memcmp(time, "0000", 4) == 0)
+		return false;
+	year = atoi(terminated);
+	day = atoi(terminated + 8);
+	if (memcmp(time + 5, "02", 2) == 0)
+		return day < 29 || (day == 29 && (year % 400 == 0 || (year % 4 == 0 && year % 100 != 0)));
+	return day < 31 || (memcmp(time + 5, "04", 2) != 0 && memcmp(time + 5, "06", 2) != 0 &&
+						memcmp(time + 5, "09", 2) != 0 && memcmp(time + 5, "11", 2) != 0);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -89,6 +119,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(entity_tag_match(value, size, "\"a\"", 3, false) <= entity_tag_match(value, size, "\"a\"", 3, true));
 	MUST(kind_is_well_formed(value, size) == is_kind(value, size));
 	MUST(!kind_is_well_formed(value, size) || harmless);
+	MUST(time_is_well_formed(value, size) == is_time(value, size));
 	free(value);
 	return 0;
 }
