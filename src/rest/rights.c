@@ -18,8 +18,10 @@
 #include "utils/uuid.h"
 
 #include "base/call.h"
+#include "base/compat.h"
 #include "base/export.h"
 #include "base/invalidation.h"
+#include "base/json_schema.h"
 #include "people/session.h"
 #include "rest/fail.h"
 #include "rest/request.h"
@@ -80,12 +82,38 @@ require_scope(const text *scope)
 					   " For a private token, the owner's role must also carry the scope.\"}", name, name));
 }
 
-/* walwarden_internal.rest_require_scope(scope text); the scope must be in the catalogue */
-PG_FUNCTION_INFO_V1(walwarden_rest_require_scope);
-Datum
-walwarden_rest_require_scope(PG_FUNCTION_ARGS)
+/*
+ * Whether a body sets the property of this name. In a POST null sets nothing, in a PATCH it
+ * clears a value. What is no object is refused later, when it is compared with its schema.
+ */
+static bool
+sets(Jsonb *body, const text *name, bool is_post)
 {
-	require_scope(PG_GETARG_TEXT_PP(0));
+	JsonbValue	found;
+
+	return JB_ROOT_IS_OBJECT(body) &&
+		getKeyJsonValueFromContainer(&body->root, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &found) != NULL &&
+		!(is_post && found.type == jbvNull);
+}
+
+/* End a request with 403 unless its caller has the scopes that the properties of the body need. */
+static void
+require_body_scopes(const char *method, const text *schema, Jsonb *body)
+{
+	ScopedProperty *properties;
+	int			n = json_schema_scopes(schema, &properties);
+
+	for (int i = 0; i < n; i++)
+		if (sets(body, properties[i].name, strcmp(method, "POST") == 0))
+			require_scope(properties[i].scope);
+}
+
+/* walwarden_internal.rest_require_body_scopes(method text, request text, body jsonb) */
+PG_FUNCTION_INFO_V1(walwarden_rest_require_body_scopes);
+Datum
+walwarden_rest_require_body_scopes(PG_FUNCTION_ARGS)
+{
+	require_body_scopes(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_TEXT_PP(1), PG_GETARG_JSONB_P(2));
 	PG_RETURN_VOID();
 }
 
@@ -129,13 +157,6 @@ rights_require(const RestRequest *request)
 void
 rights_renew(RestRequest *request, const char *schema)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, JSONBOID};
-	NullableDatum args[] = {
-		{.value = CStringGetTextDatum(request->method)},
-		{.value = CStringGetTextDatum(schema)},
-		{.value = JsonbPGetDatum(request->body)}
-	};
-
 	if (request->person != NULL)
 	{
 		if (!session_holds(request->person))
@@ -153,5 +174,5 @@ rights_renew(RestRequest *request, const char *schema)
 		set_scopes(status.effective, false);
 	}
 	rights_require(request);
-	(void) call_function("rest_require_body_scopes", lengthof(args), types, args, NULL);
+	require_body_scopes(request->method, cstring_to_text(schema), request->body);
 }

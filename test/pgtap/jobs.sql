@@ -160,7 +160,7 @@ SELECT is(walwarden_internal.plain_report(v) #>> '{error,message}', expected, 'p
                ('{"error":{"message":"option password=x is bad"}}', '(withheld: it contained a token or a password)'), ('{"error":{"message":7}}', '7')) AS v(v, expected);
 
 -- measured seconds: all of them, whole and not negative
-SELECT is(walwarden_internal.schema_problem(walwarden_internal.schema('JobReport'), jsonb_build_object('validation', jsonb_build_object('result', 'passed', 'measured', m::jsonb)), 'detail') ->> 'message', problem, m)
+SELECT is(walwarden_internal.schema_problem('JobReport', jsonb_build_object('validation', jsonb_build_object('result', 'passed', 'measured', m::jsonb)), 'detail') ->> 'message', problem, m)
   FROM (VALUES ('{"fetchSeconds":0,"restoreSeconds":310,"checkSeconds":25}', NULL), ('{"fetchSeconds":0,"restoreSeconds":310}', 'detail.validation.measured.checkSeconds is missing'),
                ('{"fetchSeconds":-1,"restoreSeconds":310,"checkSeconds":25}', 'detail.validation.measured.fetchSeconds is not between 0 and 9007199254740991'),
                ('{"fetchSeconds":1.5,"restoreSeconds":310,"checkSeconds":25}', 'detail.validation.measured.fetchSeconds is not of type integer'),

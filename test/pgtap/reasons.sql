@@ -4,15 +4,16 @@
 \pset tuples_only on
 BEGIN;
 SELECT no_plan();
-\set sql `cat sql/schema/1_base/json_schema.sql sql/schema/5_rest/[!c]*.sql sql/schema/6_people/*.sql`
+\set sql `cat sql/schema/5_rest/[!c]*.sql sql/schema/6_people/*.sql`
 \set router `cat sql/schema/5_rest/request.sql`
 \set c `cat src/rest/*.c`
+\set schema `cat src/base/json_schema.c`
 \set nginx `cat postgrest/nginx.conf`
 
 CREATE TEMP TABLE raised AS
     SELECT 'SQL' AS source, r[1] AS reason FROM regexp_matches(:'sql', $$PERFORM walwarden_internal\.rest_fail\(([^,]+),$$, 'g') AS r
     UNION ALL
-    SELECT 'schema', r[1] FROM regexp_matches(:'sql', $$RETURN walwarden_internal\.schema_error\(.*?('[a-z_]{3,}'|problem)$$, 'g') AS r
+    SELECT 'schema', translate(r[1], '"', '''') FROM regexp_matches(:'schema', '\mreject(?:_field)?\(problem, [^,]+, ("[a-z_]+")', 'g') AS r
     UNION ALL
     SELECT 'condition', r[1] FROM regexp_matches(:'router', $$WHEN [^\n]*state [^\n]* THEN ('\w+')$$, 'g') AS r
     UNION ALL

@@ -56,7 +56,7 @@ SELECT is((SELECT count(*) FROM walwarden_internal.audit_entry AS e JOIN walward
 
 -- what nodes report: another node deletes it
 SELECT is((SELECT json_agg(r.value) FROM reference AS r
-            WHERE r.field = 'artifactName' AND r.good = (walwarden_internal.schema_problem(walwarden_internal.schema('Artifact'),
+            WHERE r.field = 'artifactName' AND r.good = (walwarden_internal.schema_problem('Artifact',
                   jsonb_build_object('name', r.text, 'sizeBytes', 0, 'checksumSha256', repeat('0', 64)), '') IS NOT NULL))::text, NULL, 'names of artifacts');
 
 SELECT * FROM finish();

@@ -82,7 +82,7 @@ SELECT is_empty(format($$SELECT r FROM jsonb_each(%L::jsonb #> '{components,resp
                           WHERE r.value #>> '{content,application/json,example,error,code}' IS DISTINCT FROM r.key$$, :'document'), 'errors too');
 
 -- rules of a request
-SELECT is(walwarden_internal.schema_problem(walwarden_internal.schema('RestoreRequest'),
+SELECT is(walwarden_internal.schema_problem('RestoreRequest',
               '{"databaseId": "d", "backupJobId": "b", "kind": "restore", "mode": "in_place", "target": "s", "confirmDestructive": true}'::jsonb || change::jsonb, '') - 'nextAction',
           problem::jsonb, change)
   FROM (VALUES ('{}', NULL),
@@ -94,7 +94,7 @@ SELECT is(walwarden_internal.schema_problem(walwarden_internal.schema('RestoreRe
                ('{"mode": "new_cluster", "target": "s/n", "confirmDestructive": false}', NULL),
                ('{"mode": "new_database", "kind": "drill"}', NULL),
                ('{"mode": "new_database", "kind": "drill", "target": "s/n"}', NULL)) AS v(change, problem);
-SELECT matches(walwarden_internal.schema_problem(walwarden_internal.schema('RestoreRequest'), '{"databaseId": "d", "backupJobId": "b", "kind": "restore", "mode": "in_place", "target": "s"}', '') ->> 'nextAction',
+SELECT matches(walwarden_internal.schema_problem('RestoreRequest', '{"databaseId": "d", "backupJobId": "b", "kind": "restore", "mode": "in_place", "target": "s"}', '') ->> 'nextAction',
                'confirmDestructive: true', 'what to do about a restore in place that is not confirmed');
 
 -- integers in any spelling, in requests alone

@@ -83,8 +83,8 @@ AS $$
 $$;
 
 -- Validates text from a caller: 1 to max characters, at least one of them visible, none hidden,
--- and no token. Every name, subject, label and reason goes through here; json_schema.sql
--- checks those of a request alike.
+-- and no token. Every name, subject, label and reason goes through here;
+-- src/base/json_schema.c checks those of a request alike.
 CREATE FUNCTION walwarden_internal.check_text(what text, value text, max integer) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp

@@ -210,7 +210,7 @@ BEGIN
     PERFORM walwarden_internal.check_report_size(what, value);
     problem := CASE
         WHEN value IS NULL THEN jsonb_build_object('message', what || ' is missing')
-        ELSE coalesce(walwarden_internal.schema_problem(walwarden_internal.schema(schema), value, what),
+        ELSE coalesce(walwarden_internal.schema_problem(schema, value, what),
                       (SELECT jsonb_build_object('message', format('%s is not acceptable JSON: %s', what, p.error))
                          FROM walwarden_internal.canonical_json(convert_to(value::text, 'UTF8')) AS p
                         WHERE p.error IS NOT NULL)) END;

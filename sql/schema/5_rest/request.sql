@@ -91,12 +91,9 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION walwarden_internal.rest_require_scope(scope text) RETURNS void
-    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_require_scope';
-
 -- Rejects a body that is not acceptable JSON. Names the field where possible: for a key
 -- that occurs twice, and for a number that is not an integer.
-CREATE FUNCTION walwarden_internal.rest_refuse_json(body bytea, schema json, error text, error_at integer, duplicate_key text) RETURNS void
+CREATE FUNCTION walwarden_internal.rest_refuse_json(body bytea, schema text, error text, error_at integer, duplicate_key text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -122,17 +119,7 @@ $$;
 
 -- Ends the request with 403 unless its caller has the scopes that the properties of the body need.
 CREATE FUNCTION walwarden_internal.rest_require_body_scopes(method text, request text, body jsonb) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    -- in a POST null sets nothing, in a PATCH it clears a value
-    PERFORM walwarden_internal.rest_require_scope(p.value ->> 'x-required-scope')
-       FROM json_each(walwarden_internal.schema(request) -> 'properties') AS p
-      WHERE p.value ->> 'x-required-scope' IS NOT NULL
-        AND CASE method WHEN 'POST' THEN body ->> p.key IS NOT NULL ELSE body ? p.key END;
-END
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_rest_require_body_scopes';
 
 -- Ends the request with 403 unless its person may do an action on one of its targets at least.
 -- The handler checks the target, once it knows which.
@@ -161,19 +148,17 @@ CREATE FUNCTION walwarden_internal.rest_body(method text, request text, body byt
 AS $$
 DECLARE
     parsed record;
-    schema json;
     problem jsonb;
 BEGIN
     IF octet_length(body) > 65536 THEN
         PERFORM walwarden_internal.rest_fail('body_too_large', 'the body is larger than 64 KiB');
     END IF;
     SELECT * INTO parsed FROM walwarden_internal.canonical_json(CASE octet_length(body) WHEN 0 THEN '{}' ELSE body END, true);
-    schema := walwarden_internal.schema(request);
     IF parsed.error IS NOT NULL THEN
-        PERFORM walwarden_internal.rest_refuse_json(body, schema, parsed.error, parsed.error_at, parsed.duplicate_key);
+        PERFORM walwarden_internal.rest_refuse_json(body, request, parsed.error, parsed.error_at, parsed.duplicate_key);
     END IF;
     PERFORM walwarden_internal.rest_require_body_scopes(method, request, parsed.canonical::jsonb);
-    problem := walwarden_internal.schema_problem(schema, parsed.canonical::jsonb, '');
+    problem := walwarden_internal.schema_problem(request, parsed.canonical::jsonb, '');
     IF problem IS NOT NULL THEN
         PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);
     END IF;
@@ -230,13 +215,13 @@ CREATE FUNCTION walwarden_internal.rest_filter_value(operation text, name text, 
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    schema jsonb := (SELECT f.schema FROM walwarden_internal.rest_filter AS f WHERE f.operation = $1 AND f.name = $2);
+    schema text := (SELECT f.schema FROM walwarden_internal.rest_filter AS f WHERE f.operation = $1 AND f.name = $2);
     problem jsonb;
 BEGIN
     IF schema IS NULL THEN
         RETURN NULL;
     END IF;
-    problem := walwarden_internal.schema_problem(schema::json, to_jsonb(value), name);
+    problem := walwarden_internal.schema_problem(schema, to_jsonb(value), name);
     IF problem IS NOT NULL THEN
         PERFORM walwarden_internal.rest_fail(problem ->> 'reason', problem ->> 'message', problem - '{reason,message}'::text[]);
     END IF;
