@@ -46,6 +46,7 @@ shmem_request(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(progress_shmem_size());
+	RequestAddinShmemSpace(commit_shmem_size());
 	RequestAddinShmemSpace(usage_shmem_size());
 	RequestAddinShmemSpace(stat_shmem_size());
 	RequestAddinShmemSpace(refusal_log_shmem_size());
@@ -60,6 +61,7 @@ shmem_startup(void)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	progress_shmem_init();
+	commit_shmem_init();
 	usage_shmem_init();
 	stat_shmem_init();
 	refusal_log_shmem_init();

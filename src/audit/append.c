@@ -330,6 +330,39 @@ complete_body(text *body, char *seq, const AuditColumns *columns)
 		refuse_payload("too long");
 }
 
+/*
+ * Whether an entry may take rights away from somebody who has them, beginning with the next
+ * transaction. body: canonical, so that quotes within a text are escaped, and the members of
+ * an object are sorted.
+ */
+static bool
+takes_rights(const AuditColumns *columns, const text *body)
+{
+	static const char *const kinds[] = {
+		"authenticator.untrusted", "copy.closed", "legacy.ended", "member.db_role_changed", "member.disabled",
+		"member.removed", "member.role_changed", "member.sso_changed", "member.subject_changed", "monitor.revoked",
+		"operator.revoked", "org.closed", "org.plan_changed", "rest.revoked", "role.scopes_changed", "runner.revoked",
+		"token.disabled", "token.leaked", "token.overlap_ended", "token.revoked", "token.updated"
+	};
+	static const char *const renewed = "token.renewed";
+	static const char *const ended = "\"validUntil\":\"-infinity\"";
+	static const char *const before = "\"before\":";
+	const char *image = VARDATA_ANY(body);
+	const char *end = image + VARSIZE_ANY_EXHDR(body);
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		if (columns->kind_len == strlen(kinds[i]) && memcmp(columns->kind, kinds[i], columns->kind_len) == 0)
+			return true;
+	if (columns->kind_len != strlen(renewed) || memcmp(columns->kind, renewed, columns->kind_len) != 0)
+		return false;
+
+	/* without an overlap, the old value has ended in the image after it */
+	for (; end - image >= strlen(ended) && memcmp(image, before, strlen(before)) != 0; image++)
+		if (memcmp(image, ended, strlen(ended)) == 0)
+			return true;
+	return false;
+}
+
 static void
 check_trigger(const char *name, FunctionCallInfo fcinfo)
 {
@@ -436,7 +469,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 			nulls[i] = false;
 
 	/* an acknowledged entry must survive a crash */
-	commit_record_append();
+	commit_record_append(takes_rights(&columns, body));
 
 	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));
 }

@@ -9,6 +9,16 @@
  * share a flush. The next entry is later in WAL, so no entry is durable without the
  * entry before it.
  *
+ * With remote_apply too: a commit record that is written with synchronous_commit = off does
+ * not ask a standby to report when it has applied it, but a standby does so anyway before
+ * it sleeps, and with its next report while it is busy.
+ *
+ * If the server is configured with synchronous_commit = remote_apply, what takes rights
+ * away is in force on the standbys when it returns. Users can lower the setting for
+ * themselves. It is not raised again: without it, whoever administers the server takes a
+ * right away on the primary while a standby is down and every other commit waits. But the
+ * transaction warns.
+ *
  * Invariants: a transaction that appended is acknowledged only when it is durable,
  * regardless of synchronous_commit. Whenever the user's code can run, synchronous_commit
  * has the user's value. No error is raised after a commit record is written, because
@@ -22,7 +32,10 @@
 #include "access/xlog_internal.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "replication/syncrep.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
 #include "utils/resowner.h"
 
 #include "audit/commit.h"
@@ -31,6 +44,12 @@
 
 /* This transaction has appended an entry, which may have been rolled back since. */
 static bool appended = false;
+
+/* The subtransaction in which it has taken rights away, if that was not rolled back. */
+static SubTransactionId taking = InvalidSubTransactionId;
+
+/* synchronous_commit as the files configure it, which the launcher reads; NULL without preload. */
+static pg_atomic_uint32 *configured = NULL;
 
 /* synchronous_commit is changed, from XACT_EVENT_PRE_COMMIT to the commit record. */
 static bool releasing_early = false;
@@ -45,9 +64,63 @@ static XLogRecPtr commit_before;
  * durable, so that a reload of the settings in between cannot leave it undecided.
  */
 void
-commit_record_append(void)
+commit_record_append(bool takes_rights)
 {
 	appended = true;
+	/* if it is set, it is an ancestor, which is rolled back no sooner */
+	if (takes_rights && taking == InvalidSubTransactionId)
+		taking = GetCurrentSubTransactionId();
+}
+
+Size
+commit_shmem_size(void)
+{
+	return sizeof(pg_atomic_uint32);
+}
+
+/* Create or attach to the setting. The caller holds AddinShmemInitLock. */
+void
+commit_shmem_init(void)
+{
+	bool		found;
+
+	configured = ShmemInitStruct("walwarden synchronous_commit", commit_shmem_size(), &found);
+	if (!found)
+		pg_atomic_init_u32(configured, synchronous_commit); /* the postmaster's */
+}
+
+/*
+ * Remember synchronous_commit. Called by the launcher, which is connected to no database,
+ * as no user, and so has the value of the configuration.
+ */
+void
+commit_record_configured(void)
+{
+	pg_atomic_write_u32(configured, synchronous_commit);
+}
+
+/*
+ * Whether the server is configured with remote_apply. Without preload, a session knows only
+ * what it began with, which ALTER ROLE may have lowered.
+ */
+static bool
+remote_apply_is_configured(void)
+{
+	if (configured != NULL)
+		return pg_atomic_read_u32(configured) == SYNCHRONOUS_COMMIT_REMOTE_APPLY;
+	return strcmp(GetConfigOptionResetString("synchronous_commit"), "remote_apply") == 0;
+}
+
+static void
+warn_of_standbys(void)
+{
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_APPLY && remote_apply_is_configured())
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("standbys may still accept what this transaction takes away"),
+				 errdetail("The server is configured with synchronous_commit = remote_apply, and this session has %s.",
+						   GetConfigOption("synchronous_commit", false, false)),
+				 errhint("SET synchronous_commit = remote_apply before you take rights away. A later commit with it waits for this change too.")));
 }
 
 static void
@@ -66,6 +139,8 @@ commit_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			if (!appended)
 				break;
+			if (taking != InvalidSubTransactionId)
+				warn_of_standbys();
 			if (walwarden_early_lock_release)
 			{
 				/* the variable, not the setting, so nothing must be undone */
@@ -81,15 +156,28 @@ commit_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			restore_synchronous_commit();
 			appended = false;
+			taking = InvalidSubTransactionId;
 			break;
 		case XACT_EVENT_ABORT:	/* also for an error after PRE_COMMIT */
 		case XACT_EVENT_PREPARE:
 			restore_synchronous_commit();
 			appended = flush_due = false;
+			taking = InvalidSubTransactionId;
 			break;
 		default:
 			break;
 	}
+}
+
+static void
+commit_subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (taking != mine)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		taking = parent;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		taking = InvalidSubTransactionId;
 }
 
 /*
@@ -117,6 +205,7 @@ void
 commit_init(void)
 {
 	RegisterXactCallback(commit_xact_callback, NULL);
+	RegisterSubXactCallback(commit_subxact_callback, NULL);
 	RegisterResourceReleaseCallback(commit_release_callback, NULL);
 }
 

@@ -5,8 +5,13 @@
 #ifndef WALWARDEN_COMMIT_H
 #define WALWARDEN_COMMIT_H
 
+#include "postgres.h"
+
+extern Size commit_shmem_size(void);
+extern void commit_shmem_init(void);
 extern void commit_init(void);
-extern void commit_record_append(void);
+extern void commit_record_append(bool takes_rights);
+extern void commit_record_configured(void);
 extern void flush_audit(void);
 
 #endif							/* WALWARDEN_COMMIT_H */

@@ -54,6 +54,7 @@
 #include "utils/uuid.h"
 #include "utils/wait_event.h"
 
+#include "audit/commit.h"
 #include "base/call.h"
 #include "base/compat.h"
 #include "base/export.h"
@@ -169,6 +170,7 @@ launcher_interrupts(BackgroundWorkerHandle *handle)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		commit_record_configured();
 	}
 	if (ShutdownRequestPending)
 	{
@@ -330,6 +332,7 @@ walwarden_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	usage_set_launcher(MyLatch);
+	commit_record_configured();
 
 	context = AllocSetContextCreate(TopMemoryContext, "walwarden launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);

@@ -50,5 +50,18 @@ SELECT set_eq($$
     SELECT g.relation FROM walwarden_internal.guard AS g, walwarden_internal.catalogue_guards(g.relation) AS c
      WHERE g = c AND g.relation NOT IN ('audit_entry', 'org_slug')$$, 'the digest of the catalogues covers them all');
 
+-- those that take rights away, for the warning if standbys are not waited for
+\set append `cat src/audit/append.c`
+CREATE TEMP TABLE taking AS
+SELECT k[1] AS kind FROM regexp_matches(substring(:'append' FROM 'kinds\[\] = \{([^}]*)\}'), '"([a-z_.]+)"', 'g') AS k;
+SELECT is_empty('SELECT kind FROM taking WHERE kind NOT IN (SELECT kind FROM walwarden_internal.audit_kind)', 'every kind that takes rights away exists');
+SELECT is_empty($$
+    SELECT kind FROM walwarden_internal.audit_kind
+     WHERE kind ~ '^(authenticator|copy|legacy|member|monitor|operator|org|rest|role|runner|token)[.]' AND kind NOT IN (SELECT kind FROM taking)
+       AND kind NOT IN ('authenticator.trusted', 'legacy.imported', 'member.added', 'member.enabled', 'member.erased', 'monitor.granted', 'operator.granted',
+                        'org.created', 'org.policy_changed', 'org.renamed', 'org.settings_changed', 'rest.granted', 'runner.granted', 'token.enabled',
+                        'token.expired', 'token.expiring', 'token.issued', 'token.removed', 'token.renewed', 'token.revealed_for_owner')$$,
+    'and every other kind about rights is known to take none, but for a renewal without an overlap');
+
 SELECT * FROM finish();
 ROLLBACK;
