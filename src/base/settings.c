@@ -27,6 +27,7 @@ int			walwarden_usage_flush_interval = 10;
 int			walwarden_maintenance_interval = 60;
 int			walwarden_idempotency_retention = 86400;
 int			walwarden_max_limited_tokens = 1024;
+int			walwarden_max_standby_lag = 0;
 int			walwarden_session_idle_timeout = 3600;
 char	   *walwarden_subject_claim = NULL;
 char	   *walwarden_jwt_issuer = NULL;
@@ -180,6 +181,13 @@ settings_init(void)
 							&walwarden_max_limited_tokens,
 							1024, 1, 1000000,
 							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("walwarden.max_standby_lag",
+							"Sets how far a hot standby may be behind before it answers requests over HTTP with 503.",
+							"A standby is behind if it has not heard from its primary for so long, or has not applied for so long what it received. Zero sets no limit. Let it be more than wal_receiver_timeout.",
+							&walwarden_max_standby_lag,
+							0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.max_token_lifetime",
 							"Sets the maximum lifetime of tokens of kind api, in every organisation.",

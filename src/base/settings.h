@@ -13,6 +13,7 @@ extern int	walwarden_usage_flush_interval; /* seconds */
 extern int	walwarden_maintenance_interval; /* seconds */
 extern int	walwarden_idempotency_retention;	/* seconds */
 extern int	walwarden_max_limited_tokens;
+extern int	walwarden_max_standby_lag;	/* milliseconds; 0: none */
 extern int	walwarden_session_idle_timeout; /* seconds; 0: none */
 
 /* never NULL */

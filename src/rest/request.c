@@ -38,6 +38,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/render.h"
+#include "base/standby.h"
 #include "base/tables.h"
 #include "common/canonical.h"
 #include "common/entry.h"
@@ -357,6 +358,8 @@ rest_request_read(RestRequest *request)
 	jwt = header(headers, JWT_FIELD);
 	request->by_cookie = cookie != NULL;
 	check_origin(request, headers, cookie);
+	if (standby_is_behind())
+		rest_fail("standby", "the standby is too far behind its primary", "{}");
 
 	request->auth = cookie != NULL || jwt != NULL ?
 		authenticate_person(request, headers, cookie, jwt) :
@@ -562,11 +565,19 @@ walwarden_pre_request(PG_FUNCTION_ARGS)
 		.message = "invalid or inactive token",
 		.hint = "Send exactly one token, and send all of it."
 	};
+	static const HttpRefusal behind = {
+		.status = 503,
+		.code = "unavailable",
+		.message = "the standby is too far behind its primary",
+		.hint = "Try again."
+	};
 	RateState	rate = {0};
 
 	caller_record_claims();
 	if (is_own_request())
 		PG_RETURN_VOID();
+	if (standby_is_behind())
+		http_refuse(&behind);
 	switch (authenticate_request(request_headers(), &rate))
 	{
 		case AUTH_REFUSED:

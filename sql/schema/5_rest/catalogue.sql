@@ -99,7 +99,7 @@ INSERT INTO walwarden_internal.rest_reason (reason, status, meaning) VALUES
     ('internal_error',          500, 'Something failed on the server.'),
     ('busy',                    503, 'A lock could not be acquired in time, or the server lacks resources.'),
     ('read_only',               503, 'The transaction cannot write.'),
-    ('standby',                 503, 'The server is a read-only standby.'),
+    ('standby',                 503, 'The server is a standby: it cannot write, or it is too far behind its primary.'),
     ('service_down',            503, 'The proxy does not reach the database.');
 COMMENT ON TABLE walwarden_internal.rest_reason IS 'REST v1: the reasons of errors and their statuses. Built in, immutable.';
 COMMENT ON COLUMN walwarden_internal.rest_reason.status IS 'HTTP status';

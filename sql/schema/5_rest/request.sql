@@ -303,7 +303,7 @@ BEGIN
     -- what the server says stays in its log
     message := CASE extra ->> 'reason'
         WHEN 'headers_too_large' THEN 'the header fields are too large'
-        WHEN 'standby' THEN 'the server is a read-only standby'
+        WHEN 'standby' THEN CASE state WHEN 'WW000' THEN message ELSE 'the server is a read-only standby' END
         WHEN 'read_only' THEN 'the transaction is read-only'
         WHEN 'busy' THEN 'the database is busy; try again'
         WHEN 'internal_error' THEN 'internal error'
