@@ -15,6 +15,7 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"				/* postgres.h had it before */
 #endif
+#include "replication/walreceiver.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
@@ -52,6 +53,19 @@ compat_settings(int *count)
 #else
 	*count = GetNumConfigOptions();
 	return get_guc_variables();
+#endif
+}
+
+/* Connect to a database for statements of SQL. Returns NULL, and a text in *error, if that fails. */
+static inline WalReceiverConn *
+compat_walrcv_connect(const char *conninfo, const char *appname, char **error)
+{
+#if PG_VERSION_NUM >= 170000
+	return walrcv_connect(conninfo, true, true, false, appname, error);
+#elif PG_VERSION_NUM >= 160000
+	return walrcv_connect(conninfo, true, false, appname, error);
+#else
+	return walrcv_connect(conninfo, true, appname, error);
 #endif
 }
 

@@ -29,6 +29,7 @@ int			walwarden_idempotency_retention = 86400;
 int			walwarden_max_limited_tokens = 1024;
 int			walwarden_max_standby_lag = 0;
 int			walwarden_session_idle_timeout = 3600;
+char	   *walwarden_primary_conninfo = NULL;
 char	   *walwarden_subject_claim = NULL;
 char	   *walwarden_jwt_issuer = NULL;
 char	   *walwarden_jwt_audience = NULL;
@@ -203,6 +204,13 @@ settings_init(void)
 							10000, 1, INT_MAX,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("walwarden.primary_conninfo",
+							   "Sets how a standby connects to its primary to report the uses of tokens.",
+							   "Keywords and values of libpq without dbname, for example host=10.0.0.1 user=replicator. The user needs the attribute REPLICATION. If it is empty, uses on this standby are not recorded. Requires shared_preload_libraries on both.",
+							   &walwarden_primary_conninfo,
+							   "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.session_idle_timeout",
 							"Sets how long a person who signed in may do nothing before they have to sign in again.",
 							"Zero sets no limit. It needs shared_preload_libraries; without it only walwarden.session_lifetime limits a session.",

@@ -17,6 +17,7 @@ extern int	walwarden_max_standby_lag;	/* milliseconds; 0: none */
 extern int	walwarden_session_idle_timeout; /* seconds; 0: none */
 
 /* never NULL */
+extern char *walwarden_primary_conninfo;
 extern char *walwarden_subject_claim;
 extern char *walwarden_jwt_issuer;
 extern char *walwarden_jwt_audience;

@@ -40,6 +40,19 @@ refusal_name(Refusal refusal)
 	return refusals[refusal].name;
 }
 
+/* The reason with a name. Returns false if there is none. */
+bool
+refusal_by_name(const char *name, Refusal *refusal)
+{
+	for (int i = 0; i < REFUSALS; i++)
+		if (strcmp(name, refusals[i].name) == 0)
+		{
+			*refusal = i;
+			return true;
+		}
+	return false;
+}
+
 TokenState
 refusal_state(Refusal refusal)
 {

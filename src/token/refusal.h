@@ -6,6 +6,8 @@
 #ifndef WALWARDEN_REFUSAL_H
 #define WALWARDEN_REFUSAL_H
 
+#include "postgres.h"
+
 /* TOKEN_UNKNOWN is 0: a reason to which refusal.c gives no state gives no access. */
 typedef enum TokenState
 {
@@ -43,6 +45,7 @@ typedef enum Refusal
 #define REFUSALS (REFUSAL_RATE_LIMITED + 1)
 
 extern const char *refusal_name(Refusal refusal);
+extern bool refusal_by_name(const char *name, Refusal *refusal);
 extern TokenState refusal_state(Refusal refusal);
 extern const char *token_state_name(TokenState state);
 

@@ -27,6 +27,11 @@
  * entry was made, and so sees each use once, whether a flush is under way or not:
  * it takes the row from a snapshot that is older than its look at the entry.
  *
+ * On a standby nothing can be written. If walwarden.primary_conninfo is set, the worker takes
+ * the times and counts out of the table instead and hands them to the primary, which adds
+ * them to its own table. Then no entry of a standby has a base. A report that breaks off
+ * when it may have arrived is repeated, so its counts can be added twice; times cannot.
+ *
  * At a shutdown the dirty entries go to a file, from which the next start takes them.
  *
  * Locking: spinlocks, because a pass over a few entries is cheaper than acquiring an
@@ -59,8 +64,11 @@
 #include "storage/latch.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -69,7 +77,9 @@
 #include "base/call.h"
 #include "base/export.h"
 #include "base/monotonic.h"
+#include "base/refuse.h"
 #include "base/served.h"
+#include "base/settings.h"
 #include "base/tables.h"
 #include "token/columns.h"
 #include "token/network.h"
@@ -607,6 +617,20 @@ record_again(UsageEntry *entry, const UsedCredential *used, const NetworkAddress
 	return is_its;
 }
 
+/* Whether this is a standby that reports uses to its primary. */
+bool
+usage_reports(void)
+{
+	return walwarden_primary_conninfo[0] != '\0' && RecoveryInProgress();
+}
+
+/* Whether shared memory takes the uses of this database. */
+static inline bool
+takes_uses(void)
+{
+	return usage != NULL && served_here() && (!RecoveryInProgress() || usage_reports());
+}
+
 /*
  * Record that a credential is being used now. The caller has checked it; the transaction
  * must be able to call SQL functions. memo belongs to this function. The caller
@@ -619,7 +643,7 @@ usage_record(const UsedCredential *used, const NetworkAddress *from, UsageMemo *
 
 	if (usage == NULL || !served_here())
 		usage_record_stored(used, now, &memo->recorded);
-	else if (!RecoveryInProgress())
+	else if (takes_uses())
 	{
 		TokenUse	use;
 
@@ -640,7 +664,7 @@ usage_record(const UsedCredential *used, const NetworkAddress *from, UsageMemo *
 void
 usage_record_refusal(const pg_uuid_t *token_id, Refusal refusal)
 {
-	if (usage != NULL && served_here() && !RecoveryInProgress())
+	if (takes_uses())
 	{
 		TokenUse	use = {.token_id = *token_id,.refusals = 1,.refusal = refusal};
 
@@ -710,6 +734,49 @@ usage_set_base(TokenUse *use, int64 uses, int64 refusals)
 		*use = total_use(entry);
 	}
 	unlock_entry(&use->token_id, entry);
+}
+
+/*
+ * Like usage_collect(), but take what is collected out of the entries: the times stay, for
+ * readers on this server, and are clean. The counts of an entry with a base are from a time when
+ * the server was a primary. It is not known which part of them is on record, so they are
+ * left out.
+ */
+int
+usage_take(int *position, TokenUse *uses, int max)
+{
+	int			n = 0;
+
+	Assert(max >= USAGE_WAYS);
+	for (; *position < USAGE_SETS && n <= max - USAGE_WAYS; (*position)++)
+	{
+		SpinLockAcquire(&usage->sets[*position].mutex);
+		for (int i = 0; i < usage->sets[*position].n; i++)
+		{
+			UsageEntry *entry = entry_at(*position, i);
+
+			SpinLockAcquire(&entry->mutex);
+			if (entry->dbid == MyDatabaseId && entry->dirty)
+			{
+				if (entry->based)
+					entry->use.uses = entry->use.refusals = 0;
+				uses[n++] = entry->use;
+				entry->use.uses = entry->use.refusals = 0;
+				entry->base_uses = entry->base_refusals = 0;
+				entry->based = entry->dirty = false;
+			}
+			SpinLockRelease(&entry->mutex);
+		}
+		SpinLockRelease(&usage->sets[*position].mutex);
+	}
+	return n;
+}
+
+/* Put a use that was taken back. */
+void
+usage_give_back(const TokenUse *use)
+{
+	(void) record_shared(use);
 }
 
 /* Called by the launcher: processes that find no place wake it. */
@@ -904,4 +971,105 @@ walwarden_usage_table(PG_FUNCTION_ARGS)
 		memset(nulls, false, sizeof(nulls));
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* The elements of an array argument. */
+typedef struct Elements
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+} Elements;
+
+static Elements
+get_elements(FunctionCallInfo fcinfo, int i)
+{
+	ArrayType  *array;
+	Elements	elements;
+	int16		typlen;
+	bool		byval;
+	char		align;
+
+	if (PG_ARGISNULL(i))
+		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "an array is missing",
+			   "Only the worker of a standby calls this function.", NULL);
+	array = PG_GETARG_ARRAYTYPE_P(i);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, byval, align, &elements.values, &elements.nulls, &elements.n);
+	return elements;
+}
+
+/* A time that was reported; the clock of a standby may be ahead. */
+static TimestampTz
+get_time(const Elements *elements, int i, TimestampTz now)
+{
+	return elements->nulls[i] ? DT_NOBEGIN : Min(DatumGetTimestampTz(elements->values[i]), now);
+}
+
+static int64
+get_count(const Elements *elements, int i)
+{
+	int64		count = elements->nulls[i] ? -1 : DatumGetInt64(elements->values[i]);
+
+	if (count < 0 || count > PG_INT32_MAX)
+		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a count is missing or out of range",
+			   "Only the worker of a standby calls this function.", NULL);
+	return count;
+}
+
+/*
+ * walwarden.receive_usage(token_ids uuid[], used_at timestamptz[], slot0_used_at timestamptz[],
+ *		slot1_used_at timestamptz[], used_from inet[], uses bigint[], refusals bigint[],
+ *		refused_at timestamptz[], refused_reason text[])
+ *
+ * Not a door: it writes no table, and a standby calls it that has a standby of its own.
+ * Nothing is added unless all of it is valid.
+ */
+PG_FUNCTION_INFO_V1(walwarden_receive_usage);
+Datum
+walwarden_receive_usage(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Elements	column[9];
+	TokenUse   *uses;
+	int			n;
+
+	if (!superuser() && !has_rolreplication(GetUserId()))
+		refuse(ERRCODE_INSUFFICIENT_PRIVILEGE, "only a standby reports uses",
+			   "Use a role with the attribute REPLICATION.", NULL);
+	for (int i = 0; i < lengthof(column); i++)
+	{
+		column[i] = get_elements(fcinfo, i);
+		if (column[i].n != column[0].n)
+			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "the arrays differ in length",
+				   "Only the worker of a standby calls this function.", NULL);
+	}
+	n = column[0].n;
+	if (n > 0 && !takes_uses())
+		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "uses are not recorded in shared memory here",
+			   "Set shared_preload_libraries = 'walwarden', let walwarden.database have this database, and on a standby set walwarden.primary_conninfo.", NULL);
+	uses = palloc0(sizeof(TokenUse) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		TokenUse   *use = &uses[i];
+
+		if (column[0].nulls[i])
+			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a token id is missing",
+				   "Only the worker of a standby calls this function.", NULL);
+		use->token_id = *DatumGetUUIDP(column[0].values[i]);
+		use->at = get_time(&column[1], i, now);
+		for (int slot = 0; slot < USAGE_SLOTS; slot++)
+			use->slot_at[slot] = get_time(&column[2 + slot], i, now);
+		if (!column[4].nulls[i])
+			(void) network_address_from_inet(DatumGetInetPP(column[4].values[i]), &use->from);
+		use->uses = get_count(&column[5], i);
+		use->refusals = get_count(&column[6], i);
+		use->refused_at = column[8].nulls[i] ? DT_NOBEGIN : get_time(&column[7], i, now);
+		if (use->refused_at != DT_NOBEGIN && !refusal_by_name(TextDatumGetCString(column[8].values[i]), &use->refusal))
+			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a reason is unknown",
+				   "Let the standby and its primary have the same version of walwarden.", NULL);
+	}
+	for (int i = 0; i < n; i++)
+		(void) record_shared(&uses[i]);
+	PG_RETURN_INT32(n);
 }

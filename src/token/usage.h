@@ -59,5 +59,8 @@ extern void usage_is_on_record(const TokenUse *use);
 extern List *usage_dirty_databases(void);
 extern void usage_forget(Oid dbid);
 extern uint64 usage_lost(void);
+extern bool usage_reports(void);
+extern int	usage_take(int *position, TokenUse *uses, int max);
+extern void usage_give_back(const TokenUse *use);
 
 #endif							/* WALWARDEN_USAGE_H */

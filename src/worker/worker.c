@@ -16,7 +16,8 @@
  * done twice at the same time.
  *
  * Invariants: a step runs as the extension's owner, in a restricted operation, with a
- * pinned search_path. Nothing runs during recovery. An error ends its step or its round
+ * pinned search_path. During recovery, uses are reported to the primary, if that is
+ * configured, and nothing else runs. An error ends its step or its round
  * and is logged; it stops neither the launcher nor the work on other databases.
  */
 #include "postgres.h"
@@ -38,6 +39,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/walreceiver.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -210,7 +212,7 @@ visit(const Database *database, bool maintain)
 	strlcpy(worker.bgw_library_name, "walwarden", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "walwarden_database_main", BGW_MAXLEN);
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = ObjectIdGetDatum(database->oid);
 	worker.bgw_extra[0] = (char) maintain;
@@ -341,15 +343,18 @@ walwarden_launcher_main(Datum arg)
 		long		to_flush = wait_for(last_flush, walwarden_usage_flush_interval);
 		long		to_maintain = wait_for(last_maintenance, walwarden_maintenance_interval);
 		bool		recovery = RecoveryInProgress();
+		bool		idle = recovery && !usage_reports();
 
-		if (!recovery && usage_wants_flush())
+		if (!idle && usage_wants_flush())
 			to_flush = 0;
-		if (starved)			/* try again with the next flush */
+		if (recovery)			/* nothing to maintain */
+			to_maintain = RECOVERY_INTERVAL;
+		else if (starved)		/* try again with the next flush */
 			to_maintain = to_flush;
-		if (recovery || Min(to_flush, to_maintain) > 0)
+		if (idle || Min(to_flush, to_maintain) > 0)
 		{
 			pgstat_report_activity(STATE_IDLE, recovery ? "waiting for the end of recovery" : "waiting for the next round");
-			launcher_sleep(recovery ? RECOVERY_INTERVAL : Min(to_flush, to_maintain), NULL);
+			launcher_sleep(idle ? RECOVERY_INTERVAL : Min(to_flush, to_maintain), NULL);
 			continue;
 		}
 
@@ -659,6 +664,102 @@ flush_usage(void)
 	}
 }
 
+/*
+ * Connect to this database on the primary. It is a connection of the server's own kind, for
+ * replication, which a library gets without linking libpq.
+ */
+static WalReceiverConn *
+connect_to_primary(void)
+{
+	StringInfoData conninfo;
+	WalReceiverConn *primary;
+	char	   *error;
+
+	load_file("libpqwalreceiver", false);
+	if (WalReceiverFunctions == NULL)
+		elog(ERROR, "libpqwalreceiver did not initialize correctly");
+	initStringInfo(&conninfo);
+	appendStringInfo(&conninfo, "%s dbname='", walwarden_primary_conninfo);
+	for (const char *c = database_name; *c != '\0'; c++)
+	{
+		if (*c == '\'' || *c == '\\')
+			appendStringInfoChar(&conninfo, '\\');
+		appendStringInfoChar(&conninfo, *c);
+	}
+	appendStringInfoChar(&conninfo, '\'');
+	primary = compat_walrcv_connect(conninfo.data, "walwarden", &error);
+	if (primary == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not connect to the primary: %s", error)));
+	return primary;
+}
+
+/* On a standby: hand uses to the primary. The connection lasts as long as the process. */
+static void
+report_step(void *arg)
+{
+	static WalReceiverConn *primary = NULL;
+
+	FlushStep  *flush = arg;
+	Oid			type = INT4OID;
+	WalRcvExecResult *result;
+	StringInfoData command;
+	const struct
+	{
+		Oid			type;
+		Datum		value;
+	}			columns[] = {
+		{UUIDARRAYOID, column_of(flush, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, put_id)},
+		{TIMESTAMPTZARRAYOID, column_of(flush, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_used_at)},
+		{TIMESTAMPTZARRAYOID, column_of(flush, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_slot0_used_at)},
+		{TIMESTAMPTZARRAYOID, column_of(flush, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_slot1_used_at)},
+		{INETARRAYOID, column_of(flush, INETOID, -1, false, TYPALIGN_INT, put_used_from)},
+		{INT8ARRAYOID, column_of(flush, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_uses)},
+		{INT8ARRAYOID, column_of(flush, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_refusals)},
+		{TIMESTAMPTZARRAYOID, column_of(flush, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, put_refused_at)},
+		{TEXTARRAYOID, column_of(flush, TEXTOID, -1, false, TYPALIGN_INT, put_refused_reason)}
+	};
+
+	if (primary == NULL)
+		primary = connect_to_primary();
+
+	initStringInfo(&command);
+	appendStringInfoString(&command, "SELECT walwarden.receive_usage(");
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		Oid			output;
+		bool		varlena;
+
+		getTypeOutputInfo(columns[i].type, &output, &varlena);
+		appendStringInfo(&command, "%s%s", i == 0 ? "" : ", ", quote_literal_cstr(OidOutputFunctionCall(output, columns[i].value)));
+	}
+	appendStringInfoChar(&command, ')');
+	result = walrcv_exec(primary, command.data, 1, &type);
+	if (result->status != WALRCV_OK_TUPLES)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not report uses to the primary: %s", result->err)));
+	walrcv_clear_result(result);
+}
+
+/* Report the dirty uses, or keep them for the next round. */
+static void
+report_usage(void)
+{
+	FlushStep	flush = {palloc(sizeof(TokenUse) * FLUSH_BATCH)};
+	int			position = 0;
+
+	while ((flush.n = usage_take(&position, flush.uses, FLUSH_BATCH)) > 0)
+	{
+		if (run_step("uses for the primary", report_step, &flush))
+			continue;
+		for (int i = 0; i < flush.n; i++)
+			usage_give_back(&flush.uses[i]);
+		return;
+	}
+}
+
 /* A row of walwarden_internal.maintenance_steps(). */
 typedef struct MaintenanceStep
 {
@@ -802,6 +903,11 @@ walwarden_database_main(Datum arg)
 	if (!is_created_here())
 	{
 		usage_forget(MyDatabaseId);
+		return;
+	}
+	if (RecoveryInProgress())
+	{
+		report_usage();
 		return;
 	}
 	flush_usage();

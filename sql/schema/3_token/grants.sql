@@ -69,5 +69,6 @@ GRANT EXECUTE ON FUNCTION
     walwarden.current_token_id(),
     walwarden.current_org(),
     walwarden.current_org_id(),
-    walwarden.current_subject()
+    walwarden.current_subject(),
+    walwarden.receive_usage(uuid[], timestamptz[], timestamptz[], timestamptz[], inet[], bigint[], bigint[], timestamptz[], text[])
 TO PUBLIC;

@@ -300,7 +300,7 @@ COMMENT ON COLUMN walwarden.token_list.scopes IS 'as issued; {} for a token with
 COMMENT ON COLUMN walwarden.token_list.effective_scopes IS 'the scopes that the token holds now; {} unless it is active, NULL for kind legacy';
 COMMENT ON COLUMN walwarden.token_list.state IS 'active, inactive, disabled, expired or revoked';
 COMMENT ON COLUMN walwarden.token_list.created_by IS 'the subject of a person (erased for an erased member), or a server role';
-COMMENT ON COLUMN walwarden.token_list.last_used_at IS 'NULL if no use was recorded; without preload, reads are not recorded, and others to a minute; uses on a standby do not count';
+COMMENT ON COLUMN walwarden.token_list.last_used_at IS 'NULL if no use was recorded; without preload, reads are not recorded, and others to a minute; uses on a standby count if walwarden.primary_conninfo is set there';
 COMMENT ON COLUMN walwarden.token_list.revoked_by IS 'the subject of a person (erased for an erased member), or a server role';
 COMMENT ON COLUMN walwarden.token_list.overlap_until IS 'when the previous plaintext stops working; NULL if it does not work any more';
 COMMENT ON COLUMN walwarden.token_list.previous_handle IS 'fingerprint_handle of the previous plaintext, while it still works';

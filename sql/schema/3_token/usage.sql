@@ -77,6 +77,15 @@ BEGIN
 END
 $$;
 
+-- Called by the worker of a standby, on its primary, with the usage of distinct tokens since
+-- its last report.
+CREATE FUNCTION walwarden.receive_usage(
+        token_ids uuid[], used_at timestamptz[], slot0_used_at timestamptz[], slot1_used_at timestamptz[], used_from inet[], uses bigint[],
+        refusals bigint[], refused_at timestamptz[], refused_reason text[]) RETURNS integer
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_receive_usage';
+COMMENT ON FUNCTION walwarden.receive_usage(uuid[], timestamptz[], timestamptz[], timestamptz[], inet[], bigint[], bigint[], timestamptz[], text[]) IS
+'Adds the uses and refusals that a standby has seen to those of this server, and returns of how many tokens. The worker of a standby calls it, as walwarden.primary_conninfo says; there is no need to call it yourself. A time in the future counts as now. For superusers and roles with the attribute REPLICATION. Errors: 42501 if the caller is neither, 55000 without preload or if walwarden.database leaves this database out, 22023 if an array is missing, or a count, a reason or the length of an array is wrong. Example: SELECT walwarden.receive_usage(''{}'', ''{}'', ''{}'', ''{}'', ''{}'', ''{}'', ''{}'', ''{}'', ''{}'');';
+
 -- The size and use of the table in shared memory, for all databases; NULL without preload.
 CREATE FUNCTION walwarden_internal.usage_table(OUT slots integer, OUT used integer, OUT dirty integer, OUT lost bigint)
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_usage_table';
