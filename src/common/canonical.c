@@ -804,7 +804,7 @@ typedef struct Level
 {
 	unsigned char close;		/* the bracket or brace that ends it */
 	bool		escaped;		/* the key contains escapes */
-	const unsigned char *key;	/* without quotes; NULL before the first, and in an array */
+	const unsigned char *key;	/* without quotes; NULL if there is none */
 	size_t		key_len;
 	const unsigned char *value;
 } Level;
