@@ -354,7 +354,7 @@ edit(qr/(REVOKE ALL ON TYPE walwarden\.token_list)/, sub { "$1, walwarden.later_
 # by hand: a column of a described row, which is described once it has a value; rows of
 # catalogues, one of which is part of the API's document; a table with its trigger
 edit(qr/(CREATE TABLE walwarden_internal\.org \(.*?)(?=\n\);)/s, sub { "$1,\n    note         text" });
-edit(qr/(CREATE FUNCTION walwarden_internal\.org_image\(.*?)(\n\$\$;\n)/s, sub { "$1\n        || CASE WHEN o.note IS NULL THEN '{}' ELSE jsonb_build_object('note', o.note) END$2" });
+edit(qr/(CREATE FUNCTION walwarden_internal\.org_image\(.*?)(;\n)/s, sub { "$1\n        || CASE WHEN o.note IS NULL THEN '{}' ELSE jsonb_build_object('note', o.note) END$2" });
 edit(qr/(\('node\.list', +'any', +')\{operator,/, sub { "$1\{operator,register_nodes," });
 edit(qr/(\(503, 'unavailable', +')/, sub { "$1Later: " });
 edit(qr/(?=CREATE TABLE walwarden_internal\.node \()/, sub { "CREATE TABLE walwarden_internal.later (\n    id integer\n);\n\n" });
