@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
@@ -122,21 +123,55 @@ walwarden_index_open(const char *name)
 	return index_open(lock_by_name(name), NoLock);
 }
 
+/* Whether an index has all rows, or all in which a column is null. column: 0 for all rows. */
+static bool
+has_rows(Relation index, AttrNumber column)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+	const NullTest *test;
+
+	if (predicate == NIL)
+		return true;
+	test = linitial(predicate);
+	return column != 0 && list_length(predicate) == 1 && IsA(test, NullTest) && test->nulltesttype == IS_NULL &&
+		IsA(test->arg, Var) && ((const Var *) test->arg)->varattno == column;
+}
+
+/* Whether an index of a table finds rows by these keys, which are its first columns, with any snapshot. */
+static bool
+finds_rows(Relation index, Relation heap, int nkeys, const ScanKeyData *keys)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (form->indrelid != RelationGetRelid(heap) || index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < nkeys)
+		return false;
+	if (form->indcheckxmin && !TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data), TransactionXmin))
+		return false;
+	for (int i = 0; i < nkeys; i++)
+		if (form->indkey.values[i] != keys[i].sk_attno ||
+			index->rd_indcollation[i] != TupleDescAttr(RelationGetDescr(heap), keys[i].sk_attno - 1)->attcollation)
+			return false;
+	return true;
+}
+
 /*
- * The index of this name, for systable_beginscan(); InvalidOid if it is missing, or does not
- * have all rows. Somebody has altered it then, and verification says so; for this it reads
- * rows, and must not be misled. The table is locked.
+ * The index of this name, for systable_beginscan() with these keys; InvalidOid if it is
+ * missing, or might not find every row in which the column null is null (0: every row).
+ * Somebody has altered it then, and verification says so; for this it reads rows, and must
+ * not be misled. The caller has opened the table.
  */
 Oid
-walwarden_sound_index(const char *name)
+walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkeys, const ScanKeyData *keys)
 {
 	Oid			relid = look_up(name);
-	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
-	bool		sound = HeapTupleIsValid(tuple) && ((Form_pg_index) GETSTRUCT(tuple))->indisvalid &&
-		heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
+	Relation	index;
+	bool		sound;
 
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_INDEX)
+		return InvalidOid;
+	index = index_open(relid, AccessShareLock);
+	sound = finds_rows(index, heap, nkeys, keys) && has_rows(index, null);
+	index_close(index, AccessShareLock);
 	return sound ? relid : InvalidOid;
 }
 
@@ -155,7 +190,7 @@ row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys
 	Oid			indexid;
 
 	row->heap = walwarden_table_open(table);
-	indexid = walwarden_sound_index(index);
+	indexid = walwarden_sound_index(row->heap, index, 0, nkeys, keys);
 	scan = systable_beginscan(row->heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
 	row->tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(row->tuple))

@@ -24,7 +24,7 @@ typedef struct Row
 extern Oid	walwarden_relation_oid(const char *name);
 extern Relation walwarden_table_open(const char *name);
 extern Relation walwarden_index_open(const char *name);
-extern Oid	walwarden_sound_index(const char *name);
+extern Oid	walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkeys, const ScanKeyData *keys);
 
 extern bool row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot);
 extern bool row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot);

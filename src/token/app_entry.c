@@ -59,6 +59,7 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 	const text *kind = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	const text *org = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 	const TokenStatus *token;
+	bool		as_token;
 	pg_uuid_t	chain;
 	Jsonb	   *data;
 	const char *actor;
@@ -67,19 +68,20 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 
 	door_caller(&caller);
 	token = identity_current();
-	if (token != NULL && (org == NULL || is_slug_of(org, token)) && caller_role_serves_rest(&caller))
-	{
-		chain = token->org_id;
-		actor = actor_of_token(&caller);
-	}
-	else if (org == NULL && token == NULL)
+	if (org == NULL && token == NULL)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE,
 			   "organisation is missing",
 			   "Name the organisation, or authenticate a token first.",
 			   NULL);
+	/* what the rights are now, and not when the statement began */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	as_token = token != NULL && (org == NULL || is_slug_of(org, token)) && caller_role_serves_rest(&caller);
+	chain = as_token ? token->org_id : permission_org(&caller, org != NULL ? org : token->org_slug, "audit.append", "org");
+	PopActiveSnapshot();
+	if (as_token)
+		actor = actor_of_token(&caller);
 	else
 	{
-		chain = permission_org(&caller, org != NULL ? org : token->org_slug, "audit.append", "org");
 		permission_lock_org(&chain, "audit.append", "org");
 		door_caller(&caller);	/* after the wait */
 		PushActiveSnapshot(GetTransactionSnapshot());

@@ -6,7 +6,8 @@
  * the current role does, unless it is a superuser's or acts for many people.
  *
  * Invariants: only rows of walwarden_internal.permission permit anything. Rows are read
- * with the active snapshot; what waited for a lock takes a new one. A caller who is not an
+ * with the active snapshot. What requires a right, and what waited for a lock, takes a new
+ * one, so that a statement that goes on for long ends with the right. A caller who is not an
  * operator gets the same error for an unknown organisation as for one in which they have no
  * rights, and the call reads the same rows: the server's statistics would tell the
  * difference. So the right comes first, and nothing is looked up by a name that the caller
@@ -87,7 +88,8 @@ find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
 		ScanKeyInit(&keys[nkeys++], Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(caller->subject));
 	else
 		ScanKeyInit(&keys[nkeys++], Anum_member_db_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&caller->role));
-	indexid = walwarden_sound_index(indexes[by_subject][org_id != NULL]);
+	/* these have no removed members */
+	indexid = walwarden_sound_index(heap, indexes[by_subject][org_id != NULL], Anum_member_removed_at, nkeys, keys);
 	scan = systable_beginscan(heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 		if (permission_member_is_active(&row, caller->person != NULL && caller->person->by_sso) &&
@@ -427,7 +429,9 @@ walwarden_require(PG_FUNCTION_ARGS)
 	Caller		caller;
 
 	caller_argument(fcinfo, 0, &caller);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	require(&caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	PopActiveSnapshot();
 	PG_RETURN_VOID();
 }
 
@@ -440,7 +444,9 @@ walwarden_permitted_org(PG_FUNCTION_ARGS)
 	Row			org;
 
 	caller_argument(fcinfo, 0, &caller);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	find_permitted_org(&org, &caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	PopActiveSnapshot();
 	return row_result(fcinfo, &org);
 }
 

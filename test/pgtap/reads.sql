@@ -71,6 +71,17 @@ SELECT is(reads(x.c, format('SELECT count(*) FROM walwarden.list_tokens(''other'
 SELECT isnt(reads(x.c, 'SELECT count(*) FROM walwarden.list_members(''acme'')'), reads(x.c, 'SELECT count(*) FROM walwarden.list_members(''nosuch'')'), 'an operator reads what there is')
   FROM (SELECT ('operator', 'td_operator', NULL)::caller) AS x(c);
 
+-- Rights are found by index, however many members there are.
+CREATE FUNCTION scans() RETURNS TABLE (whole bigint, by_index bigint) LANGUAGE sql AS $$
+    SELECT sum(s.seq_scan)::bigint, sum(s.idx_scan)::bigint FROM pg_stat_xact_all_tables AS s
+     WHERE s.schemaname = 'walwarden_internal' AND s.relname IN ('member', 'org', 'permission', 'role', 'role_grant')
+$$;
+SELECT * FROM scans() \gset before_
+SELECT is(tried(x.c, v.call), 'yes', v.call)
+  FROM (SELECT ('admin', 'td_admin', NULL)::caller) AS x(c),
+       (VALUES ('SELECT walwarden.append_audit(''app.x'', ''{}'', NULL, ''acme'')'), ('SELECT * FROM walwarden.list_audit(''acme'', 0, 1)')) AS v(call);
+SELECT is((s.whole, s.by_index > :before_by_index)::text, (:before_whole::bigint, true)::text, 'no table is read whole for them') FROM scans() AS s;
+
 -- Over HTTP a person reads the same of an organisation of others as of one that does not exist,
 -- and of their tokens and members, and gets the same response.
 SELECT walwarden.add_member('other', 'reader', 'owner'), walwarden_internal.start_session(sha256(repeat('5', 64)::bytea), 'reader', NULL, NULL) \g /dev/null
