@@ -664,15 +664,18 @@ flush_usage(void)
 	}
 }
 
+/* The connection of this process to its database on the primary, or NULL. */
+static WalReceiverConn *primary = NULL;
+
 /*
  * Connect to this database on the primary. It is a connection of the server's own kind, for
  * replication, which a library gets without linking libpq.
  */
-static WalReceiverConn *
+static void
 connect_to_primary(void)
 {
 	StringInfoData conninfo;
-	WalReceiverConn *primary;
+	MemoryContext save;
 	char	   *error;
 
 	load_file("libpqwalreceiver", false);
@@ -687,20 +690,29 @@ connect_to_primary(void)
 		appendStringInfoChar(&conninfo, *c);
 	}
 	appendStringInfoChar(&conninfo, '\'');
+	/* it lasts longer than the step */
+	save = MemoryContextSwitchTo(TopMemoryContext);
 	primary = compat_walrcv_connect(conninfo.data, "walwarden", &error);
+	MemoryContextSwitchTo(save);
 	if (primary == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("could not connect to the primary: %s", error)));
-	return primary;
 }
 
-/* On a standby: hand uses to the primary. The connection lasts as long as the process. */
+/* After an error it is not known what the connection is waiting for. */
+static void
+disconnect_from_primary(void)
+{
+	if (primary != NULL)
+		walrcv_disconnect(primary);
+	primary = NULL;
+}
+
+/* On a standby: hand uses to the primary. */
 static void
 report_step(void *arg)
 {
-	static WalReceiverConn *primary = NULL;
-
 	FlushStep  *flush = arg;
 	Oid			type = INT4OID;
 	WalRcvExecResult *result;
@@ -722,7 +734,7 @@ report_step(void *arg)
 	};
 
 	if (primary == NULL)
-		primary = connect_to_primary();
+		connect_to_primary();
 
 	initStringInfo(&command);
 	appendStringInfoString(&command, "SELECT walwarden.receive_usage(");
@@ -756,6 +768,7 @@ report_usage(void)
 			continue;
 		for (int i = 0; i < flush.n; i++)
 			usage_give_back(&flush.uses[i]);
+		disconnect_from_primary();
 		return;
 	}
 }

@@ -245,6 +245,24 @@ test('uses and refusals on standbys reach the primary', async () => {
   await until('the standbys list it', async () => await sql('b', `SELECT uses || ' ' || refusals FROM walwarden.list_tokens('scale') WHERE token_id = '${id}'`) === '6 4')
 })
 
+// the worker hands over about a thousand tokens at a time
+test('uses of more tokens than one report holds reach the primary', async () => {
+  const tokens = (await sql('primary', "SELECT t.token_id || ' ' || t.token FROM generate_series(1, 2500) AS i, LATERAL walwarden.issue_token('scale', 'many-' || i, '{databases:read}') AS t")).split('\n').map((line) => line.split(' '))
+  assert.equal(tokens.length, 2500)
+  const log = (await readFile(`${root}/a.log`, 'utf8')).length
+  const dirty = () => sql('a', 'SELECT dirty FROM walwarden_internal.usage_table()')
+  await until('nothing is left to report', async () => await dirty() === '0')
+  configure('a', ["walwarden.usage_flush_interval = '1h'"])
+  control('a', 'reload')
+  await until('it reports no more', async () => await sql('a', 'SHOW walwarden.usage_flush_interval') === '1h')
+  await sql('a', tokens.map(([, token]) => `SELECT walwarden.authenticate('${token}');`).join('\n'))
+  assert.equal(await dirty(), '2500')
+  configure('a', ["walwarden.usage_flush_interval = '1s'"])
+  control('a', 'reload')
+  await until('all are on record', async () => await sql('primary', `SELECT count(*) || ' ' || sum(uses) FROM walwarden_internal.token_usage WHERE token_id IN (SELECT token_id FROM walwarden.list_tokens('scale') WHERE name LIKE 'many-%')`) === '2500 2500')
+  assert.doesNotMatch((await readFile(`${root}/a.log`, 'utf8')).slice(log), /ERROR|PANIC|terminated by signal/)
+})
+
 test('a standby that is down or behind is left out, and no change is tried elsewhere', async () => {
   for (const server of ['a', 'b']) {
     configure(server, ["walwarden.max_standby_lag = '4s'"])
