@@ -755,22 +755,44 @@ report_step(void *arg)
 	walrcv_clear_result(result);
 }
 
-/* Report the dirty uses, or keep them for the next round. */
+/* What was taken out of shared memory and has not reached the primary. */
+static FlushStep taken;
+
+static void
+give_back_taken(void)
+{
+	for (int i = 0; i < taken.n; i++)
+		usage_give_back(&taken.uses[i]);
+	taken.n = 0;
+}
+
+static void
+give_back_at_exit(int code, Datum arg)
+{
+	give_back_taken();
+}
+
+/*
+ * Report the dirty uses, or keep them for the next round: also if the process is terminated
+ * while it waits for the primary.
+ */
 static void
 report_usage(void)
 {
-	FlushStep	flush = {palloc(sizeof(TokenUse) * FLUSH_BATCH)};
 	int			position = 0;
 
-	while ((flush.n = usage_take(&position, flush.uses, FLUSH_BATCH)) > 0)
+	taken.uses = palloc(sizeof(TokenUse) * FLUSH_BATCH);
+	before_shmem_exit(give_back_at_exit, (Datum) 0);
+	while ((taken.n = usage_take(&position, taken.uses, FLUSH_BATCH)) > 0)
 	{
-		if (run_step("uses for the primary", report_step, &flush))
-			continue;
-		for (int i = 0; i < flush.n; i++)
-			usage_give_back(&flush.uses[i]);
-		disconnect_from_primary();
-		return;
+		if (!run_step("uses for the primary", report_step, &taken))
+		{
+			disconnect_from_primary();
+			break;
+		}
+		taken.n = 0;
 	}
+	give_back_taken();
 }
 
 /* A row of walwarden_internal.maintenance_steps(). */
