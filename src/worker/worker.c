@@ -13,7 +13,8 @@
  * Locking: a step of a worker is one short transaction. It begins by locking the
  * extension, without waiting, so that it never runs into the middle of DROP EXTENSION.
  * Steps of maintenance also acquire the lock of run_maintenance(), so that no work is
- * done twice at the same time.
+ * done twice at the same time. While a worker waits for a primary it has neither a
+ * transaction nor a lock.
  *
  * Invariants: a step runs as the extension's owner, in a restricted operation, with a
  * pinned search_path. During recovery, uses are reported to the primary, if that is
@@ -690,7 +691,7 @@ connect_to_primary(void)
 		appendStringInfoChar(&conninfo, *c);
 	}
 	appendStringInfoChar(&conninfo, '\'');
-	/* it lasts longer than the step */
+	/* it lasts longer than this report */
 	save = MemoryContextSwitchTo(TopMemoryContext);
 	primary = compat_walrcv_connect(conninfo.data, "walwarden", &error);
 	MemoryContextSwitchTo(save);
@@ -709,14 +710,25 @@ disconnect_from_primary(void)
 	primary = NULL;
 }
 
-/* On a standby: hand uses to the primary. */
+/* On a standby: a statement that hands uses to the primary. */
+typedef struct ReportStep
+{
+	FlushStep  *flush;
+	MemoryContext context;		/* of the statement */
+	char	   *statement;		/* out */
+} ReportStep;
+
+/*
+ * Write the statement. It returns no rows, because the types of rows would be looked up in
+ * catalogs, for which the process that receives them would need a transaction.
+ */
 static void
 report_step(void *arg)
 {
-	FlushStep  *flush = arg;
-	Oid			type = INT4OID;
-	WalRcvExecResult *result;
-	StringInfoData command;
+	ReportStep *report = arg;
+	FlushStep  *flush = report->flush;
+	StringInfoData body;
+	MemoryContext save;
 	const struct
 	{
 		Oid			type;
@@ -733,26 +745,67 @@ report_step(void *arg)
 		{TEXTARRAYOID, column_of(flush, TEXTOID, -1, false, TYPALIGN_INT, put_refused_reason)}
 	};
 
-	if (primary == NULL)
-		connect_to_primary();
-
-	initStringInfo(&command);
-	appendStringInfoString(&command, "SELECT walwarden.receive_usage(");
+	initStringInfo(&body);
+	appendStringInfoString(&body, "BEGIN PERFORM walwarden.receive_usage(");
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		Oid			output;
 		bool		varlena;
 
 		getTypeOutputInfo(columns[i].type, &output, &varlena);
-		appendStringInfo(&command, "%s%s", i == 0 ? "" : ", ", quote_literal_cstr(OidOutputFunctionCall(output, columns[i].value)));
+		appendStringInfo(&body, "%s%s", i == 0 ? "" : ", ", quote_literal_cstr(OidOutputFunctionCall(output, columns[i].value)));
 	}
-	appendStringInfoChar(&command, ')');
-	result = walrcv_exec(primary, command.data, 1, &type);
-	if (result->status != WALRCV_OK_TUPLES)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("could not report uses to the primary: %s", result->err)));
-	walrcv_clear_result(result);
+	appendStringInfoString(&body, "); END");
+	save = MemoryContextSwitchTo(report->context);
+	report->statement = psprintf("DO %s", quote_literal_cstr(body.data));
+	MemoryContextSwitchTo(save);
+}
+
+/* The server's message without its context, which has the statement once more. */
+static char *
+first_line(const char *message)
+{
+	return pnstrdup(message, strcspn(message, "\n"));
+}
+
+/*
+ * Send a statement to the primary. Returns false if that failed, which is logged. There is no
+ * transaction meanwhile, so that neither the replay of WAL nor DROP EXTENSION waits for the
+ * network.
+ */
+static bool
+send_to_primary(const char *activity, const char *statement)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback callback = {error_context_stack, step_context, unconstify(char *, activity)};
+	volatile bool done = false;
+
+	pgstat_report_activity(STATE_RUNNING, activity);
+	PG_TRY();
+	{
+		WalRcvExecResult *result;
+
+		error_context_stack = &callback;
+		if (primary == NULL)
+			connect_to_primary();
+		result = walrcv_exec(primary, statement, 0, NULL);
+		if (result->status != WALRCV_OK_COMMAND)
+			ereport(ERROR,
+					(errcode(result->sqlstate != 0 ? result->sqlstate : ERRCODE_CONNECTION_FAILURE),
+					 errmsg("could not report uses to the primary: %s",
+							result->err != NULL ? first_line(result->err) : "unexpected result")));
+		walrcv_clear_result(result);
+		error_context_stack = callback.previous;
+		done = true;
+	}
+	PG_CATCH();
+	{
+		log_error(context);
+		disconnect_from_primary();
+	}
+	PG_END_TRY();
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return done;
 }
 
 /* What was taken out of shared memory and has not reached the primary. */
@@ -779,17 +832,24 @@ give_back_at_exit(int code, Datum arg)
 static void
 report_usage(void)
 {
+	static const char *const activity = "uses for the primary";
+
+	MemoryContext context = CurrentMemoryContext;
+	ReportStep	report = {&taken, AllocSetContextCreate(context, "walwarden report", ALLOCSET_DEFAULT_SIZES)};
 	int			position = 0;
 
 	taken.uses = palloc(sizeof(TokenUse) * FLUSH_BATCH);
 	before_shmem_exit(give_back_at_exit, (Datum) 0);
 	while ((taken.n = usage_take(&position, taken.uses, FLUSH_BATCH)) > 0)
 	{
-		if (!run_step("uses for the primary", report_step, &taken))
-		{
-			disconnect_from_primary();
+		bool		done;
+
+		MemoryContextSwitchTo(report.context);
+		done = run_step(activity, report_step, &report) && send_to_primary(activity, report.statement);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(report.context);
+		if (!done)
 			break;
-		}
 		taken.n = 0;
 	}
 	give_back_taken();
