@@ -202,6 +202,7 @@ visit(const Database *database, bool maintain)
 	BackgroundWorker worker = {0};
 	BackgroundWorkerHandle *handle;
 	char		activity[NAMEDATALEN + 64];
+	bool		reports = RecoveryInProgress();
 	bool		ended = false;
 	pid_t		pid;
 
@@ -243,6 +244,15 @@ visit(const Database *database, bool maintain)
 		{
 			ereport(LOG,
 					(errmsg("walwarden: stopping the worker in database \"%s\", which is about to be dropped, copied or moved",
+							NameStr(database->name))));
+			TerminateBackgroundWorker(handle);
+			ended = true;
+		}
+		/* it may wait long for an address that does not answer, and flush nothing */
+		if (!ended && reports && !RecoveryInProgress())
+		{
+			ereport(LOG,
+					(errmsg("walwarden: stopping the worker in database \"%s\", which reports to a primary: this server is one now",
 							NameStr(database->name))));
 			TerminateBackgroundWorker(handle);
 			ended = true;
