@@ -99,6 +99,9 @@
 #define EXIT_ATTEMPTS 300
 #define EXIT_WAIT 50000
 
+/* The highest count that is taken from a standby at a time. */
+#define REPORTED_COUNT_MAX PG_INT32_MAX
+
 #define USAGE_FILE "pg_stat/walwarden_usage"
 #define USAGE_FILE_MAGIC 0x57550001
 
@@ -740,7 +743,7 @@ usage_set_base(TokenUse *use, int64 uses, int64 refusals)
  * Like usage_collect(), but take what is collected out of the entries: the times stay, for
  * readers on this server, and are clean. The counts of an entry with a base are from a time when
  * the server was a primary. It is not known which part of them is on record, so they are
- * left out.
+ * left out. What a report cannot hold of a count stays, for the next one.
  */
 int
 usage_take(int *position, TokenUse *uses, int max)
@@ -758,12 +761,18 @@ usage_take(int *position, TokenUse *uses, int max)
 			SpinLockAcquire(&entry->mutex);
 			if (entry->dbid == MyDatabaseId && entry->dirty)
 			{
+				TokenUse   *use = &uses[n++];
+
 				if (entry->based)
 					entry->use.uses = entry->use.refusals = 0;
-				uses[n++] = entry->use;
-				entry->use.uses = entry->use.refusals = 0;
+				*use = entry->use;
+				use->uses = Min(use->uses, REPORTED_COUNT_MAX);
+				use->refusals = Min(use->refusals, REPORTED_COUNT_MAX);
+				entry->use.uses -= use->uses;
+				entry->use.refusals -= use->refusals;
 				entry->base_uses = entry->base_refusals = 0;
-				entry->based = entry->dirty = false;
+				entry->based = false;
+				entry->dirty = entry->use.uses > 0 || entry->use.refusals > 0;
 			}
 			SpinLockRelease(&entry->mutex);
 		}
@@ -1011,10 +1020,21 @@ get_count(const Elements *elements, int i)
 {
 	int64		count = elements->nulls[i] ? -1 : DatumGetInt64(elements->values[i]);
 
-	if (count < 0 || count > PG_INT32_MAX)
+	if (count < 0 || count > REPORTED_COUNT_MAX)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a count is missing or out of range",
 			   "Only the worker of a standby calls this function.", NULL);
 	return count;
+}
+
+/* The reason of a refusal; unknown if only the standby's version has it. */
+static Refusal
+get_refusal(const Elements *elements, int i)
+{
+	Refusal		refusal;
+
+	if (!refusal_by_name(TextDatumGetCString(elements->values[i]), &refusal) || refusal == REFUSAL_NONE)
+		return REFUSAL_UNKNOWN;
+	return refusal;
 }
 
 /*
@@ -1065,9 +1085,8 @@ walwarden_receive_usage(PG_FUNCTION_ARGS)
 		use->uses = get_count(&column[5], i);
 		use->refusals = get_count(&column[6], i);
 		use->refused_at = column[8].nulls[i] ? DT_NOBEGIN : get_time(&column[7], i, now);
-		if (use->refused_at != DT_NOBEGIN && !refusal_by_name(TextDatumGetCString(column[8].values[i]), &use->refusal))
-			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a reason is unknown",
-				   "Let the standby and its primary have the same version of walwarden.", NULL);
+		if (use->refused_at != DT_NOBEGIN)
+			use->refusal = get_refusal(&column[8], i);
 	}
 	for (int i = 0; i < n; i++)
 		(void) record_shared(&uses[i]);

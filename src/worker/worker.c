@@ -778,17 +778,23 @@ first_line(const char *message)
 	return pnstrdup(message, strcspn(message, "\n"));
 }
 
+typedef enum Sent
+{
+	SENT,
+	SENT_REFUSED,				/* the primary does not take these values */
+	SENT_FAILED
+} Sent;
+
 /*
- * Send a statement to the primary. Returns false if that failed, which is logged. There is no
- * transaction meanwhile, so that neither the replay of WAL nor DROP EXTENSION waits for the
- * network.
+ * Send a statement to the primary, and log a failure. There is no transaction meanwhile, so
+ * that neither the replay of WAL nor DROP EXTENSION waits for the network.
  */
-static bool
+static Sent
 send_to_primary(const char *activity, const char *statement)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorContextCallback callback = {error_context_stack, step_context, unconstify(char *, activity)};
-	volatile bool done = false;
+	volatile Sent sent = SENT;
 
 	pgstat_report_activity(STATE_RUNNING, activity);
 	PG_TRY();
@@ -806,16 +812,16 @@ send_to_primary(const char *activity, const char *statement)
 							result->err != NULL ? first_line(result->err) : "unexpected result")));
 		walrcv_clear_result(result);
 		error_context_stack = callback.previous;
-		done = true;
 	}
 	PG_CATCH();
 	{
+		sent = ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_DATA_EXCEPTION ? SENT_REFUSED : SENT_FAILED;
 		log_error(context);
 		disconnect_from_primary();
 	}
 	PG_END_TRY();
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return done;
+	return sent;
 }
 
 /* What was taken out of shared memory and has not reached the primary. */
@@ -837,7 +843,7 @@ give_back_at_exit(int code, Datum arg)
 
 /*
  * Report the dirty uses, or keep them for the next round: also if the process is terminated
- * while it waits for the primary.
+ * while it waits for the primary. What the primary refuses does not hold up the rest.
  */
 static void
 report_usage(void)
@@ -852,17 +858,18 @@ report_usage(void)
 	before_shmem_exit(give_back_at_exit, (Datum) 0);
 	while ((taken.n = usage_take(&position, taken.uses, FLUSH_BATCH)) > 0)
 	{
-		bool		done;
+		Sent		sent;
 
 		MemoryContextSwitchTo(report.context);
-		done = run_step(activity, report_step, &report) && send_to_primary(activity, report.statement);
+		sent = run_step(activity, report_step, &report) ? send_to_primary(activity, report.statement) : SENT_FAILED;
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(report.context);
-		if (!done)
+		if (sent == SENT)
+			taken.n = 0;
+		give_back_taken();
+		if (sent == SENT_FAILED)
 			break;
-		taken.n = 0;
 	}
-	give_back_taken();
 }
 
 /* A row of walwarden_internal.maintenance_steps(). */
