@@ -962,9 +962,9 @@ maintain(void)
 
 /*
  * Override the settings that a database has for its sessions. The steps then run as
- * tested, and none waits for long while other databases wait for it. Commits need not be
- * durable at once: entries of the chains are flushed anyway, and other work would be
- * repeated.
+ * tested, and none waits for long while other databases wait for it. Another server reads
+ * the times that a report has. Commits need not be durable at once: entries of the chains
+ * are flushed anyway, and other work would be repeated.
  */
 static void
 pin_settings(void)
@@ -975,6 +975,8 @@ pin_settings(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"session_replication_role", "origin"},
+		{"datestyle", "ISO"},
+		{"timezone", "UTC"},
 		{"synchronous_commit", "off"},
 		{"lock_timeout", "1s"},
 	};
