@@ -55,6 +55,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -276,12 +277,21 @@ usage_victim(int set)
 	return victim;
 }
 
+/* The sum of two counts. They end at the highest number, and do not begin anew. */
+static inline int64
+add_counts(int64 a, int64 b)
+{
+	int64		sum;
+
+	return pg_add_s64_overflow(a, b, &sum) ? PG_INT64_MAX : sum;
+}
+
 /* Add the counts of use to those of another of the same token, and take over its times if they are later. */
 static inline void
 add_use(TokenUse *to, const TokenUse *use)
 {
-	to->uses += use->uses;
-	to->refusals += use->refusals;
+	to->uses = add_counts(to->uses, use->uses);
+	to->refusals = add_counts(to->refusals, use->refusals);
 	if (to->at < use->at)
 	{
 		to->at = use->at;
@@ -607,7 +617,7 @@ record_again(UsageEntry *entry, const UsedCredential *used, const NetworkAddress
 	is_its = is_entry_of(entry, MyDatabaseId, &used->token_id);
 	if (is_its)
 	{
-		entry->use.uses++;
+		entry->use.uses = add_counts(entry->use.uses, 1);
 		if (entry->use.at < now)
 		{
 			entry->use.at = now;
@@ -683,8 +693,8 @@ total_use(const UsageEntry *entry)
 {
 	TokenUse	use = entry->use;
 
-	use.uses += entry->base_uses;
-	use.refusals += entry->base_refusals;
+	use.uses = add_counts(use.uses, entry->base_uses);
+	use.refusals = add_counts(use.refusals, entry->base_refusals);
 	use.based = entry->based;
 	return use;
 }
@@ -810,8 +820,8 @@ usage_is_on_record(const TokenUse *use)
 
 	if (entry != NULL && entry->use.at == use->at && entry->use.refused_at == use->refused_at &&
 		memcmp(entry->use.slot_at, use->slot_at, sizeof(use->slot_at)) == 0 &&
-		entry->use.uses + entry->base_uses == use->uses &&
-		entry->use.refusals + entry->base_refusals == use->refusals)
+		add_counts(entry->use.uses, entry->base_uses) == use->uses &&
+		add_counts(entry->use.refusals, entry->base_refusals) == use->refusals)
 		entry->dirty = false;	/* otherwise it has been used again */
 	unlock_entry(&use->token_id, entry);
 }
@@ -886,7 +896,7 @@ current_count(FunctionCallInfo fcinfo, int i, bool based, int64 base, int64 sinc
 {
 	int64		stored = PG_ARGISNULL(i) ? 0 : PG_GETARG_INT64(i);
 
-	return Int64GetDatum(based ? Max(stored, base + since) : stored + since);
+	return Int64GetDatum(based ? Max(stored, add_counts(base, since)) : add_counts(stored, since));
 }
 
 /*
@@ -1003,6 +1013,9 @@ get_elements(FunctionCallInfo fcinfo, int i)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "an array is missing",
 			   "Only the worker of a standby calls this function.", NULL);
 	array = PG_GETARG_ARRAYTYPE_P(i);
+	if (ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) > USAGE_REPORT_TOKENS)
+		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "an array is too long",
+			   psprintf("Report at most %d tokens at a time.", USAGE_REPORT_TOKENS), NULL);
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &byval, &align);
 	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, byval, align, &elements.values, &elements.nulls, &elements.n);
 	return elements;
@@ -1024,6 +1037,23 @@ get_count(const Elements *elements, int i)
 		refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a count is missing or out of range",
 			   "Only the worker of a standby calls this function.", NULL);
 	return count;
+}
+
+static int
+compare_tokens(const void *a, const void *b)
+{
+	return memcmp(((const TokenUse *) a)->token_id.data, ((const TokenUse *) b)->token_id.data, UUID_LEN);
+}
+
+/* Sorts the uses. */
+static void
+refuse_repeated_tokens(TokenUse *uses, int n)
+{
+	qsort(uses, n, sizeof(TokenUse), compare_tokens);
+	for (int i = 1; i < n; i++)
+		if (compare_tokens(&uses[i - 1], &uses[i]) == 0)
+			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a token is there twice",
+				   "Only the worker of a standby calls this function.", NULL);
 }
 
 /* The reason of a refusal; unknown if only the standby's version has it. */
@@ -1073,6 +1103,7 @@ walwarden_receive_usage(PG_FUNCTION_ARGS)
 	{
 		TokenUse   *use = &uses[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (column[0].nulls[i])
 			refuse(ERRCODE_INVALID_PARAMETER_VALUE, "a token id is missing",
 				   "Only the worker of a standby calls this function.", NULL);
@@ -1088,6 +1119,8 @@ walwarden_receive_usage(PG_FUNCTION_ARGS)
 		if (use->refused_at != DT_NOBEGIN)
 			use->refusal = get_refusal(&column[8], i);
 	}
+	refuse_repeated_tokens(uses, n);
+	/* from here on without interruption: all of it is added */
 	for (int i = 0; i < n; i++)
 		(void) record_shared(&uses[i]);
 	PG_RETURN_INT32(n);

@@ -19,6 +19,9 @@
 #define USAGE_SLOTS 2
 #define USAGE_NO_SLOT (-1)
 
+/* How many tokens a standby may report at a time. */
+#define USAGE_REPORT_TOKENS 1000
+
 typedef struct UsedCredential
 {
 	pg_uuid_t	token_id;

@@ -854,9 +854,9 @@ report_usage(void)
 	ReportStep	report = {&taken, AllocSetContextCreate(context, "walwarden report", ALLOCSET_DEFAULT_SIZES)};
 	int			position = 0;
 
-	taken.uses = palloc(sizeof(TokenUse) * FLUSH_BATCH);
+	taken.uses = palloc(sizeof(TokenUse) * USAGE_REPORT_TOKENS);
 	before_shmem_exit(give_back_at_exit, (Datum) 0);
-	while ((taken.n = usage_take(&position, taken.uses, FLUSH_BATCH)) > 0)
+	while ((taken.n = usage_take(&position, taken.uses, USAGE_REPORT_TOKENS)) > 0)
 	{
 		Sent		sent;
 

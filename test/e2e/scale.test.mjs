@@ -263,6 +263,22 @@ test('uses of more tokens than one report holds reach the primary', async () => 
   assert.doesNotMatch((await readFile(`${root}/a.log`, 'utf8')).slice(log), /ERROR|PANIC|terminated by signal/)
 })
 
+test('a report of a standby is added as a whole, or refused', async () => {
+  const { id } = await issue('reported')
+  const report = (ids, { uses = "'{1}'", refusals = "'{0}'", at = "'{NULL}'", reason = "'{NULL}'", role = 'replicator' } = {}) =>
+    sql('primary', `SET ROLE ${role}; SELECT walwarden.receive_usage(${ids}, ${at}, ${at}, ${at}, '{127.0.0.1}', ${uses}, ${refusals}, ${at}, ${reason})`)
+  const many = (n, value) => `array_fill(${value}, ARRAY[${n}])`
+  const twice = (value) => many(2, value)
+  await assert.rejects(report(`'{${id}}'`, { role: 'sloppy' }), /42501/)
+  await assert.rejects(report(`'{${id}}'`, { uses: "'{2147483648}'" }), /22023/)
+  await assert.rejects(report(`'{${id}}'`, { uses: "'{-1}'" }), /22023/)
+  await assert.rejects(report(`'{${id},${id}}'`), /22023.*differ in length/s)
+  await assert.rejects(sql('primary', `SET ROLE replicator; SELECT walwarden.receive_usage('{${id},${id}}', ${['at', 0, 1].map(() => twice('NULL::timestamptz'))}, ${twice('NULL::inet')}, ${twice('1::bigint')}, ${twice('0::bigint')}, ${twice('NULL::timestamptz')}, ${twice('NULL::text')})`), /22023.*twice/s)
+  await assert.rejects(report(many(1001, `'${id}'::uuid`)), /22023.*too long/s)
+  assert.equal(await report(`'{${id}}'`, { uses: "'{3}'", refusals: "'{2}'", at: "ARRAY[now() + interval '1 day']", reason: "'{of a later version}'" }), '1')
+  await until('it is on record', async () => await sql('primary', `SELECT uses, refusals, last_refused_reason, last_used_at <= now(), last_refused_at <= now() FROM walwarden_internal.token_usage WHERE token_id = '${id}'`) === '3|2|unknown|t|t')
+})
+
 test('a standby that is down or behind is left out, and no change is tried elsewhere', async () => {
   for (const server of ['a', 'b']) {
     configure(server, ["walwarden.max_standby_lag = '4s'"])
