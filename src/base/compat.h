@@ -69,6 +69,17 @@ compat_walrcv_connect(const char *conninfo, const char *appname, char **error)
 #endif
 }
 
+/* Fail with libpq's message if it cannot parse conninfo. */
+static inline void
+compat_walrcv_check_conninfo(const char *conninfo)
+{
+#if PG_VERSION_NUM >= 160000
+	walrcv_check_conninfo(conninfo, false);
+#else
+	walrcv_check_conninfo(conninfo);
+#endif
+}
+
 /* The settings that print statements and plans to the log and the client. */
 typedef struct PlanPrinting
 {

@@ -118,6 +118,54 @@ check_claim(char **value, void **extra, GucSource source)
 	return false;
 }
 
+#define CONNINFO_SPACE " \t\n\v\f\r"
+
+/* The end of a value of libpq, or NULL if what is appended after it could be taken for a part of it. */
+static const char *
+skip_conninfo_value(const char *p)
+{
+	bool		quoted = *p == '\'';
+
+	if (*p == '\0')
+		return NULL;
+	for (p += quoted; *p != '\0'; p++)
+	{
+		if (quoted ? *p == '\'' : strchr(CONNINFO_SPACE, *p) != NULL)
+			return p + quoted;
+		if (*p == '\\' && *++p == '\0')
+			return NULL;
+	}
+	return quoted ? NULL : p;
+}
+
+/*
+ * Whether a text consists of keywords and values of libpq, which the worker can append dbname
+ * to, and has none. An address with "://" does not. The value may contain a password, so no message
+ * has any part of it.
+ */
+static bool
+check_conninfo(char **value, void **extra, GucSource source)
+{
+	const char *p = *value + strspn(*value, CONNINFO_SPACE);
+
+	while (p != NULL && *p != '\0')
+	{
+		size_t		len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
+		const char *equals = p + len + strspn(p + len, CONNINFO_SPACE);
+
+		if (len == 0 || *equals != '=' || (len == strlen("dbname") && memcmp(p, "dbname", len) == 0))
+			break;
+		p = skip_conninfo_value(equals + 1 + strspn(equals + 1, CONNINFO_SPACE));
+		if (p != NULL)
+			p += strspn(p, CONNINFO_SPACE);
+	}
+	if (p != NULL && *p == '\0')
+		return true;
+	GUC_check_errmsg("invalid value for parameter \"walwarden.primary_conninfo\"");
+	GUC_check_errhint("Give keywords and values of libpq without dbname, for example host=10.0.0.1 user=replicator.");
+	return false;
+}
+
 void
 settings_init(void)
 {
@@ -210,7 +258,7 @@ settings_init(void)
 							   &walwarden_primary_conninfo,
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   check_conninfo, NULL, NULL);
 	DefineCustomIntVariable("walwarden.session_idle_timeout",
 							"Sets how long a person who signed in may do nothing before they have to sign in again.",
 							"Zero sets no limit. It needs shared_preload_libraries; without it only walwarden.session_lifetime limits a session.",

@@ -678,6 +678,27 @@ flush_usage(void)
 /* The connection of this process to its database on the primary, or NULL. */
 static WalReceiverConn *primary = NULL;
 
+/* Parse conninfo. The message of libpq would quote a part of it, perhaps of a password. */
+static void
+check_conninfo(const char *conninfo)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		compat_walrcv_check_conninfo(conninfo);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("invalid value for parameter \"walwarden.primary_conninfo\"")));
+	}
+	PG_END_TRY();
+}
+
 /*
  * Connect to this database on the primary. It is a connection of the server's own kind, for
  * replication, which a library gets without linking libpq.
@@ -701,6 +722,7 @@ connect_to_primary(void)
 		appendStringInfoChar(&conninfo, *c);
 	}
 	appendStringInfoChar(&conninfo, '\'');
+	check_conninfo(conninfo.data);
 	/* it lasts longer than this report */
 	save = MemoryContextSwitchTo(TopMemoryContext);
 	primary = compat_walrcv_connect(conninfo.data, "walwarden", &error);
