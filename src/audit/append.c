@@ -243,16 +243,15 @@ skip_space(const char *p, const char *end)
  * A draft of the body of a new entry, in canonical form: the payload, a JSON object, with
  * org and seq added, inside the envelope. The final at and seq are known only under the
  * lock. The draft has at and seq from columns, where seq is one digit, and room for any
- * other seq. *seq receives its position.
+ * other seq. members, of which there are ENTRY_MEMBERS, receive those of the payload.
  */
 static text *
-draft_body(const AuditColumns *columns, const text *payload, char **seq)
+draft_body(const AuditColumns *columns, const text *payload, CanonicalMember *members)
 {
 	const char *p = VARDATA_ANY(payload);
 	const char *end = p + VARSIZE_ANY_EXHDR(payload);
 	StringInfoData raw;
 	CanonicalText canonical;
-	CanonicalMember members[ENTRY_MEMBERS];
 	char		at[ISO_TIME_LEN + 1];
 	char		uuid[UUID_TEXT_LEN + 1];
 	text	   *body;
@@ -304,7 +303,6 @@ draft_body(const AuditColumns *columns, const text *payload, char **seq)
 			   "invalid kind or payload for an audit entry",
 			   "Give a kind of lower-case words separated by dots, and one JSON object as the payload.",
 			   NULL);
-	*seq = unconstify(char *, members[ENTRY_SEQ].value);
 	return body;
 }
 
@@ -330,13 +328,36 @@ complete_body(text *body, char *seq, const AuditColumns *columns)
 		refuse_payload("too long");
 }
 
+/* An element of the credentials of a token. arg: receives whether it has ended for good. */
+static void
+visit_credential(void *arg, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+	static const char *const ended = "\"-infinity\"";
+	CanonicalMember until = CANONICAL_MEMBER("validUntil");
+
+	if (canonical_find(value, value_len, ENTRY_BODY_MAX, 4, &until, 1) && until.value != NULL &&
+		until.len == strlen(ended) && memcmp(until.value, ended, until.len) == 0)
+		*(bool *) arg = true;
+}
+
+/* Whether a value of a token has ended at once. token: its image, or without value. */
+static bool
+has_ended_value(const CanonicalMember *token)
+{
+	CanonicalMember credentials = CANONICAL_MEMBER("credentials");
+	bool		ended = false;
+
+	return token->value != NULL &&
+		canonical_find(token->value, token->len, ENTRY_BODY_MAX, 2, &credentials, 1) && credentials.value != NULL &&
+		canonical_check(credentials.value, credentials.len, ENTRY_BODY_MAX, 3, visit_credential, &ended) && ended;
+}
+
 /*
  * Whether an entry may take rights away from somebody who has them, beginning with the next
- * transaction. body: canonical, so that quotes within a text are escaped, and the members of
- * an object are sorted.
+ * transaction. members: of its payload.
  */
 static bool
-takes_rights(const AuditColumns *columns, const text *body)
+takes_rights(const AuditColumns *columns, const CanonicalMember *members)
 {
 	static const char *const kinds[] = {
 		"authenticator.untrusted", "copy.closed", "legacy.ended", "member.db_role_changed", "member.disabled",
@@ -345,22 +366,13 @@ takes_rights(const AuditColumns *columns, const text *body)
 		"token.disabled", "token.leaked", "token.overlap_ended", "token.revoked", "token.updated"
 	};
 	static const char *const renewed = "token.renewed";
-	static const char *const ended = "\"validUntil\":\"-infinity\"";
-	static const char *const before = "\"before\":";
-	const char *image = VARDATA_ANY(body);
-	const char *end = image + VARSIZE_ANY_EXHDR(body);
 
 	for (int i = 0; i < lengthof(kinds); i++)
 		if (columns->kind_len == strlen(kinds[i]) && memcmp(columns->kind, kinds[i], columns->kind_len) == 0)
 			return true;
-	if (columns->kind_len != strlen(renewed) || memcmp(columns->kind, renewed, columns->kind_len) != 0)
-		return false;
-
 	/* without an overlap, the old value has ended in the image after it */
-	for (; end - image >= strlen(ended) && memcmp(image, before, strlen(before)) != 0; image++)
-		if (memcmp(image, ended, strlen(ended)) == 0)
-			return true;
-	return false;
+	return columns->kind_len == strlen(renewed) && memcmp(columns->kind, renewed, columns->kind_len) == 0 &&
+		has_ended_value(&members[ENTRY_AFTER]);
 }
 
 static void
@@ -419,7 +431,8 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	uint8		hash[DIGEST_LEN];
 	text	   *kind;
 	text	   *body;
-	char	   *seq;
+	CanonicalMember members[ENTRY_MEMBERS];
+	bool		takes;
 
 	check_trigger("walwarden_audit_append", fcinfo);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
@@ -449,13 +462,14 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	/* do the slow part before acquiring the lock */
 	columns.seq = 0;
 	columns.at = 0;
-	body = draft_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]), &seq);
+	body = draft_body(&columns, DatumGetTextPP(values[Anum_audit_entry_body - 1]), members);
+	takes = takes_rights(&columns, members);
 
 	lock_acquire(columns.org_id, LOCK_CHAIN);
 	read_head(trigdata->tg_relation, columns.org_id, &head);
 	columns.seq = head.seq + 1;
 	columns.at = Max(GetCurrentTimestamp(), head.at);
-	complete_body(body, seq, &columns);
+	complete_body(body, unconstify(char *, members[ENTRY_SEQ].value), &columns);
 	audit_hash(head.hash, VARDATA(body), VARSIZE(body) - VARHDRSZ, hash);
 	record_appended(&columns, body, head.hash, hash);
 
@@ -469,7 +483,7 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 			nulls[i] = false;
 
 	/* an acknowledged entry must survive a crash */
-	commit_record_append(takes_rights(&columns, body));
+	commit_record_append(takes);
 
 	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));
 }
