@@ -309,13 +309,13 @@ header(Jsonb *headers, const char *name)
 	return headers == NULL ? NULL : json_string(headers, name);
 }
 
-/* The status that the gateway asks for in place of 400, or 400. */
+/* The status that the gateway asks for in place of another one, or that one. */
 static int
-bad_request_status(const char *wanted)
+status_in_place_of(int status, const char *wanted)
 {
 	bool		fits = wanted != NULL && strlen(wanted) == 3 && wanted[0] == '4' && strspn(wanted, "0123456789") == 3;
 
-	return fits ? (int) strtol(wanted, NULL, 10) : 400;
+	return fits ? (int) strtol(wanted, NULL, 10) : status;
 }
 
 static void
@@ -348,7 +348,8 @@ rest_request_read(RestRequest *request)
 	request->query = header(headers, "x-walwarden-query");
 	request->content_type = header(headers, "x-walwarden-content-type");
 	request->content_encoding = header(headers, "x-walwarden-content-encoding");
-	request->bad_request_status = bad_request_status(header(headers, "x-walwarden-bad-request"));
+	request->bad_request_status = status_in_place_of(400, header(headers, "x-walwarden-bad-request"));
+	request->busy_status = status_in_place_of(503, header(headers, "x-walwarden-busy"));
 	request->idempotency_key = header(headers, "idempotency-key");
 	request->if_match = header(headers, "if-match");
 	request->if_none_match = header(headers, "if-none-match");

@@ -117,6 +117,7 @@ typedef struct Response
 	StringInfoData headers;		/* an array of JSON objects, not closed yet */
 	Datum		body;			/* json */
 	bool		no_body;
+	bool		busy;			/* if the status is 503 */
 } Response;
 
 /* walwarden_internal.rest_root() */
@@ -680,6 +681,17 @@ text_argument(const char *value)
 	return argument;
 }
 
+/*
+ * Whether a request has cost as much as it may, and would cost it at another server again. A
+ * conflict with replay, which is a serialization failure, concerns one standby.
+ */
+static bool
+is_busy(int sqlstate)
+{
+	return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlstate == ERRCODE_QUERY_CANCELED || ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_INSUFFICIENT_RESOURCES;
+}
+
 /* Build the response to a request that failed. */
 static void
 serve_error(RestRequest *request, const ErrorData *error, Response *response)
@@ -705,12 +717,24 @@ serve_error(RestRequest *request, const ErrorData *error, Response *response)
 	args[6].isnull = false;
 	result = DatumGetHeapTupleHeader(call_function("rest_error_response", lengthof(args), types, args, NULL));
 	response->status = DatumGetInt32(GetAttributeByName(result, "status", &isnull));
+	response->busy = response->status == 503 && is_busy(error->sqlerrcode);
 	response->body = GetAttributeByName(result, "answer", &response->no_body);
 	deconstruct_array(DatumGetArrayTypeP(GetAttributeByName(result, "headers", &isnull)),
 					  JSONOID, -1, false, TYPALIGN_INT, &headers, NULL, &nheaders);
 	resetStringInfo(&response->headers);
 	for (int i = 0; i < nheaders; i++)
 		appendStringInfo(&response->headers, "%s%s", i == 0 ? "[" : ",", TextDatumGetCString(headers[i]));
+}
+
+/* The status as the gateway wants it, if its header fields were read. */
+static int
+gateway_status(const RestRequest *request, const Response *response)
+{
+	if (response->status == 400 && request->bad_request_status > 0)
+		return request->bad_request_status;
+	if (response->busy && request->busy_status > 0)
+		return request->busy_status;
+	return response->status;
 }
 
 /* The bytes of the body, which PostgREST sends without the space around it. It does not count them itself. */
@@ -797,7 +821,7 @@ walwarden_rest_serve(PG_FUNCTION_ARGS)
 	if (request->rate.limit > 0)
 		add_header(response, "RateLimit", rest_rate_limit_field(&request->rate));
 	appendStringInfoChar(&response->headers, ']');
-	set_local("response.status", psprintf("%d", response->status == 400 && request->bad_request_status > 0 ? request->bad_request_status : response->status));
+	set_local("response.status", psprintf("%d", gateway_status(request, response)));
 	set_local("response.headers", response->headers.data);
 	if (response->no_body)
 		PG_RETURN_NULL();

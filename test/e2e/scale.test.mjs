@@ -289,6 +289,31 @@ test('a setting that cannot have dbname appended is refused, and not quoted', as
   }
 })
 
+test('a request that is busy is not repeated at another server', async () => {
+  const log = (await readFile(`${root}/nginx.log`, 'utf8')).length
+  const before = await allAccepted()
+  const holder = ask('primary', 'BEGIN; LOCK TABLE walwarden_internal.destination IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)').catch(() => {})
+  const held = (server) => sql(server, "SELECT count(*) FROM pg_locks WHERE relation = 'walwarden_internal.destination'::regclass AND mode = 'AccessExclusiveLock' AND granted")
+  try {
+    for (const server of ['a', 'b']) await until('it is locked', async () => await held(server) === '1')
+    for (let i = 0; i < 4; i++) {
+      const answer = await read(org.token, '/destinations')
+      assert.equal(answer.status, 503, answer.text)
+      assert.match(answer.text, /"reason" *: *"busy"/)
+    }
+  } finally {
+    await sql('primary', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()")
+    await holder
+  }
+  const lines = (await readFile(`${root}/nginx.log`, 'utf8')).slice(log).split('\n').filter((line) => / GET .* 503 /.test(line))
+  assert.equal(lines.length, 4)
+  for (const line of lines) assert.match(line, /"unix:[^", ]*" "463"/)
+  for (const server of ['a', 'b']) await until('it is free', async () => await held(server) === '0')
+  // and both standbys are still asked
+  for (let i = 0; i < 4; i++) assert.equal((await read(org.token)).status, 200)
+  assert.deepEqual((await allAccepted()).map((n, i) => n > before[i]), [false, true, true])
+})
+
 test('a standby that is down or behind is left out, and no change is tried elsewhere', async () => {
   for (const server of ['a', 'b']) {
     configure(server, ["walwarden.max_standby_lag = '4s'"])
