@@ -2,13 +2,23 @@
  * stale.c
  *		Looks for a token that is answered by what was true before a change.
  *
- * Clients authenticate in a loop while one connection changes what the answer
- * depends on, and another changes a token of another organisation all the time, so
- * that clients look their token up anew at every moment of a change. After a change has returned, every client must have been answered in transactions
- * that started after that, and each answer must be the new one, both ways. What was
- * rolled back must not be seen at all.
+ * Clients authenticate in a loop while one connection changes what the answer depends on.
+ * After a change has returned, every client must have been answered in transactions that
+ * started after that, and each answer must be the new one, both ways. What was rolled back
+ * must not be seen at all.
  *
- *		stale ROUNDS CLIENTS		(connects as libpq's environment says)
+ * A mistake shows only if a client is looking the token up at the moment of a change, and
+ * remembers what it found. A client that has the token in its memory does not look it up, and
+ * one that looks it up because of the change is too late for the mistake. So something else
+ * must make clients look it up at every moment:
+ *
+ *		changes		another connection changes a token of another organisation all the
+ *					time. That works as long as any change makes everything that clients
+ *					remember old.
+ *		connections	clients connect anew after a few answers, and remember nothing. That
+ *					works whatever a change makes old, with one changed row among many.
+ *
+ *		stale ROUNDS CLIENTS changes|connections	(connects as libpq's environment says)
  *
  * Prints a line a kind of change and a sum; exits with 1 when an answer was wrong.
  */
@@ -64,6 +74,10 @@ static Question question;
 static int	answers_in_epoch[64];
 static atomic_long calls, wrong;
 static atomic_bool done;
+static bool connect_anew;
+
+/* Answers on a connection, at most, if clients connect anew. */
+#define ANSWERS 6
 
 static void
 die(const char *what, PGconn *conn)
@@ -79,6 +93,15 @@ open_connection(void)
 
 	if (PQstatus(conn) != CONNECTION_OK)
 		die("connection", conn);
+	return conn;
+}
+
+static PGconn *
+open_client(void)
+{
+	PGconn	   *conn = open_connection();
+
+	PQclear(PQprepare(conn, "q", "SELECT walwarden.authenticate($1) IS NOT NULL AND walwarden.has_scope($2)", 2, NULL));
 	return conn;
 }
 
@@ -121,9 +144,9 @@ static void *
 client(void *arg)
 {
 	int			number = (int) (long) arg;
-	PGconn	   *conn = open_connection();
+	PGconn	   *conn = open_client();
+	int			left = ANSWERS;
 
-	PQclear(PQprepare(conn, "q", "SELECT walwarden.authenticate($1) IS NOT NULL AND walwarden.has_scope($2)", 2, NULL));
 	while (!done)
 	{
 		Question	asked;
@@ -145,6 +168,12 @@ client(void *arg)
 			die("authenticate", conn);
 		PQclear(result);
 		calls++;
+		if (connect_anew && --left <= 0)
+		{
+			PQfinish(conn);
+			conn = open_client();
+			left = 2 + random() % (ANSWERS - 1);
+		}
 		usleep(random() % 300);	/* or the change would never get a processor */
 
 		/* it counts when nothing was under way from before it began until it was answered */
@@ -181,6 +210,7 @@ main(int argc, char **argv)
 {
 	int			rounds = argc > 1 ? atoi(argv[1]) : 1000;
 	int			clients = argc > 2 ? atoi(argv[2]) : 8;
+	const char *way = argc > 3 ? argv[3] : "changes";
 	PGconn	   *conn = open_connection();
 	pthread_t	threads[64],
 				write_thread;
@@ -188,6 +218,9 @@ main(int argc, char **argv)
 
 	if (clients < 1 || clients > 64)
 		die("1 to 64 clients", NULL);
+	connect_anew = strcmp(way, "connections") == 0;
+	if (!connect_anew && strcmp(way, "changes") != 0)
+		die("changes or connections", NULL);
 	for (int k = 0; k < KINDS; k++)
 	{
 		const Kind *kind = &kinds[k];
@@ -221,7 +254,8 @@ main(int argc, char **argv)
 			{
 				for (long i = 0; i < clients; i++)
 					pthread_create(&threads[i], NULL, client, (void *) i);
-				pthread_create(&write_thread, NULL, writer, NULL);
+				if (!connect_anew)
+					pthread_create(&write_thread, NULL, writer, NULL);
 			}
 			await_answers(clients);
 
@@ -253,7 +287,8 @@ main(int argc, char **argv)
 	done = true;
 	for (int i = 0; i < clients; i++)
 		pthread_join(threads[i], NULL);
-	pthread_join(write_thread, NULL);
+	if (!connect_anew)
+		pthread_join(write_thread, NULL);
 	printf("%-22s %6ld rounds, %ld calls, %ld wrong answers\n", "sum", total, (long) calls, (long) wrong);
 	PQfinish(conn);
 	return wrong == 0 ? 0 : 1;
