@@ -24,6 +24,7 @@
 #include "people/ending.h"
 #include "people/idle.h"
 #include "token/expansion.h"
+#include "token/cache.h"
 #include "token/client.h"
 #include "token/identity.h"
 #include "token/limiter.h"
@@ -81,6 +82,7 @@ _PG_init(void)
 	progress_init();
 	commit_init();
 	invalidation_init();
+	cache_init();
 	identity_init();
 	expansion_init();
 	client_init();

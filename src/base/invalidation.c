@@ -6,11 +6,15 @@
  *   ALWAYS, that invalidates the relation walwarden_internal.cache_signal in the
  *   changing transaction. A commit first becomes visible, then sends its
  *   invalidation messages, then reports success to its client.
- * - The callback for these messages only increments a generation. It allocates
- *   nothing and cannot fail.
+ * - The callback for these messages only increments a generation, and notes it. It
+ *   allocates nothing and cannot fail.
  * - A reader reads the generation before it takes a snapshot. It caches what the
- *   snapshot shows only if the generation is still the same afterwards. The message
- *   of a change that the snapshot did not see is then still to come.
+ *   snapshot shows only if no message about it has come since. The message of a change
+ *   that the snapshot did not see is then still to come.
+ * - Of some tables a change matters only to what depends on the row's key. Its message
+ *   is about another relation, one for each first byte of a key. There is no relation with
+ *   such an OID, or one to which it does not matter: whoever receives a message about a
+ *   relation that they do not know does nothing.
  * - A transaction that has written anything caches nothing, because what it sees may
  *   be its own change and may be rolled back.
  *
@@ -21,28 +25,61 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
 
 #include "base/export.h"
 #include "base/invalidation.h"
 
 #define SIGNAL_RELATION "cache_signal"
 
+/* The OID of messages about the first key; those of the others follow. */
+#define KEY_RELID ((Oid) (PG_UINT32_MAX - INVALIDATION_KEYS + 1))
+
+/* A table of which a change matters to one key only. */
+typedef struct KeyedTable
+{
+	const char *name;
+	AttrNumber	column;			/* with the key, a uuid */
+} KeyedTable;
+
 uint64		invalidation_generation = 1;
+uint64		invalidation_last = 1;
+uint64		invalidation_last_of[INVALIDATION_KEYS];
 
 static Oid	signal_relid = InvalidOid;
+static KeyedTable keyed_tables[2];
+static int	nkeyed = 0;
 
 static void
 signal_callback(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == signal_relid)
-		invalidation_generation++;
+		invalidation_last = ++invalidation_generation;
+	else if (relid >= KEY_RELID)
+		invalidation_last_of[relid - KEY_RELID] = ++invalidation_generation;
+}
+
+/*
+ * From now on, a change of a row of this table matters only to its key. name: is not freed.
+ * For _PG_init() alone: every backend must do the same.
+ */
+void
+invalidation_by_key(const char *table, AttrNumber column)
+{
+	if (nkeyed == lengthof(keyed_tables))
+		elog(ERROR, "too many tables with keys");
+	keyed_tables[nkeyed].name = table;
+	keyed_tables[nkeyed++].column = column;
 }
 
 void
@@ -69,8 +106,33 @@ invalidation_find_signal(void)
 	{
 		/* not the extension that the caches were filled from */
 		signal_relid = relid;
-		invalidation_generation++;
+		invalidation_last = ++invalidation_generation;
 	}
+}
+
+/* Tell every backend of a change, which is of one key or, if it is NULL, of any. */
+static void
+send_signal(Oid namespace, const pg_uuid_t *key)
+{
+	Oid			relid = get_relname_relid(SIGNAL_RELATION, namespace);
+	HeapTuple	relation = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(relation))
+		elog(ERROR, "relation %s is missing", SIGNAL_RELATION);
+	if (key != NULL)
+		((Form_pg_class) GETSTRUCT(relation))->oid = KEY_RELID + key->data[0];
+	CacheInvalidateRelcacheByTuple(relation);
+	heap_freetuple(relation);
+}
+
+/* The column with the key of a table's rows, or InvalidAttrNumber. */
+static AttrNumber
+key_column(Relation table)
+{
+	for (int i = 0; i < nkeyed; i++)
+		if (strcmp(RelationGetRelationName(table), keyed_tables[i].name) == 0)
+			return keyed_tables[i].column;
+	return InvalidAttrNumber;
 }
 
 /*
@@ -82,25 +144,42 @@ Datum
 walwarden_signal_change(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	HeapTuple	rows[2];
+	int			nrows = 0;
+	AttrNumber	column;
+	Oid			namespace;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"walwarden_signal_change\" must be fired BEFORE, by the trigger manager")));
-	CacheInvalidateRelcacheByRelid(get_relname_relid(SIGNAL_RELATION, RelationGetNamespace(trigdata->tg_relation)));
-	if (TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
-		return PointerGetDatum(NULL);
-	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple : trigdata->tg_trigtuple);
+	namespace = RelationGetNamespace(trigdata->tg_relation);
+	column = key_column(trigdata->tg_relation);
+	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		rows[nrows++] = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		rows[nrows++] = trigdata->tg_newtuple;
+	for (int i = 0; i < nrows && AttributeNumberIsValid(column); i++)
+	{
+		bool		isnull;
+		Datum		key = heap_getattr(rows[i], column, RelationGetDescr(trigdata->tg_relation), &isnull);
+
+		if (!isnull)
+			send_signal(namespace, DatumGetUUIDP(key));
+	}
+	if (nrows == 0 || !AttributeNumberIsValid(column))
+		send_signal(namespace, NULL);
+	return PointerGetDatum(nrows > 0 ? rows[nrows - 1] : NULL);
 }
 
 /*
  * Whether data may be cached that was read with a snapshot taken after generation was
- * read.
+ * read. key: as for invalidation_is_current().
  */
 bool
-invalidation_may_remember(uint64 generation)
+invalidation_may_remember(uint64 generation, const pg_uuid_t *key)
 {
-	return generation == invalidation_generation &&
+	return invalidation_is_current(generation, key) &&
 		OidIsValid(signal_relid) &&
 		!TransactionIdIsValid(GetTopTransactionIdIfAny());
 }

@@ -6,8 +6,8 @@
  * The protocol of base/invalidation.c ensures that a cached token is never stale. In
  * addition:
  *
- * - Each use first processes pending invalidation messages. An entry of another
- *   generation does not count. The expiry is compared at each use.
+ * - Each use first processes pending invalidation messages. An entry counts only if none
+ *   of them was about it. The expiry is compared at each use.
  * - A miss stores its result only if invalidation_may_remember() allows it.
  * - Only active tokens are stored. A client that sends random values therefore neither
  *   fills the cache nor evicts entries.
@@ -25,6 +25,7 @@
 #include "base/digest.h"
 #include "base/invalidation.h"
 #include "token/cache.h"
+#include "token/columns.h"
 #include "token/credential.h"
 #include "token/network.h"
 #include "token/refusal.h"
@@ -46,6 +47,16 @@ static MemoryContext cache_context = NULL;
 static CacheEntry *clock_face[CACHE_SIZE];	/* NULL: a free place */
 static int	clock_hand = 0;
 static int	clock_filled = 0;	/* places that were ever used */
+
+/*
+ * Whether an entry counts. Each change of a token's own row, or of its credentials, is of
+ * its key; what else its status depends on is of no key.
+ */
+static inline bool
+is_current(const CacheEntry *entry)
+{
+	return invalidation_is_current(entry->generation, &entry->token->status.token_id);
+}
 
 static uint32
 fingerprint_hash(const void *key, Size keysize)
@@ -99,7 +110,7 @@ free_slot(void)
 	for (;; clock_hand = (clock_hand + 1) % CACHE_SIZE)
 	{
 		entry = clock_face[clock_hand];
-		if (entry == NULL || !entry->used || entry->generation != invalidation_generation)
+		if (entry == NULL || !entry->used || !is_current(entry))
 			break;
 		entry->used = false;
 	}
@@ -236,7 +247,7 @@ resolve_anew(CredentialKind kind, const uint8 *fingerprint, Rejection *rejection
 	}
 	token = flatten(&status, cache_context);
 	token->kind = kind;
-	if (invalidation_may_remember(generation))
+	if (invalidation_may_remember(generation, &status.token_id))
 		store(fingerprint, token, generation);
 	return token;
 }
@@ -253,7 +264,7 @@ cache_resolve(CredentialKind kind, const uint8 *fingerprint, Rejection *rejectio
 
 	AcceptInvalidationMessages();
 	entry = find_entry(fingerprint);
-	if (entry != NULL && entry->generation == invalidation_generation && entry->token->kind == kind)
+	if (entry != NULL && is_current(entry) && entry->token->kind == kind)
 	{
 		token = entry->token;
 		entry->used = true;
@@ -291,4 +302,11 @@ cache_unpin(ResolvedToken *token)
 	Assert(token->pins > 0);
 	if (--token->pins == 0 && !token->cached)
 		pfree(token);
+}
+
+void
+cache_init(void)
+{
+	invalidation_by_key("token", Anum_token_id);
+	invalidation_by_key("credential", Anum_credential_token_id);
 }

@@ -34,6 +34,7 @@ typedef struct Rejection
 	pg_uuid_t	token_id;		/* defined if known */
 } Rejection;
 
+extern void cache_init(void);
 extern ResolvedToken *cache_resolve(CredentialKind kind, const uint8 *fingerprint, Rejection *rejection);
 extern ResolvedToken *cache_reject(ResolvedToken *token, Refusal refusal, Rejection *rejection);
 extern void cache_unpin(ResolvedToken *token);

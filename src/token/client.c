@@ -54,7 +54,7 @@ session_kind(void)
 	Snapshot	snapshot;
 	SessionKind kind;
 
-	if (session.user == user && session.generation == invalidation_generation)
+	if (session.user == user && invalidation_is_current(session.generation, NULL))
 		return session.kind;
 
 	invalidation_find_signal();
@@ -63,7 +63,7 @@ session_kind(void)
 	session.user = user;		/* a message while reading resets it */
 	kind = caller_session_kind(user, snapshot);
 	UnregisterSnapshot(snapshot);
-	if (invalidation_may_remember(generation))
+	if (invalidation_may_remember(generation, NULL))
 	{
 		session.generation = generation;
 		session.kind = kind;

@@ -5,8 +5,8 @@
  *
  * With these cached, the look-up of a token that is not in the token cache reads only
  * the row of its credential. The protocol of base/invalidation.c applies: entries are
- * dropped at the next generation, and stored only if the generation has not changed
- * since before the snapshot.
+ * dropped at the next change that is not of one token alone, and stored only if there was
+ * none since before the snapshot.
  *
  * There is one more rule, because an entry comes from an earlier snapshot than the rows
  * that it is combined with, but all data of a decision must have been valid at the same
@@ -117,7 +117,7 @@ reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remem
 	if (!remember)
 		return;
 	if (memory != NULL &&
-		(memory_generation != invalidation_generation ||
+		(!invalidation_is_current(memory_generation, NULL) ||
 		 GetCurrentTimestamp() - memory_since > ORG_CACHE_MAX_AGE ||
 		 hash_get_num_entries(orgs) >= ORG_CACHE_MAX || hash_get_num_entries(owners) >= ORG_CACHE_MAX))
 	{
@@ -126,6 +126,15 @@ reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remem
 	}
 	if (memory == NULL)
 		make_memory();
+}
+
+/* Begin anew: what is remembered is older than a row that it was to be combined with. */
+void
+org_cache_forget(void)
+{
+	if (memory != NULL)
+		MemoryContextDelete(memory);
+	memory = NULL;
 }
 
 /* Record that a row version is part of the decision. */
@@ -148,7 +157,7 @@ reading_consistent(const Reading *reading)
 static bool
 use_entry(Reading *reading, const Source *source)
 {
-	if (memory_generation != invalidation_generation)
+	if (!invalidation_is_current(memory_generation, NULL))
 		return false;
 	reading_record(reading, source->newest);
 	if (!TransactionIdIsValid(reading->oldest_entry) || TransactionIdPrecedes(source->as_of, reading->oldest_entry))
@@ -166,7 +175,7 @@ may_keep_entry(Reading *reading, const Reading *sub, Source *source)
 	reading_record(reading, sub->newest);
 	source->newest = sub->newest;
 	source->as_of = sub->snapshot->xmin;
-	return reading->remember && memory_generation == invalidation_generation && invalidation_may_remember(reading->generation);
+	return reading->remember && invalidation_is_current(memory_generation, NULL) && invalidation_may_remember(reading->generation, NULL);
 }
 
 /* A separate reading, for one entry of a decision. */

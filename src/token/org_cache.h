@@ -39,6 +39,7 @@ typedef struct CachedOwner
 } CachedOwner;
 
 extern void reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remember);
+extern void org_cache_forget(void);
 extern void reading_record(Reading *reading, TransactionId xmin);
 extern bool reading_consistent(const Reading *reading);
 extern const CachedOrg *org_cache_org(Reading *reading, const pg_uuid_t *id);

@@ -301,22 +301,23 @@ token_status_of_credential_at(CredentialKind kind, const uint8 *fingerprint, Sna
 void
 token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenStatus *status, uint64 *generation)
 {
-	bool		remember = true;
-	bool		consistent;
+	bool		consistent = false;
 
-	do
+	/* with what is remembered, with what this remembers anew, or without */
+	for (int attempt = 0; !consistent; attempt++)
 	{
 		Reading		reading;
 		Snapshot	snapshot;
 
+		if (attempt == 1)
+			org_cache_forget();
 		*generation = invalidation_generation;
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		reading_begin(&reading, snapshot, *generation, remember);
+		reading_begin(&reading, snapshot, *generation, attempt < 2);
 		read_credential(kind, fingerprint, &reading, status);
 		consistent = reading_consistent(&reading);
 		UnregisterSnapshot(snapshot);
-		remember = false;
-	} while (!consistent);
+	}
 }
 
 /* The same for the text of a token as a client presents it. */

@@ -12,11 +12,10 @@
  * one that looks it up because of the change is too late for the mistake. So something else
  * must make clients look it up at every moment:
  *
- *		changes		another connection changes a token of another organisation all the
- *					time. That works as long as any change makes everything that clients
- *					remember old.
+ *		changes		another connection changes a member of another organisation all the
+ *					time, which makes everything old that clients remember.
  *		connections	clients connect anew after a few answers, and remember nothing. That
- *					works whatever a change makes old, with one changed row among many.
+ *					needs no other change.
  *
  *		stale ROUNDS CLIENTS changes|connections	(connects as libpq's environment says)
  *
@@ -198,7 +197,7 @@ writer(void *arg)
 
 	while (!done)
 	{
-		run(conn, "SELECT walwarden.update_token((SELECT token_id FROM walwarden.list_tokens('other')), 'name ' || random())");
+		run(conn, "SELECT walwarden.set_member_sso('other', 'zoe', random() < 0.5)");
 		usleep(random() % 1000);
 	}
 	PQfinish(conn);
