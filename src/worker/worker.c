@@ -6,7 +6,8 @@
  * The launcher is a static background worker that is not connected to a database. In
  * each round it starts short-lived workers one after another, one per database, and
  * waits for each. A flush round visits the databases that have last-used times to
- * record, a maintenance round visits all databases that are served. So there is no
+ * record, a maintenance round visits all databases that are served. Maintenance may verify
+ * a long chain, so flush rounds go on beside it, in a worker of their own. So there is no
  * connection to a database between rounds. A worker is stopped at once if somebody wants
  * to drop, rename or copy its database.
  *
@@ -161,12 +162,29 @@ has_conflicting_lock(Oid dbid)
 	return count > 0;
 }
 
+/* A running worker. */
+typedef struct Visit
+{
+	BackgroundWorkerHandle *handle;
+	const Database *database;
+	bool		reports;		/* to a primary */
+	bool		stopped;
+} Visit;
+
+/* That of a maintenance round, and that of a flush round beside it. */
+static Visit visits[2];
+static int	nvisits = 0;
+
+static TimestampTz last_flush;
+
+static bool launcher_round(bool maintain);
+
 /*
- * Process signals. handle: the running worker, or NULL. Does not return if the launcher
- * must end. It exits with code 1, so that it is restarted unless the server stops.
+ * Process signals. Does not return if the launcher must end. It exits with code 1, so that
+ * it is restarted unless the server stops.
  */
 static void
-launcher_interrupts(BackgroundWorkerHandle *handle)
+launcher_interrupts(void)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
@@ -177,19 +195,58 @@ launcher_interrupts(BackgroundWorkerHandle *handle)
 	}
 	if (ShutdownRequestPending)
 	{
-		if (handle != NULL)
-			TerminateBackgroundWorker(handle);
+		for (int i = 0; i < nvisits; i++)
+			TerminateBackgroundWorker(visits[i].handle);
 		proc_exit(1);
 	}
 }
 
 /* Sleep until the latch is set, at most timeout milliseconds. */
 static void
-launcher_sleep(long timeout, BackgroundWorkerHandle *handle)
+launcher_sleep(long timeout)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
-	launcher_interrupts(handle);
+	launcher_interrupts();
+}
+
+/* Stop a worker that is in the way. */
+static void
+watch(Visit *visit)
+{
+	if (visit->stopped)
+		return;
+	if (has_conflicting_lock(visit->database->oid))
+		ereport(LOG,
+				(errmsg("walwarden: stopping the worker in database \"%s\", which is about to be dropped, copied or moved",
+						NameStr(visit->database->name))));
+	/* it may wait long for an address that does not answer, and flush nothing */
+	else if (visit->reports && !RecoveryInProgress())
+		ereport(LOG,
+				(errmsg("walwarden: stopping the worker in database \"%s\", which reports to a primary: this server is one now",
+						NameStr(visit->database->name))));
+	else
+		return;
+	TerminateBackgroundWorker(visit->handle);
+	visit->stopped = true;
+}
+
+/* Milliseconds until an activity that last began at last is due again; interval is in seconds. */
+static long
+wait_for(TimestampTz last, int interval)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* a clock that was set back must not delay anything */
+	if (now < last || last == 0)
+		return 0;
+	return Max(0, interval * 1000L - (long) ((now - last) / 1000));
+}
+
+static bool
+is_flush_due(void)
+{
+	return usage_wants_flush() || wait_for(last_flush, walwarden_usage_flush_interval) == 0;
 }
 
 /*
@@ -200,10 +257,8 @@ static bool
 visit(const Database *database, bool maintain)
 {
 	BackgroundWorker worker = {0};
-	BackgroundWorkerHandle *handle;
+	Visit	   *this = &visits[nvisits];
 	char		activity[NAMEDATALEN + 64];
-	bool		reports = RecoveryInProgress();
-	bool		ended = false;
 	pid_t		pid;
 
 	if (has_conflicting_lock(database->oid))
@@ -219,14 +274,17 @@ visit(const Database *database, bool maintain)
 	worker.bgw_main_arg = ObjectIdGetDatum(database->oid);
 	worker.bgw_extra[0] = (char) maintain;
 	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	this->database = database;
+	this->reports = RecoveryInProgress();
+	this->stopped = false;
+	if (!RegisterDynamicBackgroundWorker(&worker, &this->handle))
 	{
 		if (!starved)
 			ereport(LOG,
 					(errmsg("walwarden: no background worker slot is free, so maintenance is postponed"),
 					 errdetail("Parallel queries take their workers from the same %d slots, up to max_parallel_workers, which is %d.",
 							   max_worker_processes, max_parallel_workers),
-					 errhint("Set max_worker_processes to at least 2 for walwarden, and what other extensions and replication take, above max_parallel_workers.")));
+					 errhint("Set max_worker_processes to at least 3 for walwarden, and what other extensions and replication take, above max_parallel_workers.")));
 		return false;
 	}
 	if (starved)
@@ -235,30 +293,23 @@ visit(const Database *database, bool maintain)
 		starved = false;
 	}
 
+	nvisits++;
 	snprintf(activity, sizeof(activity), "%s in database %s", maintain ? "maintenance" : "last-used times", NameStr(database->name));
 	pgstat_report_activity(STATE_RUNNING, activity);
-	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+	while (GetBackgroundWorkerPid(this->handle, &pid) != BGWH_STOPPED)
 	{
-		launcher_sleep(WATCH_INTERVAL, handle);
-		if (!ended && has_conflicting_lock(database->oid))
+		launcher_sleep(WATCH_INTERVAL);
+		for (int i = 0; i < nvisits; i++)
+			watch(&visits[i]);
+		if (maintain && is_flush_due())
 		{
-			ereport(LOG,
-					(errmsg("walwarden: stopping the worker in database \"%s\", which is about to be dropped, copied or moved",
-							NameStr(database->name))));
-			TerminateBackgroundWorker(handle);
-			ended = true;
-		}
-		/* it may wait long for an address that does not answer, and flush nothing */
-		if (!ended && reports && !RecoveryInProgress())
-		{
-			ereport(LOG,
-					(errmsg("walwarden: stopping the worker in database \"%s\", which reports to a primary: this server is one now",
-							NameStr(database->name))));
-			TerminateBackgroundWorker(handle);
-			ended = true;
+			last_flush = GetCurrentTimestamp();
+			starved = !launcher_round(false);
+			pgstat_report_activity(STATE_RUNNING, activity);
 		}
 	}
-	pfree(handle);
+	pfree(this->handle);
+	nvisits--;
 	return true;
 }
 
@@ -314,28 +365,16 @@ try_round(bool maintain)
 	}
 	PG_CATCH();
 	{
+		nvisits = 0;
 		log_error(context);
 	}
 	PG_END_TRY();
 	return !starved;
 }
 
-/* Milliseconds until an activity that last began at last is due again; interval is in seconds. */
-static long
-wait_for(TimestampTz last, int interval)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	/* a clock that was set back must not delay anything */
-	if (now < last || last == 0)
-		return 0;
-	return Max(0, interval * 1000L - (long) ((now - last) / 1000));
-}
-
 void
 walwarden_launcher_main(Datum arg)
 {
-	TimestampTz last_flush = GetCurrentTimestamp();
 	TimestampTz last_maintenance = 0;	/* the first is due at once */
 	uint64		lost = usage_lost();
 	MemoryContext context;
@@ -346,6 +385,7 @@ walwarden_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	usage_set_launcher(MyLatch);
 	commit_record_configured();
+	last_flush = GetCurrentTimestamp();
 
 	context = AllocSetContextCreate(TopMemoryContext, "walwarden launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
@@ -365,11 +405,11 @@ walwarden_launcher_main(Datum arg)
 		if (idle || Min(to_flush, to_maintain) > 0)
 		{
 			pgstat_report_activity(STATE_IDLE, recovery ? "waiting for the end of recovery" : "waiting for the next round");
-			launcher_sleep(idle ? RECOVERY_INTERVAL : Min(to_flush, to_maintain), NULL);
+			launcher_sleep(idle ? RECOVERY_INTERVAL : Min(to_flush, to_maintain));
 			continue;
 		}
 
-		launcher_interrupts(NULL);
+		launcher_interrupts();
 		last_flush = GetCurrentTimestamp();
 		if (to_maintain == 0)
 			last_maintenance = last_flush;

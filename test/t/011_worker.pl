@@ -237,16 +237,24 @@ sub verified { my ($db) = @_; return sql($db, 'SELECT max(finished_at) FROM walw
 sub verified_after { my ($db, $at) = @_; wait_until($db, "SELECT max(finished_at) > '$at' FROM walwarden_internal.verification", "$db is verified again"); }
 set('verify_interval', '0');
 sql('postgres', 'CREATE DATABASE broken TEMPLATE one');
+$token{broken} = $token{one};
 sql('broken', q{CREATE OR REPLACE FUNCTION walwarden_internal.restore_guards() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'broken on purpose'; END$$});
 $offset = -s $node->logfile;
 ok(wait_for_log(qr/WARNING:  walwarden: maintenance failed on guards: broken on purpose\n.*walwarden: guards in database "broken"/s), 'an error is logged, with its database');
 verified_after($_, verified($_)) for ('broken', 'two');
 
-# a worker that is busy for long: it leaves when its database is to be copied or dropped
+# a worker that is busy for long: uses are written meanwhile, and it leaves when its database is to be copied or dropped
 sql('broken', q{CREATE OR REPLACE FUNCTION walwarden_internal.restore_guards() RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(1000) IS NULL'});
 my $busy = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'walwarden maintenance' AND datname = 'broken' AND query = 'guards'};
 wait_until('postgres', $busy, 'a worker is busy, and says with what');
 is(sql('postgres', q{SELECT query FROM pg_stat_activity WHERE backend_type = 'walwarden launcher'}), 'maintenance in database broken', 'so does the launcher');
+for my $db ('one', 'broken')
+{
+	sql($db, 'UPDATE walwarden_internal.token_usage SET last_used_at = NULL');
+	authenticate($db);
+	wait_until($db, $stored, "uses in $db are written meanwhile");
+}
+wait_until('postgres', $busy, 'and it is busy still');
 is(state_of('postgres', 'CREATE DATABASE copy TEMPLATE broken'), 'ok', 'CREATE DATABASE TEMPLATE does not fail for it');
 sql('postgres', 'DROP DATABASE copy');
 wait_until('postgres', $busy, 'it comes back');
