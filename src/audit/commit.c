@@ -42,8 +42,8 @@
 #include "base/export.h"
 #include "base/settings.h"
 
-/* This transaction has appended an entry, which may have been rolled back since. */
-static bool appended = false;
+/* How many entries this transaction has appended, some of which may have been rolled back. */
+static int64 appended = 0;
 
 /* The subtransaction in which it has taken rights away, if that was not rolled back. */
 static SubTransactionId taking = InvalidSubTransactionId;
@@ -66,10 +66,16 @@ static XLogRecPtr commit_before;
 void
 commit_record_append(bool takes_rights)
 {
-	appended = true;
+	appended++;
 	/* if it is set, it is an ancestor, which is rolled back no sooner */
 	if (takes_rights && taking == InvalidSubTransactionId)
 		taking = GetCurrentSubTransactionId();
+}
+
+int64
+commit_appended(void)
+{
+	return appended;
 }
 
 Size
@@ -137,7 +143,7 @@ commit_xact_callback(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (!appended)
+			if (appended == 0)
 				break;
 			if (taking != InvalidSubTransactionId)
 				warn_of_standbys();
@@ -155,13 +161,14 @@ commit_xact_callback(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 			restore_synchronous_commit();
-			appended = false;
+			appended = 0;
 			taking = InvalidSubTransactionId;
 			break;
 		case XACT_EVENT_ABORT:	/* also for an error after PRE_COMMIT */
 		case XACT_EVENT_PREPARE:
 			restore_synchronous_commit();
-			appended = flush_due = false;
+			appended = 0;
+			flush_due = false;
 			taking = InvalidSubTransactionId;
 			break;
 		default:

@@ -11,6 +11,10 @@ extern Size commit_shmem_size(void);
 extern void commit_shmem_init(void);
 extern void commit_init(void);
 extern void commit_record_append(bool takes_rights);
+
+/* How many entries this transaction has appended, some of which may have been rolled back. */
+extern int64 commit_appended(void);
+
 extern void commit_record_configured(void);
 extern void flush_audit(void);
 

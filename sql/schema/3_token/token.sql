@@ -96,6 +96,13 @@ BEGIN
 END
 $$;
 
+-- How many tokens of the organisation may be live, without counting them; and that so many
+-- were counted. Both while the organisation is locked.
+CREATE FUNCTION walwarden_internal.live_tokens_at_most(org_id uuid) RETURNS bigint
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_live_tokens_at_most';
+CREATE FUNCTION walwarden_internal.remember_live_tokens(org_id uuid, n bigint) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'walwarden_remember_live_tokens';
+
 -- Called while the organisation is locked, so that the count still holds at commit.
 CREATE FUNCTION walwarden_internal.check_token_limit(o walwarden_internal.org) RETURNS void
     LANGUAGE plpgsql
@@ -103,14 +110,20 @@ CREATE FUNCTION walwarden_internal.check_token_limit(o walwarden_internal.org) R
 AS $$
 DECLARE
     most integer := walwarden_internal.setting('max_tokens_per_org');
+    live bigint := walwarden_internal.live_tokens_at_most(o.id);
 BEGIN
-    IF (SELECT count(*)
-          FROM (SELECT FROM walwarden_internal.token AS t
-                 WHERE t.org_id = o.id AND t.removed_at IS NULL AND t.revoked_at IS NULL
-                 LIMIT most) AS live) >= most THEN
+    IF live < most THEN
+        RETURN;
+    END IF;
+    SELECT count(*) INTO live
+      FROM (SELECT FROM walwarden_internal.token AS t
+             WHERE t.org_id = o.id AND t.removed_at IS NULL AND t.revoked_at IS NULL
+             LIMIT most) AS counted;
+    IF live >= most THEN
         PERFORM walwarden_internal.refuse('53400', format('organisation %s already has %s tokens', walwarden_internal.shown(o.slug), most),
             'Revoke tokens that are no longer used, or increase walwarden.max_tokens_per_org.');
     END IF;
+    PERFORM walwarden_internal.remember_live_tokens(o.id, live);
 END
 $$;
 
