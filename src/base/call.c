@@ -13,6 +13,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/syscache.h"
@@ -51,6 +52,20 @@ call_function(const char *name, int nargs, const Oid *types, const NullableDatum
 	else if (inner->isnull)
 		elog(ERROR, "walwarden_internal.%s returned null", name);
 	return result;
+}
+
+/* The row type that the running function returns, for as long as its call site. */
+TupleDesc
+call_site_row(FunctionCallInfo fcinfo)
+{
+	MemoryContext outer = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	TupleDesc	row;
+
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	row = BlessTupleDesc(row);
+	MemoryContextSwitchTo(outer);
+	return row;
 }
 
 /* The current user. Call it before PG_TRY(), because user_restore() needs it afterwards. */

@@ -7,6 +7,9 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
+#include "fmgr.h"
+
 #include "base/compat.h"
 
 typedef struct SavedUser
@@ -17,6 +20,7 @@ typedef struct SavedUser
 } SavedUser;
 
 extern Datum call_function(const char *name, int nargs, const Oid *types, const NullableDatum *args, bool *isnull);
+extern TupleDesc call_site_row(FunctionCallInfo fcinfo);
 
 extern SavedUser user_save(void);
 extern void user_become(Oid owner, const SavedUser *saved, int restriction);

@@ -219,7 +219,6 @@ row_find_uuid(Row *row, const char *table, const char *index, AttrNumber column,
 	return row_find(row, table, index, 1, &scankey, snapshot);
 }
 
-/* Close the table of row_find(). Values of row_get() are no longer valid. */
 /*
  * walwarden_internal.index_has(index text, owner uuid, id uuid)
  *
@@ -248,6 +247,17 @@ walwarden_index_has(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(found);
 }
 
+/* A row that SQL has, as a value of the row type of its table. It has no row_xmin(). */
+void
+row_of_value(Row *row, const char *table, HeapTupleHeader value)
+{
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(value),.t_data = value};
+
+	row->heap = walwarden_table_open(table);
+	row->tuple = heap_copytuple(&tuple);
+}
+
+/* Close the table of a row. Values of row_get() are no longer valid. */
 void
 row_close(Row *row)
 {

@@ -29,6 +29,7 @@ extern Oid	walwarden_sound_index(Relation heap, const char *name, AttrNumber nul
 extern bool row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot);
 extern bool row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot);
 extern bool row_find_uuid(Row *row, const char *table, const char *index, AttrNumber column, const pg_uuid_t *key, Snapshot snapshot);
+extern void row_of_value(Row *row, const char *table, HeapTupleHeader value);
 extern void row_close(Row *row);
 extern TransactionId row_xmin(const Row *row);
 extern Datum row_get(const Row *row, AttrNumber column, bool *isnull);

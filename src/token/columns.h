@@ -89,5 +89,11 @@
 #define Anum_token_usage_last_used_at	2
 #define Anum_token_usage_slot0_used_at	3
 #define Anum_token_usage_slot1_used_at	4
+#define Anum_token_usage_last_used_from 5
+#define Anum_token_usage_uses			6
+#define Anum_token_usage_refusals		7
+#define Anum_token_usage_last_refused_at 8
+#define Anum_token_usage_last_refused_reason 9
+#define Natts_token_usage				9
 
 #endif							/* WALWARDEN_TOKEN_COLUMNS_H */

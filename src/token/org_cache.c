@@ -14,6 +14,9 @@
  * snapshot of every entry that was used. Then it was the current version at the time of
  * the oldest of these snapshots. Otherwise reading_consistent() returns false, and the
  * caller reads everything again.
+ *
+ * A listing has a cache of its own, of what its snapshot sees. It needs none of these rules,
+ * but is used with that snapshot alone.
  */
 #include "postgres.h"
 
@@ -21,6 +24,8 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "access/xact.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -32,6 +37,7 @@
 #include "base/export.h"
 #include "base/invalidation.h"
 #include "base/tables.h"
+#include "common/syntax.h"
 #include "token/columns.h"
 #include "token/org_cache.h"
 #include "token/refusal.h"
@@ -68,13 +74,26 @@ typedef struct RoleEntry
 	ScopeList	scopes;
 } RoleEntry;
 
-/* NULL: there is no cache, and the tables are not valid. */
-static MemoryContext memory = NULL;
-static uint64 memory_generation = 0;
-static TimestampTz memory_since;
-static HTAB *orgs;
-static HTAB *owners;
-static HTAB *roles;
+/* What a snapshot sees. Own changes become visible by a later command, and go with a part of the transaction. */
+typedef struct Moment
+{
+	SnapshotData snapshot;
+	TransactionId xid;			/* of the transaction, if it has one */
+	SubTransactionId subid;		/* of the part of it that is running */
+} Moment;
+
+struct OrgCache
+{
+	MemoryContext memory;		/* of the entries, and of this */
+	HTAB	   *orgs;
+	HTAB	   *owners;
+	HTAB	   *roles;
+	uint64		generation;		/* of remembered */
+	TimestampTz since;			/* of remembered */
+	Moment	   *moment;			/* of a cache of one snapshot; otherwise NULL */
+};
+
+static OrgCache *remembered = NULL;
 
 static HTAB *
 make_table(MemoryContext context, const char *name, Size keysize, Size entrysize, int flags)
@@ -87,19 +106,40 @@ make_table(MemoryContext context, const char *name, Size keysize, Size entrysize
 	return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
 }
 
-/* Begin with an empty cache, completely or not at all. */
-static void
-make_memory(void)
+/* A cache below parent, to which make_tables() adds the tables. */
+static OrgCache *
+make_cache(MemoryContext parent)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "walwarden org cache", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(parent, "walwarden org cache", ALLOCSET_DEFAULT_SIZES);
+	OrgCache   *cache = MemoryContextAllocZero(context, sizeof(OrgCache));
 
-	orgs = make_table(context, "walwarden orgs", sizeof(pg_uuid_t), sizeof(OrgEntry), HASH_BLOBS);
-	owners = make_table(context, "walwarden owners", sizeof(pg_uuid_t), sizeof(OwnerEntry), HASH_BLOBS);
-	roles = make_table(context, "walwarden roles", sizeof(((RoleEntry *) 0)->name), sizeof(RoleEntry), HASH_STRINGS);
-	MemoryContextSetParent(context, TopMemoryContext);
-	memory = context;
-	memory_generation = invalidation_generation;
-	memory_since = GetCurrentTimestamp();
+	cache->memory = context;
+	cache->generation = invalidation_generation;
+	cache->since = GetCurrentTimestamp();
+	return cache;
+}
+
+static void
+make_tables(OrgCache *cache)
+{
+	cache->owners = make_table(cache->memory, "walwarden owners", sizeof(pg_uuid_t), sizeof(OwnerEntry), HASH_BLOBS);
+	cache->roles = make_table(cache->memory, "walwarden roles", sizeof(((RoleEntry *) 0)->name), sizeof(RoleEntry), HASH_STRINGS);
+	cache->orgs = make_table(cache->memory, "walwarden orgs", sizeof(pg_uuid_t), sizeof(OrgEntry), HASH_BLOBS);
+}
+
+static bool
+is_full(const OrgCache *cache)
+{
+	return cache->orgs != NULL &&
+		(hash_get_num_entries(cache->orgs) >= ORG_CACHE_MAX || hash_get_num_entries(cache->owners) >= ORG_CACHE_MAX);
+}
+
+static void
+drop_cache(OrgCache **cache)
+{
+	if (*cache != NULL)
+		MemoryContextDelete((*cache)->memory);
+	*cache = NULL;
 }
 
 /*
@@ -111,30 +151,83 @@ reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remem
 {
 	reading->snapshot = snapshot;
 	reading->generation = generation;
-	reading->remember = remember;
+	reading->cache = NULL;
 	reading->newest = FrozenTransactionId;
 	reading->oldest_entry = InvalidTransactionId;
 	if (!remember)
 		return;
-	if (memory != NULL &&
-		(!invalidation_is_current(memory_generation, NULL) ||
-		 GetCurrentTimestamp() - memory_since > ORG_CACHE_MAX_AGE ||
-		 hash_get_num_entries(orgs) >= ORG_CACHE_MAX || hash_get_num_entries(owners) >= ORG_CACHE_MAX))
+	if (remembered != NULL &&
+		(!invalidation_is_current(remembered->generation, NULL) ||
+		 GetCurrentTimestamp() - remembered->since > ORG_CACHE_MAX_AGE ||
+		 is_full(remembered)))
+		drop_cache(&remembered);
+	if (remembered == NULL)
 	{
-		MemoryContextDelete(memory);
-		memory = NULL;
+		OrgCache   *cache = make_cache(CurrentMemoryContext);
+
+		make_tables(cache);
+		MemoryContextSetParent(cache->memory, TopMemoryContext);
+		remembered = cache;
 	}
-	if (memory == NULL)
-		make_memory();
+	reading->cache = remembered;
 }
 
 /* Begin anew: what is remembered is older than a row that it was to be combined with. */
 void
 org_cache_forget(void)
 {
-	if (memory != NULL)
-		MemoryContextDelete(memory);
-	memory = NULL;
+	drop_cache(&remembered);
+}
+
+static void
+set_moment(OrgCache *cache, Snapshot snapshot)
+{
+	Size		xip_size = snapshot->xcnt * sizeof(TransactionId);
+	Size		subxip_size = snapshot->subxcnt * sizeof(TransactionId);
+	Moment	   *moment = MemoryContextAlloc(cache->memory, sizeof(Moment) + xip_size + subxip_size);
+
+	moment->snapshot = *snapshot;
+	moment->snapshot.xip = (TransactionId *) (moment + 1);
+	moment->snapshot.subxip = moment->snapshot.xip + snapshot->xcnt;
+	memcpy(moment->snapshot.xip, snapshot->xip, xip_size);
+	memcpy(moment->snapshot.subxip, snapshot->subxip, subxip_size);
+	moment->xid = GetTopTransactionIdIfAny();
+	moment->subid = GetCurrentSubTransactionId();
+	cache->moment = moment;
+}
+
+/* Whether a snapshot sees the same now. */
+static bool
+is_moment(const Moment *moment, Snapshot snapshot)
+{
+	const SnapshotData *seen = &moment->snapshot;
+
+	return moment->xid == GetTopTransactionIdIfAny() && moment->subid == GetCurrentSubTransactionId() &&
+		seen->curcid == snapshot->curcid && seen->xmin == snapshot->xmin && seen->xmax == snapshot->xmax &&
+		seen->xcnt == snapshot->xcnt && memcmp(seen->xip, snapshot->xip, seen->xcnt * sizeof(TransactionId)) == 0 &&
+		seen->subxcnt == snapshot->subxcnt && memcmp(seen->subxip, snapshot->subxip, seen->subxcnt * sizeof(TransactionId)) == 0 &&
+		seen->suboverflowed == snapshot->suboverflowed && seen->takenDuringRecovery == snapshot->takenDuringRecovery;
+}
+
+/*
+ * Begin one of many readings, most likely with the same snapshot, which share a cache from
+ * the second on. *cache is NULL at first. It is in context, and goes with it.
+ */
+void
+reading_begin_shared(Reading *reading, Snapshot snapshot, OrgCache **cache, MemoryContext context)
+{
+	reading_begin(reading, snapshot, invalidation_generation, false);
+	if (*cache != NULL && (!is_moment((*cache)->moment, snapshot) || is_full(*cache)))
+		drop_cache(cache);
+	if (*cache == NULL)
+	{
+		*cache = make_cache(context);
+		set_moment(*cache, snapshot);
+		return;
+	}
+	if ((*cache)->orgs == NULL)
+		make_tables(*cache);
+	reading->cache = *cache;
 }
 
 /* Record that a row version is part of the decision. */
@@ -157,7 +250,7 @@ reading_consistent(const Reading *reading)
 static bool
 use_entry(Reading *reading, const Source *source)
 {
-	if (!invalidation_is_current(memory_generation, NULL))
+	if (reading->cache->moment == NULL && !invalidation_is_current(reading->cache->generation, NULL))
 		return false;
 	reading_record(reading, source->newest);
 	if (!TransactionIdIsValid(reading->oldest_entry) || TransactionIdPrecedes(source->as_of, reading->oldest_entry))
@@ -175,7 +268,10 @@ may_keep_entry(Reading *reading, const Reading *sub, Source *source)
 	reading_record(reading, sub->newest);
 	source->newest = sub->newest;
 	source->as_of = sub->snapshot->xmin;
-	return reading->remember && invalidation_is_current(memory_generation, NULL) && invalidation_may_remember(reading->generation, NULL);
+	if (reading->cache == NULL)
+		return false;
+	return reading->cache->moment != NULL ||
+		(invalidation_is_current(reading->cache->generation, NULL) && invalidation_may_remember(reading->generation, NULL));
 }
 
 /* A separate reading, for one entry of a decision. */
@@ -220,7 +316,7 @@ plan_has_tokens(Reading *sub, const text *plan)
 const CachedOrg *
 org_cache_org(Reading *reading, const pg_uuid_t *id)
 {
-	OrgEntry   *entry = reading->remember ? hash_search(orgs, id, HASH_FIND, NULL) : NULL;
+	OrgEntry   *entry = reading->cache != NULL ? hash_search(reading->cache->orgs, id, HASH_FIND, NULL) : NULL;
 	Reading		sub = sub_reading(reading);
 	Source		source;
 	Row			row;
@@ -242,9 +338,9 @@ org_cache_org(Reading *reading, const pg_uuid_t *id)
 	row_close(&row);
 	if (may_keep_entry(reading, &sub, &source) && found)
 	{
-		text	   *slug = copy_text(memory, org->slug);
+		text	   *slug = copy_text(reading->cache->memory, org->slug);
 
-		entry = hash_search(orgs, id, HASH_ENTER, NULL);
+		entry = hash_search(reading->cache->orgs, id, HASH_ENTER, NULL);
 		entry->source = source;
 		entry->org.slug = slug;
 		entry->org.closed = org->closed;
@@ -287,7 +383,7 @@ walwarden_is_capable(PG_FUNCTION_ARGS)
 const CachedOwner *
 org_cache_owner(Reading *reading, const pg_uuid_t *id)
 {
-	OwnerEntry *entry = reading->remember ? hash_search(owners, id, HASH_FIND, NULL) : NULL;
+	OwnerEntry *entry = reading->cache != NULL ? hash_search(reading->cache->owners, id, HASH_FIND, NULL) : NULL;
 	Reading		sub = sub_reading(reading);
 	Source		source;
 	Row			row;
@@ -311,10 +407,10 @@ org_cache_owner(Reading *reading, const pg_uuid_t *id)
 	row_close(&row);
 	if (may_keep_entry(reading, &sub, &source) && found)
 	{
-		text	   *subject = copy_text(memory, owner->subject);
-		text	   *role = copy_text(memory, owner->role);
+		text	   *subject = copy_text(reading->cache->memory, owner->subject);
+		text	   *role = copy_text(reading->cache->memory, owner->role);
 
-		entry = hash_search(owners, id, HASH_ENTER, NULL);
+		entry = hash_search(reading->cache->owners, id, HASH_ENTER, NULL);
 		entry->source = source;
 		entry->owner.subject = subject;
 		entry->owner.role = role;
@@ -322,6 +418,25 @@ org_cache_owner(Reading *reading, const pg_uuid_t *id)
 		entry->owner.refusal = owner->refusal;
 	}
 	return owner;
+}
+
+/* walwarden_internal.member_name(id text) */
+PG_FUNCTION_INFO_V1(walwarden_member_name);
+Datum
+walwarden_member_name(PG_FUNCTION_ARGS)
+{
+	text	   *id = PG_GETARG_TEXT_PP(0);
+	char		lower[UUID_TEXT_LEN + 1] = {0};
+	const CachedOwner *owner;
+	Reading		reading;
+
+	if (!uuid_is_well_formed(VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), lower))
+		PG_RETURN_NULL();
+	reading_begin_shared(&reading, GetActiveSnapshot(), (OrgCache **) &fcinfo->flinfo->fn_extra, fcinfo->flinfo->fn_mcxt);
+	owner = org_cache_owner(&reading, DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(lower))));
+	if (owner == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(owner->subject == NULL ? cstring_to_text("erased") : copy_text(CurrentMemoryContext, owner->subject));
 }
 
 /* All scopes of the catalogue, ordered by name. */
@@ -398,19 +513,19 @@ org_cache_role_scopes(Reading *reading, const text *role)
 	char		name[sizeof(entry->name)];
 
 	text_to_cstring_buffer(role, name, sizeof(name));
-	if (reading->remember)
-		entry = hash_search(roles, name, HASH_FIND, NULL);
+	if (reading->cache != NULL)
+		entry = hash_search(reading->cache->roles, name, HASH_FIND, NULL);
 	if (entry != NULL && use_entry(reading, &entry->source))
 		return entry->scopes;
 
 	scopes = read_role_scopes(&sub, role);
 	if (may_keep_entry(reading, &sub, &source))
 	{
-		text	  **names = MemoryContextAlloc(memory, sizeof(text *) * Max(scopes.n, 1));
+		text	  **names = MemoryContextAlloc(reading->cache->memory, sizeof(text *) * Max(scopes.n, 1));
 
 		for (int i = 0; i < scopes.n; i++)
-			names[i] = copy_text(memory, scopes.names[i]);
-		entry = hash_search(roles, name, HASH_ENTER, NULL);
+			names[i] = copy_text(reading->cache->memory, scopes.names[i]);
+		entry = hash_search(reading->cache->roles, name, HASH_ENTER, NULL);
 		entry->source = source;
 		entry->scopes.n = scopes.n;
 		entry->scopes.names = names;

@@ -14,11 +14,13 @@
 #include "token/refusal.h"
 #include "token/scope_list.h"
 
+typedef struct OrgCache OrgCache;
+
 typedef struct Reading
 {
 	Snapshot	snapshot;
 	uint64		generation;		/* from before the snapshot */
-	bool		remember;
+	OrgCache   *cache;			/* or NULL */
 	TransactionId newest;		/* of the row versions that were used */
 	TransactionId oldest_entry; /* of the cached entries, or Invalid */
 } Reading;
@@ -39,6 +41,7 @@ typedef struct CachedOwner
 } CachedOwner;
 
 extern void reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remember);
+extern void reading_begin_shared(Reading *reading, Snapshot snapshot, OrgCache **cache, MemoryContext context);
 extern void org_cache_forget(void);
 extern void reading_record(Reading *reading, TransactionId xmin);
 extern bool reading_consistent(const Reading *reading);

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/call.h"
 #include "base/digest.h"
 #include "base/export.h"
 #include "base/invalidation.h"
@@ -121,7 +122,6 @@ status_of_row(const Row *token, const TokenColumns *columns, Reading *reading, T
 	const CachedOwner *owner = NULL;
 	ScopeList	carried;
 
-	reading_record(reading, row_xmin(token));
 	status->token_id = row_uuid(token, columns->id);
 	status->org_id = row_uuid(token, columns->org_id);
 	status->kind = row_text(token, columns->kind);
@@ -261,6 +261,7 @@ read_credential(CredentialKind kind, const uint8 *fingerprint, Reading *reading,
 		row_has(&credential, Anum_credential_org_id) &&
 		row_has(&credential, Anum_credential_token_kind))
 	{
+		reading_record(reading, row_xmin(&credential));
 		status_of_row(&credential, &credential_columns, reading, status);
 		status->credential = used_credential(&credential);
 		status->is_uncommitted = token_is_uncommitted(&credential);
@@ -358,46 +359,44 @@ token_status_speaks_for_node(const TokenStatus *status)
 	return token_status_is_for_node(status) && (!status->private || status->owner_has_nodes);
 }
 
-/* The status of a token by its id. The pointers in status are as those of status_of_row(). */
-static void
-token_status_of_token(const pg_uuid_t *token_id, Snapshot snapshot, TokenStatus *status)
+/* What a call site of token_status() keeps. */
+typedef struct StatusSite
 {
-	Row			token;
-	Reading		reading;
-
-	memset(status, 0, sizeof(TokenStatus));
-	become(status, REFUSAL_UNKNOWN);
-	reading_begin(&reading, snapshot, invalidation_generation, false);
-	if (row_find_uuid(&token, "token", "token_pkey", Anum_token_id, token_id, snapshot))
-		status_of_row(&token, &token_columns, &reading, status);
-	row_close(&token);
-}
+	TupleDesc	result;
+	OrgCache   *cache;
+} StatusSite;
 
 /*
- * walwarden_internal.token_status(token_id uuid, OUT state, OUT reason, OUT effective_scopes)
+ * walwarden_internal.token_status(t token, OUT state text, OUT effective_scopes text[])
  *
- * For listings, which must agree with authenticate(). Reads with the snapshot of the
- * query.
+ * For listings, which must agree with authenticate(). The rest is read with the snapshot
+ * of the query, once for all its rows.
  */
 PG_FUNCTION_INFO_V1(walwarden_token_status);
 Datum
 walwarden_token_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
-	TokenStatus status;
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	StatusSite *site = fcinfo->flinfo->fn_extra;
+	Row			token;
+	Reading		reading;
+	TokenStatus status = {0};
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	token_status_of_token(PG_GETARG_UUID_P(0), GetActiveSnapshot(), &status);
+	if (site == NULL)
+	{
+		site = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(StatusSite));
+		site->result = call_site_row(fcinfo);
+		fcinfo->flinfo->fn_extra = site;
+	}
+	row_of_value(&token, "token", PG_GETARG_HEAPTUPLEHEADER(0));
+	reading_begin_shared(&reading, GetActiveSnapshot(), &site->cache, fcinfo->flinfo->fn_mcxt);
+	status_of_row(&token, &token_columns, &reading, &status);
+	row_close(&token);
 	values[0] = CStringGetTextDatum(token_state_name(status.state));
-	nulls[1] = status.refusal == REFUSAL_NONE;
-	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(refusal_name(status.refusal));
-	nulls[2] = status.legacy;
-	values[2] = nulls[2] ? (Datum) 0 : scope_list_array(&status.effective);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	nulls[1] = status.legacy;
+	values[1] = nulls[1] ? (Datum) 0 : scope_list_array(&status.effective);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(site->result, values, nulls)));
 }
 
 /* walwarden_internal.role_scopes(role text) */

@@ -879,47 +879,61 @@ usage_lost(void)
 	return pg_atomic_read_u64(&usage->lost);
 }
 
-/* The argument i, or the value if that is later; null if there is neither. */
-static Datum
-later_time(FunctionCallInfo fcinfo, int i, TimestampTz value, bool *is_value, bool *isnull)
+/* A row of token_usage, by column number. */
+typedef struct UsageRow
 {
-	TimestampTz stored = PG_ARGISNULL(i) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(i);
+	Datum		values[Natts_token_usage + 1];
+	bool		nulls[Natts_token_usage + 1];
+} UsageRow;
 
-	*is_value = value > stored;
-	*isnull = stored == DT_NOBEGIN && !*is_value;
-	return TimestampTzGetDatum(*is_value ? value : stored);
+static void
+set_value(UsageRow *row, AttrNumber column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
 }
 
-/* The count with what is not on record: see the banner. */
-static Datum
-current_count(FunctionCallInfo fcinfo, int i, bool based, int64 base, int64 since)
+/* Whether a time is later than that of a column, which then becomes it. */
+static bool
+set_if_later(UsageRow *row, AttrNumber column, TimestampTz time)
 {
-	int64		stored = PG_ARGISNULL(i) ? 0 : PG_GETARG_INT64(i);
+	if (time == DT_NOBEGIN || (!row->nulls[column] && time <= DatumGetTimestampTz(row->values[column])))
+		return false;
+	set_value(row, column, TimestampTzGetDatum(time));
+	return true;
+}
 
-	return Int64GetDatum(based ? Max(stored, add_counts(base, since)) : add_counts(stored, since));
+/* Add to a count what is not on record: see the banner. */
+static void
+add_to_count(UsageRow *row, AttrNumber column, bool based, int64 base, int64 since)
+{
+	int64		stored = row->nulls[column] ? 0 : DatumGetInt64(row->values[column]);
+
+	set_value(row, column, Int64GetDatum(based ? Max(stored, add_counts(base, since)) : add_counts(stored, since)));
 }
 
 /*
- * walwarden_internal.current_usage(token_id uuid, INOUT last_used_at timestamptz,
- *		INOUT slot0_used_at timestamptz, INOUT slot1_used_at timestamptz,
- *		INOUT last_used_from inet, INOUT uses bigint, INOUT refusals bigint,
- *		INOUT last_refused_at timestamptz, INOUT last_refused_reason text)
- *
- * The arguments are what is on record.
+ * walwarden_internal.current_usage(token_id uuid, on_record token_usage)
  */
 PG_FUNCTION_INFO_V1(walwarden_current_usage);
 Datum
 walwarden_current_usage(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
+	static const AttrNumber slots[USAGE_SLOTS] = {Anum_token_usage_slot0_used_at, Anum_token_usage_slot1_used_at};
 	UsageEntry	entry;
-	Datum		values[8] = {0};
-	bool		nulls[8] = {true, true, true, true, true, true, true, true};
-	bool		is_newer;
+	UsageRow	row;
+	bool		later;
 
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	if (fcinfo->flinfo->fn_extra == NULL)
+		fcinfo->flinfo->fn_extra = call_site_row(fcinfo);
+	memset(row.nulls, true, sizeof(row.nulls));
+	if (!PG_ARGISNULL(1))
+	{
+		HeapTupleHeader value = PG_GETARG_HEAPTUPLEHEADER(1);
+		HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(value),.t_data = value};
 
+		heap_deform_tuple(&tuple, fcinfo->flinfo->fn_extra, row.values + 1, row.nulls + 1);
+	}
 	clear_entry(&entry);
 	if (usage != NULL && !PG_ARGISNULL(0))
 	{
@@ -931,25 +945,20 @@ walwarden_current_usage(PG_FUNCTION_ARGS)
 		unlock_entry(token_id, found);
 	}
 	for (int slot = 0; slot < USAGE_SLOTS; slot++)
-		values[slot + 1] = later_time(fcinfo, slot + 2, entry.use.slot_at[slot], &is_newer, &nulls[slot + 1]);
-	values[0] = later_time(fcinfo, 1, entry.use.at, &is_newer, &nulls[0]);
-	if (usage != NULL && served_here())
+		(void) set_if_later(&row, slots[slot], entry.use.slot_at[slot]);
+	later = set_if_later(&row, Anum_token_usage_last_used_at, entry.use.at);
+	if (usage == NULL || !served_here())
+		memset(row.nulls + Anum_token_usage_last_used_from, true, Natts_token_usage + 1 - Anum_token_usage_last_used_from);
+	else
 	{
-		if (is_newer)
-			values[3] = network_address_inet(&entry.use.from, &nulls[3]);
-		else if (!(nulls[3] = PG_ARGISNULL(4)))
-			values[3] = PG_GETARG_DATUM(4);
-		values[4] = current_count(fcinfo, 5, entry.based, entry.base_uses, entry.use.uses);
-		values[5] = current_count(fcinfo, 6, entry.based, entry.base_refusals, entry.use.refusals);
-		nulls[4] = nulls[5] = false;
-		values[6] = later_time(fcinfo, 7, entry.use.refused_at, &is_newer, &nulls[6]);
-		if (is_newer)
-			values[7] = CStringGetTextDatum(refusal_name(entry.use.refusal));
-		else if (!PG_ARGISNULL(8))
-			values[7] = PG_GETARG_DATUM(8);
-		nulls[7] = !is_newer && PG_ARGISNULL(8);
+		if (later)
+			row.values[Anum_token_usage_last_used_from] = network_address_inet(&entry.use.from, &row.nulls[Anum_token_usage_last_used_from]);
+		add_to_count(&row, Anum_token_usage_uses, entry.based, entry.base_uses, entry.use.uses);
+		add_to_count(&row, Anum_token_usage_refusals, entry.based, entry.base_refusals, entry.use.refusals);
+		if (set_if_later(&row, Anum_token_usage_last_refused_at, entry.use.refused_at))
+			set_value(&row, Anum_token_usage_last_refused_reason, CStringGetTextDatum(refusal_name(entry.use.refusal)));
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(fcinfo->flinfo->fn_extra, row.values + 1, row.nulls + 1)));
 }
 
 /*

@@ -76,7 +76,7 @@ $$;
 CREATE TEMP VIEW opening AS SELECT k.org, k.what, pg_temp.opens(k.token) AS opens FROM kept AS k;
 SELECT is((SELECT array_agg(DISTINCT what ORDER BY what) FROM opening WHERE opens <> '28000'), '{node,overlap,private,renewed,role,shared}', 'most open');
 CREATE TEMP TABLE opening_before AS TABLE opening;
-CREATE TEMP TABLE token_before AS SELECT t.*, (walwarden_internal.token_status(t.id)).state FROM walwarden_internal.token AS t;
+CREATE TEMP TABLE token_before AS SELECT t.*, (walwarden_internal.token_status(t)).state FROM walwarden_internal.token AS t;
 CREATE TEMP TABLE job_before AS TABLE walwarden_internal.job;
 CREATE TEMP TABLE entry_before AS TABLE walwarden_internal.audit_entry;
 CREATE TEMP VIEW new_entry AS SELECT e.*, e.body::jsonb -> 'payload' AS payload FROM walwarden_internal.audit_entry AS e WHERE (e.org_id, e.seq) NOT IN (SELECT b.org_id, b.seq FROM entry_before AS b);

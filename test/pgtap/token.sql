@@ -11,7 +11,7 @@ SELECT walwarden.create_org('acme'), walwarden.create_org('other') \g /dev/null
 SELECT walwarden.add_member('acme', 'adm', 'admin', 't_admin'), walwarden.add_member('acme', 'bob', 'member', 't_member') \g /dev/null
 
 \ir tokens.psql
-CREATE FUNCTION effective_of(id uuid) RETURNS text[] LANGUAGE sql AS $$SELECT effective_scopes FROM walwarden_internal.token_overview WHERE token_id = id$$;
+CREATE FUNCTION effective_of(id uuid) RETURNS text[] LANGUAGE sql AS $$SELECT effective_scopes FROM walwarden_internal.token_with_org WHERE token_id = id$$;
 
 -- what issue_token returns and stores
 SELECT * FROM walwarden.issue_token('acme', 'ci', '{backups:trigger,databases:read}', now() + interval '1 day') \gset ci_

@@ -156,7 +156,7 @@ sql('bare', q{
 	SELECT count(walwarden.authenticate(token)) FROM many});
 # what finds no place wakes the worker, whatever its interval is; the session waits for it as it ends
 is(sql('bare', 'SELECT slots FROM walwarden_internal.usage_table()'), '65536', 'the table has its size');
-wait_until('bare', q{SELECT sum(uses) + (SELECT lost FROM walwarden_internal.usage_table()) = 70000 FROM walwarden_internal.token_overview}, 'no use of them is lost unnoticed');
+wait_until('bare', q{SELECT sum(uses) + (SELECT lost FROM walwarden_internal.usage_table()) = 70000 FROM walwarden_internal.token_with_org}, 'no use of them is lost unnoticed');
 set('usage_flush_interval', '1s');
 wait_until('bare', 'SELECT dirty = 0 FROM walwarden_internal.usage_table()', 'all of them are written');
 is(sql('bare', 'SELECT sum(uses), count(last_used_at), (SELECT lost FROM walwarden_internal.usage_table()) FROM walwarden_internal.token_usage'), '70000|70000|0', 'once each');

@@ -2,7 +2,7 @@
 
 CREATE FUNCTION walwarden_internal.state(t walwarden_internal.token) RETURNS text
     LANGUAGE sql STABLE
-    RETURN (walwarden_internal.token_status(t.id)).state;
+    RETURN (walwarden_internal.token_status(t)).state;
 
 -- Records an expiry in one entry. The first function that finds the token expired and not
 -- recorded yet does this.

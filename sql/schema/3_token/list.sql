@@ -1,8 +1,7 @@
 -- Listings of tokens.
 
 -- A token in a listing.
-CREATE TYPE walwarden_internal.listed_token AS (
-    org                text,
+CREATE TYPE walwarden_internal.token_overview AS (
     token_id           uuid,
     name               text,
     fingerprint_handle text,
@@ -34,78 +33,67 @@ CREATE TYPE walwarden_internal.listed_token AS (
     previous_handle    text,
     previous_last_used_at timestamptz
 );
-COMMENT ON TYPE walwarden_internal.listed_token IS 'A row of get_token(), find_tokens() and token_list, whose columns have comments. list_tokens() omits org.';
+COMMENT ON TYPE walwarden_internal.token_overview IS 'A row of list_tokens(). The view token_list has comments on its columns.';
 
--- The name of a member in listings.
-CREATE FUNCTION walwarden_internal.member_name(m walwarden_internal.member) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    RETURN CASE WHEN m.erased_at IS NOT NULL THEN 'erased' ELSE m.subject END;
+-- The name of a member, by its id or what is in a column *_by; NULL for a server role.
+CREATE FUNCTION walwarden_internal.member_name(id text) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_member_name';
 
--- The id of the member in a column *_by; NULL for a server role.
-CREATE FUNCTION walwarden_internal.member_id(by text) RETURNS uuid
-    LANGUAGE sql IMMUTABLE
-    RETURN walwarden_internal.uuid_or_null(by);
-
--- All tokens, each with the status that authenticate() would find.
-CREATE VIEW walwarden_internal.token_overview AS
-    SELECT t.id AS token_id,
+-- A token as listings show it, with the status that authenticate() would find; no row for one
+-- that was removed. In FROM, the planner puts this in the place of the call. What costs
+-- something is in f, which OFFSET 0 keeps in one piece: it is computed once a row.
+CREATE FUNCTION walwarden_internal.overview(t walwarden_internal.token) RETURNS SETOF walwarden_internal.token_overview
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT t.id,
            t.name,
-           (SELECT left(encode(cr.fingerprint, 'hex'), 12)
-              FROM walwarden_internal.credential AS cr
-             WHERE cr.token_id = t.id AND cr.kind = 'bearer'
-             ORDER BY cr.valid_until DESC NULLS FIRST, cr.created_at DESC LIMIT 1) AS fingerprint_handle,
+           left(encode((f.live[1]).fingerprint, 'hex'), 12),
            t.kind,
-           CASE WHEN t.owner_id IS NULL THEN 'shared' ELSE 'private' END AS visibility,
-           walwarden_internal.member_name(m) AS owner,
+           CASE WHEN t.owner_id IS NULL THEN 'shared' ELSE 'private' END,
+           walwarden_internal.member_name(t.owner_id::text),
            t.role,
            t.scopes,
-           status.effective_scopes,
-           status.state,
+           (f.status).effective_scopes,
+           (f.status).state,
            t.created_at,
-           coalesce(walwarden_internal.member_name(creator), t.created_by) AS created_by,
+           coalesce(walwarden_internal.member_name(t.created_by), t.created_by),
            t.expires_at,
-           usage.last_used_at,
+           (f.usage).last_used_at,
            t.disabled_at,
            t.disabled_reason,
            t.revoked_at,
-           coalesce(walwarden_internal.member_name(revoker), t.revoked_by) AS revoked_by,
+           coalesce(walwarden_internal.member_name(t.revoked_by), t.revoked_by),
            t.revoked_reason,
-           previous.valid_until AS overlap_until,
-           coalesce(t.labels, '{}') AS labels,
-           coalesce(t.networks, '{}') AS networks,
+           CASE WHEN (p.previous).valid_until IS NOT NULL THEN least((p.previous).valid_until, t.expires_at) END,
+           coalesce(t.labels, '{}'),
+           coalesce(t.networks, '{}'),
            t.rate_limit,
-           usage.last_used_from,
-           usage.uses,
-           usage.refusals,
-           usage.last_refused_at,
-           usage.last_refused_reason,
-           left(encode(previous.fingerprint, 'hex'), 12) AS previous_handle,
+           (f.usage).last_used_from,
+           (f.usage).uses,
+           (f.usage).refusals,
+           (f.usage).last_refused_at,
+           (f.usage).last_refused_reason,
+           left(encode((p.previous).fingerprint, 'hex'), 12),
            -- an earlier time is of the value that had the slot before
-           CASE WHEN previous.last_used_at >= previous.created_at THEN previous.last_used_at END AS previous_last_used_at
-      FROM walwarden_internal.token AS t
-      LEFT JOIN walwarden_internal.member AS m ON m.id = t.owner_id
-      LEFT JOIN walwarden_internal.member AS creator ON creator.id = walwarden_internal.member_id(t.created_by)
-      LEFT JOIN walwarden_internal.member AS revoker ON revoker.id = walwarden_internal.member_id(t.revoked_by)
-      LEFT JOIN walwarden_internal.token_usage AS u ON u.token_id = t.id
-     CROSS JOIN LATERAL walwarden_internal.token_status(t.id) AS status
-     CROSS JOIN LATERAL walwarden_internal.current_usage(t.id, u.last_used_at, u.slot0_used_at, u.slot1_used_at, u.last_used_from,
-                                                         u.uses, u.refusals, u.last_refused_at, u.last_refused_reason) AS usage
-      -- the value in its overlap
-      LEFT JOIN LATERAL (
-            SELECT least(cr.valid_until, t.expires_at) AS valid_until, cr.fingerprint, cr.created_at,
-                   CASE cr.slot WHEN 0 THEN usage.slot0_used_at WHEN 1 THEN usage.slot1_used_at END AS last_used_at
-              FROM walwarden_internal.credential AS cr
-             WHERE cr.token_id = t.id AND cr.kind = 'bearer' AND cr.valid_until > clock_timestamp()
-               AND status.state NOT IN ('expired', 'revoked')
-             ORDER BY cr.valid_until DESC LIMIT 1) AS previous ON true
+           CASE WHEN p.used_at >= (p.previous).created_at THEN p.used_at END
+      FROM (SELECT walwarden_internal.token_status(t),
+                   walwarden_internal.current_usage(t.id, (SELECT u FROM walwarden_internal.token_usage AS u WHERE u.token_id = t.id)),
+                   -- the newest value, and the one in its overlap
+                   ARRAY(SELECT cr FROM walwarden_internal.credential AS cr
+                          WHERE cr.token_id = t.id AND cr.kind = 'bearer' AND (cr.valid_until IS NULL OR cr.valid_until > clock_timestamp())
+                          ORDER BY cr.valid_until DESC NULLS FIRST LIMIT 2)
+            OFFSET 0) AS f(status, usage, live)
+     CROSS JOIN LATERAL (
+            SELECT CASE WHEN (f.status).state NOT IN ('expired', 'revoked') THEN f.live[2] END,
+                   CASE (f.live[2]).slot WHEN 0 THEN (f.usage).slot0_used_at WHEN 1 THEN (f.usage).slot1_used_at END) AS p(previous, used_at)
      WHERE t.removed_at IS NULL;
-COMMENT ON VIEW walwarden_internal.token_overview IS 'All tokens, each with the status that authenticate() would find, as list_tokens() shows them.';
+    END;
 
 CREATE VIEW walwarden_internal.token_with_org AS
-    SELECT o.slug AS org, v.*
-      FROM walwarden_internal.token_overview AS v
-      JOIN walwarden_internal.token AS t ON t.id = v.token_id
-      JOIN walwarden_internal.org AS o ON o.id = t.org_id;
+    SELECT o.slug COLLATE "default" AS org, v.*
+      FROM walwarden_internal.token AS t
+      JOIN walwarden_internal.org AS o ON o.id = t.org_id
+     CROSS JOIN LATERAL walwarden_internal.overview(t) AS v;
 COMMENT ON VIEW walwarden_internal.token_with_org IS 'All tokens as get_token(), find_tokens() and token_list show them.';
 
 -- Whether listings show the token to the caller; no, if it does not exist.
@@ -119,7 +107,7 @@ BEGIN
 END
 $$;
 
--- A list of unknown length goes into a tuplestore, row by row: first come the ids by index, in
+-- A list of unknown length goes into a tuplestore, row by row: first come the tokens by index, in
 -- order, then the costly columns of each. OFFSET 0 keeps the planner from computing these
 -- for every token of the database.
 CREATE FUNCTION walwarden_internal.list_tokens(org text, after uuid, max_rows integer)
@@ -152,25 +140,25 @@ BEGIN
     IF every THEN
         RETURN QUERY
             SELECT v.*
-              FROM (SELECT t.id, t.created_at FROM walwarden_internal.token AS t
+              FROM (SELECT t.* FROM walwarden_internal.token AS t
                      WHERE t.org_id = o.id AND t.removed_at IS NULL AND (t.created_at, t.id) < (last.created_at, last.id)
                      ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows) AS page
-             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_overview AS f WHERE f.token_id = page.id OFFSET 0) AS v
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.overview(page::walwarden_internal.token) AS f OFFSET 0) AS v
              ORDER BY page.created_at DESC, page.id DESC;
     ELSE
         RETURN QUERY
             SELECT v.*
-              FROM (SELECT t.id, t.created_at FROM walwarden_internal.token AS t
+              FROM (SELECT t.* FROM walwarden_internal.token AS t
                      WHERE t.owner_id = me AND t.removed_at IS NULL AND (t.created_at, t.id) < (last.created_at, last.id)
                      ORDER BY t.created_at DESC, t.id DESC LIMIT max_rows) AS page
-             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_overview AS f WHERE f.token_id = page.id OFFSET 0) AS v
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.overview(page::walwarden_internal.token) AS f OFFSET 0) AS v
              ORDER BY page.created_at DESC, page.id DESC;
     END IF;
 END
 $$;
 
 CREATE FUNCTION walwarden_internal.get_token(token_id uuid)
-    RETURNS SETOF walwarden_internal.listed_token
+    RETURNS SETOF walwarden_internal.token_with_org
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -184,12 +172,12 @@ BEGIN
     IF t.id IS NULL THEN
         PERFORM walwarden_internal.refuse_unknown_token(token_id);
     END IF;
-    RETURN QUERY SELECT v.* FROM walwarden_internal.token_with_org AS v WHERE v.token_id = t.id;
+    RETURN QUERY SELECT o.slug, v.* FROM walwarden_internal.org AS o CROSS JOIN LATERAL walwarden_internal.overview(t) AS v WHERE o.id = t.org_id;
 END
 $$;
 
 CREATE FUNCTION walwarden_internal.find_tokens(handle text)
-    RETURNS SETOF walwarden_internal.listed_token
+    RETURNS SETOF walwarden_internal.token_with_org
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -204,18 +192,19 @@ BEGIN
         RETURN;     -- before anything is looked up
     END IF;
     RETURN QUERY
-        SELECT v.*
+        SELECT o.slug, v.*
           FROM (SELECT DISTINCT cr.token_id
                   FROM walwarden_internal.credential AS cr
                  WHERE cr.fingerprint BETWEEN decode(rpad(handle, 64, '0'), 'hex') AND decode(rpad(handle, 64, 'f'), 'hex')) AS found
           JOIN walwarden_internal.token AS t ON t.id = found.token_id AND walwarden_internal.may_see(c, t)
-         CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_with_org AS f WHERE f.token_id = t.id OFFSET 0) AS v
+          JOIN walwarden_internal.org AS o ON o.id = t.org_id
+         CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.overview(t) AS f OFFSET 0) AS v
          ORDER BY t.created_at DESC, t.id DESC;
 END
 $$;
 
 CREATE FUNCTION walwarden_internal.token_list()
-    RETURNS SETOF walwarden_internal.listed_token
+    RETURNS SETOF walwarden_internal.token_with_org
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -234,12 +223,13 @@ BEGIN
                   FROM walwarden_internal.memberships(c) AS m
                  WHERE walwarden_internal.may(c, m.org_id, 'token.list', 'own')),
             seen AS (
-                SELECT t.id, t.created_at FROM mine AS i JOIN walwarden_internal.token AS t ON t.org_id = i.org_id WHERE i.every
+                SELECT t.* FROM mine AS i JOIN walwarden_internal.token AS t ON t.org_id = i.org_id WHERE i.every
                 UNION ALL
-                SELECT t.id, t.created_at FROM mine AS i JOIN walwarden_internal.token AS t ON t.owner_id = i.id WHERE NOT i.every)
-            SELECT v.*
+                SELECT t.* FROM mine AS i JOIN walwarden_internal.token AS t ON t.owner_id = i.id WHERE NOT i.every)
+            SELECT o.slug, v.*
               FROM seen
-             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.token_with_org AS f WHERE f.token_id = seen.id OFFSET 0) AS v
+              JOIN walwarden_internal.org AS o ON o.id = seen.org_id
+             CROSS JOIN LATERAL (SELECT f.* FROM walwarden_internal.overview(seen::walwarden_internal.token) AS f OFFSET 0) AS v
              ORDER BY seen.created_at DESC, seen.id DESC;
     END IF;
 END
@@ -282,7 +272,7 @@ COMMENT ON FUNCTION walwarden.find_tokens(text) IS
 'Finds the tokens whose fingerprint begins with handle, in every organisation, newest first. handle: 12 to 64 hex digits. The fingerprint is the SHA-256 of a plaintext, also of a previous one and, for a legacy credential, of lower(uuid) || '':'' || secret. Returns no row for a token that the caller may not see. Errors: 22023 if handle is invalid. Example: SELECT org, token_id, name, state FROM walwarden.find_tokens(''718c24a5918d'');';
 
 CREATE FUNCTION walwarden_internal.token_list_door()
-    RETURNS SETOF walwarden_internal.listed_token
+    RETURNS SETOF walwarden_internal.token_with_org
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden_internal.token_list_door() IS
 'The door behind the view token_list: all tokens that the caller may see, in all organisations. Errors: none. Example: SELECT name FROM walwarden.token_list;';

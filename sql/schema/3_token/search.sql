@@ -129,8 +129,7 @@ AS $$
                WHEN 'operator' THEN concat_ws(' as ', coalesce(p.name, nullif(actor ->> 'login', actor ->> 'role')), actor ->> 'role')
                WHEN 'session' THEN coalesce(p.name, 'session ' || (actor ->> 'sessionId'))
                ELSE p.name END
-      FROM (SELECT coalesce((SELECT walwarden_internal.member_name(m) FROM walwarden_internal.member AS m
-                              WHERE m.id = walwarden_internal.uuid_or_null(actor ->> 'memberId')), actor ->> 'memberId')) AS p(name)
+      FROM (SELECT coalesce(walwarden_internal.member_name(actor ->> 'memberId'), actor ->> 'memberId')) AS p(name)
 $$;
 
 -- Whether an entry satisfies those conditions of a search that its index does not. mentions: the

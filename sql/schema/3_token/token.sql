@@ -7,7 +7,7 @@ CREATE FUNCTION walwarden_internal.mint(OUT token text, OUT fingerprint bytea)
 
 -- The state and effective scopes that authenticate() would find; scopes are NULL for a legacy
 -- token, whose permissions are not shown.
-CREATE FUNCTION walwarden_internal.token_status(token_id uuid, OUT state text, OUT reason text, OUT effective_scopes text[])
+CREATE FUNCTION walwarden_internal.token_status(t walwarden_internal.token, OUT state text, OUT effective_scopes text[])
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_status';
 
 CREATE FUNCTION walwarden_internal.check_expiry(INOUT expires_at timestamptz)

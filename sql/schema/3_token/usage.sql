@@ -1,10 +1,8 @@
 -- Uses of tokens (src/token/usage.c).
 
--- The usage of a token: what its row of token_usage contains, given as arguments, with what
--- shared memory has of it. All but the times of uses is NULL without preload.
-CREATE FUNCTION walwarden_internal.current_usage(
-        token_id uuid, INOUT last_used_at timestamptz, INOUT slot0_used_at timestamptz, INOUT slot1_used_at timestamptz,
-        INOUT last_used_from inet, INOUT uses bigint, INOUT refusals bigint, INOUT last_refused_at timestamptz, INOUT last_refused_reason text)
+-- The usage of a token: its row of token_usage, with what shared memory has of it. All but the
+-- times of uses is NULL without preload.
+CREATE FUNCTION walwarden_internal.current_usage(token_id uuid, on_record walwarden_internal.token_usage) RETURNS walwarden_internal.token_usage
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_current_usage';
 
 -- Called by authenticate() if the worker does not record the use, at most once a minute per

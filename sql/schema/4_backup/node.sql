@@ -194,9 +194,9 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT n.id, n.name, n.version, n.registered_at, n.token_id,
-               CASE (s.status).state WHEN 'unknown' THEN 'removed' ELSE (s.status).state END, n.last_seen_at, n.public_key
+               coalesce(nullif(walwarden_internal.state(t), 'unknown'), 'removed'), n.last_seen_at, n.public_key
           FROM walwarden_internal.node AS n
-         CROSS JOIN LATERAL (SELECT walwarden_internal.token_status(n.token_id)) AS s(status)
+          LEFT JOIN walwarden_internal.token AS t ON t.id = n.token_id
          WHERE n.org_id = wanted
          ORDER BY n.name;
 END

@@ -21,7 +21,7 @@ BEGIN
         'org', walwarden_internal.object('id', o.id, 'slug', o.slug, 'plan', o.plan),
         'token', walwarden_internal.object(
             'id', t.id, 'kind', t.kind, 'scopes', to_json(t.scopes),
-            'effectiveScopes', to_json((walwarden_internal.token_status(t.id)).effective_scopes),
+            'effectiveScopes', to_json((walwarden_internal.token_status(t)).effective_scopes),
             'expiresAt', t.expires_at),
         'apiVersion', 'v1',
         'server', walwarden_internal.object('walwarden', walwarden_internal.version(), 'postgresql', split_part(current_setting('server_version'), ' ', 1)))

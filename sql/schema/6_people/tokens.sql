@@ -46,7 +46,10 @@ AS $$
 DECLARE
     wanted uuid := walwarden_internal.rest_token(r);
 BEGIN
-    RETURN (SELECT walwarden_internal.shown_token(v) FROM walwarden_internal.token_overview AS v WHERE v.token_id = wanted);
+    RETURN (SELECT walwarden_internal.shown_token(v)
+              FROM walwarden_internal.token AS t
+             CROSS JOIN LATERAL walwarden_internal.overview(t) AS v
+             WHERE t.id = wanted);
 END
 $$;
 

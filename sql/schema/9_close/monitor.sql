@@ -34,7 +34,7 @@ DECLARE
 BEGIN
     WITH alike AS (
         SELECT e.ending, right(max(lpad(coalesce(extract(epoch FROM t.expires_at), 1e14)::bigint::text, 15, '0') || t.id), 36)::uuid AS example, count(*) AS tokens, min(t.expires_at) AS expires_at,
-               count(*) FILTER (WHERE coalesce(u.last_used_at, (walwarden_internal.current_usage(t.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)).last_used_at) IS NULL) AS never_used
+               count(*) FILTER (WHERE coalesce(u.last_used_at, (walwarden_internal.current_usage(t.id, NULL)).last_used_at) IS NULL) AS never_used
           FROM walwarden_internal.token AS t
           LEFT JOIN walwarden_internal.token_usage AS u ON u.token_id = t.id
          CROSS JOIN LATERAL (SELECT CASE WHEN t.expires_at <= now THEN 'past' WHEN t.expires_at <= now + week THEN 'soon' ELSE 'later' END) AS e(ending)
@@ -45,7 +45,8 @@ BEGIN
                sum(a.tokens) FILTER (WHERE a.ending = 'soon' AND k.lives) AS expiring_7d,
                min(CASE WHEN k.lives THEN a.expires_at - CASE a.ending WHEN 'later' THEN week ELSE '0' END END) AS changes_at
           FROM alike AS a
-         CROSS JOIN LATERAL (SELECT f.state, f.state NOT IN ('expired', 'revoked') FROM walwarden_internal.token_status(a.example) AS f OFFSET 0) AS k(state, lives)
+         CROSS JOIN LATERAL (SELECT f.state, f.state NOT IN ('expired', 'revoked')
+                              FROM (SELECT walwarden_internal.state(t) FROM walwarden_internal.token AS t WHERE t.id = a.example OFFSET 0) AS f(state)) AS k(state, lives)
          GROUP BY k.state
     )
     SELECT jsonb_agg(jsonb_build_object('state', s.state, 'tokens', coalesce(c.tokens, 0),
