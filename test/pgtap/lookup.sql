@@ -28,6 +28,8 @@ SELECT walwarden.set_org_retention(o, '0') FROM unnest('{l-small,l-big}'::text[]
 SELECT walwarden.disable_token(token_id) FROM made WHERE what = 'removed' \g /dev/null
 SELECT walwarden.run_maintenance() \g /dev/null
 SELECT count(*) AS filled FROM generate_series(1, 1200) AS i, walwarden.issue_token('l-big', 'ci ' || i) \gset
+SELECT walwarden.create_org('l-own'), walwarden.add_member('l-own', 'own', 'owner') \g /dev/null
+SELECT count(*) FROM generate_series(1, 100) AS i, walwarden.issue_token('l-own', 'ci ' || i, owner => 'own') \g /dev/null
 ANALYZE walwarden_internal.token, walwarden_internal.credential, walwarden_internal.token_usage, walwarden_internal.org;
 
 -- what a caller should see, from the tables
@@ -138,6 +140,25 @@ SELECT cmp_ok(pg_temp.rows_read(s), '<', 10::bigint, s)
                     'SELECT FROM walwarden.list_tokens(''l-big'', max_rows => 3)']) AS s;
 SELECT cmp_ok(pg_temp.rows_read('SELECT FROM walwarden.token_list'), '>=', 1200::bigint, 'a table that is read whole counts');
 SELECT cmp_ok(pg_temp.rows_read('SELECT FROM walwarden.token_list', 'l_member'), '<', 10::bigint, 'the view, for a member');
+
+-- A row of a list costs a look-up of its usage and one of its values; what tokens share is looked up once a list.
+CREATE FUNCTION pg_temp.scans(tables regclass[]) RETURNS bigint LANGUAGE sql AS $$
+    SELECT sum(pg_stat_get_xact_numscans(r))
+      FROM (SELECT unnest(tables) UNION ALL SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid = ANY (tables)) AS u(r)
+$$;
+CREATE FUNCTION pg_temp.scanned(statement text, tables regclass[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := pg_temp.scans(tables);
+BEGIN
+    EXECUTE statement;
+    RETURN pg_temp.scans(tables) - before;
+END
+$$;
+SELECT count(*) AS listed FROM walwarden.list_tokens('l-big') \gset
+SELECT is(pg_temp.scanned('SELECT FROM walwarden.list_tokens(''l-big'')', ARRAY[t]), :'listed'::bigint, t || ': once a row')
+  FROM unnest('{walwarden_internal.token_usage,walwarden_internal.credential}'::regclass[]) AS t;
+SELECT cmp_ok(pg_temp.scanned(s, '{walwarden_internal.token,walwarden_internal.org,walwarden_internal.plan,walwarden_internal.member,walwarden_internal.role,walwarden_internal.role_override,walwarden_internal.scope}'), '<', 100::bigint, 'what tokens share: once, ' || s)
+  FROM unnest(ARRAY['SELECT FROM walwarden.list_tokens(''l-big'')', 'SELECT FROM walwarden.list_tokens(''l-own'')']) AS s;
 
 -- entries, too
 SELECT is(array(SELECT seq FROM walwarden.list_audit('l-big')), array(SELECT seq FROM walwarden_internal.audit_entry WHERE org_id = (SELECT id FROM walwarden_internal.org WHERE slug = 'l-big') ORDER BY seq), 'list_audit() shows all entries');
