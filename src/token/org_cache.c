@@ -74,7 +74,10 @@ typedef struct RoleEntry
 	ScopeList	scopes;
 } RoleEntry;
 
-/* What a snapshot sees. Own changes become visible by a later command, and go with a part of the transaction. */
+/*
+ * What a snapshot sees. Changes of the own transaction become visible by a later command, and
+ * disappear with the part of it that made them.
+ */
 typedef struct Moment
 {
 	SnapshotData snapshot;
