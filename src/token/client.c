@@ -30,7 +30,7 @@
 static struct
 {
 	Oid			user;			/* InvalidOid: nothing is remembered */
-	uint64		generation;
+	uint64		generation;		/* 0: the kind is not known */
 	SessionKind kind;
 }			session;
 
@@ -60,6 +60,7 @@ session_kind(void)
 	invalidation_find_signal();
 	generation = invalidation_generation;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	session.generation = 0;		/* if reading fails, nothing counts */
 	session.user = user;		/* a message while reading resets it */
 	kind = caller_session_kind(user, snapshot);
 	UnregisterSnapshot(snapshot);

@@ -114,6 +114,20 @@ cmp_ok(ask("SELECT memory_of('walwarden tokens');"), '<=', $full * 1.1, 'which d
 
 ask('RESET default_transaction_read_only;');
 
+# who may give the address of a client, after a look at it that failed half-way
+$node->safe_psql('postgres', 'CREATE ROLE dem SUPERUSER LOGIN');
+my $dem = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'dem' ]);
+my $gives = "SELECT walwarden.authenticate('$token', '192.0.2.7') IS NOT NULL";
+my $state = sub { my ($query) = @_; my $out = $dem->query("$query;\n\\echo :SQLSTATE"); $out =~ s/\s+$//; return $out; };
+is($state->($gives), "t\n00000", 'a superuser gives the address of a client');
+$node->safe_psql('postgres', 'ALTER ROLE dem NOSUPERUSER');
+change('BEGIN; LOCK TABLE walwarden_internal.role_grant;');
+$dem->query("SET lock_timeout = '10ms';");
+is($state->($gives), '55P03', 'one that is none any more, when that cannot be looked up');
+change('ROLLBACK;');
+is($state->($gives), '42501', 'may not afterwards');
+$dem->quit;
+
 # a standby
 $node->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
