@@ -36,7 +36,7 @@
 static struct
 {
 	MemoryContext memory;		/* of the transaction; NULL: none yet */
-	FuncExpr   *copy;			/* without sub-selects; NULL: no call */
+	const FuncExpr *copy;		/* without sub-selects; NULL: no call */
 	bool		subselects;		/* there were some: args is set */
 	NullableDatum args[FUNC_MAX_ARGS];
 	const FuncExpr *node;		/* may have gone */
@@ -100,13 +100,13 @@ without_subselects(Node *node, void *found)
 	return expression_tree_mutator(node, without_subselects, found);
 }
 
-/* Keep the values of the arguments in the current memory context. */
+/* Keep the values of the arguments of a call in the current memory context. */
 static void
-keep_args(FunctionCallInfo fcinfo)
+keep_args(FunctionCallInfo fcinfo, const FuncExpr *call)
 {
 	ListCell   *lc;
 
-	foreach(lc, last.copy->args)
+	foreach(lc, call->args)
 	{
 		int			i = foreach_current_index(lc);
 		int16		typlen;
@@ -174,13 +174,14 @@ expansion_check(FunctionCallInfo fcinfo, const char *name)
 	else
 		MemoryContextReset(last.memory);
 	context = MemoryContextSwitchTo(last.memory);
-	last.copy = (FuncExpr *) copyObjectImpl(copy);
-	last.subselects = subselects;
+	copy = (const FuncExpr *) copyObjectImpl(copy);
 	if (subselects)
-		keep_args(fcinfo);
+		keep_args(fcinfo, copy);
 	MemoryContextSwitchTo(context);
+	last.subselects = subselects;
 	last.node = node;
 	last.query = flinfo->fn_mcxt;
 	last.row = CurrentMemoryContext;
 	last.snapshot = snapshot;
+	last.copy = copy;			/* nothing can fail any more */
 }
