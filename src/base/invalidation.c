@@ -8,8 +8,8 @@
  *   invalidation messages, then reports success to its client.
  * - The callback for these messages only increments a generation, and notes it. It
  *   allocates nothing and cannot fail.
- * - A reader reads the generation before it takes a snapshot. It caches what the
- *   snapshot shows only if no message about it has come since. The message of a change
+ * - A reader reads the generation, by invalidation_begin(), before it takes a snapshot. It
+ *   caches what the snapshot shows only if no message about it has come since. The message of a change
  *   that the snapshot did not see is then still to come.
  * - Of some tables a change matters only to what depends on the row's key. Its message
  *   is about another relation, one for each first byte of a key. There is no relation with
@@ -96,9 +96,12 @@ find_signal_relation(void)
 	return OidIsValid(namespace) ? get_relname_relid(SIGNAL_RELATION, namespace) : InvalidOid;
 }
 
-/* Call this before reading anything that may be cached. */
-void
-invalidation_find_signal(void)
+/*
+ * The generation of what is read from now on, which is its age if it is cached. To be called
+ * before the snapshot is taken: only after this do the messages about what it shows count.
+ */
+uint64
+invalidation_begin(void)
 {
 	Oid			relid = find_signal_relation();
 
@@ -108,6 +111,7 @@ invalidation_find_signal(void)
 		signal_relid = relid;
 		invalidation_last = ++invalidation_generation;
 	}
+	return invalidation_generation;
 }
 
 /* Tell every backend of a change, which is of one key or, if it is NULL, of any. */
@@ -174,7 +178,7 @@ walwarden_signal_change(PG_FUNCTION_ARGS)
 
 /*
  * Whether data may be cached that was read with a snapshot taken after generation was
- * read. key: as for invalidation_is_current().
+ * read, by invalidation_begin(). key: as for invalidation_is_current().
  */
 bool
 invalidation_may_remember(uint64 generation, const pg_uuid_t *key)

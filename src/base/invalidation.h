@@ -33,7 +33,7 @@ invalidation_is_current(uint64 generation, const pg_uuid_t *key)
 
 extern void invalidation_init(void);
 extern void invalidation_by_key(const char *table, AttrNumber column);
-extern void invalidation_find_signal(void);
+extern uint64 invalidation_begin(void);
 extern bool invalidation_may_remember(uint64 generation, const pg_uuid_t *key);
 
 #endif							/* WALWARDEN_INVALIDATION_H */

@@ -233,7 +233,6 @@ resolve_anew(CredentialKind kind, const uint8 *fingerprint, Rejection *rejection
 	if (scratch == NULL)
 		scratch = AllocSetContextCreate(TopMemoryContext, "walwarden look-up", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(scratch);
-	invalidation_find_signal();
 
 	save = MemoryContextSwitchTo(scratch);
 	token_status_of_credential(kind, fingerprint, &status, &generation);

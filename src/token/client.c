@@ -57,8 +57,7 @@ session_kind(void)
 	if (session.user == user && invalidation_is_current(session.generation, NULL))
 		return session.kind;
 
-	invalidation_find_signal();
-	generation = invalidation_generation;
+	generation = invalidation_begin();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	session.generation = 0;		/* if reading fails, nothing counts */
 	session.user = user;		/* a message while reading resets it */

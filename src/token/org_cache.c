@@ -146,8 +146,8 @@ drop_cache(OrgCache **cache)
 }
 
 /*
- * Begin a reading for one decision. The caller has taken the snapshot after it read
- * invalidation_generation. remember: whether cached entries may be used.
+ * Begin a reading for one decision. remember: whether cached entries may be used, and made;
+ * then generation is that of invalidation_begin(), called before the snapshot was taken.
  */
 void
 reading_begin(Reading *reading, Snapshot snapshot, uint64 generation, bool remember)

@@ -312,7 +312,7 @@ token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenS
 
 		if (attempt == 1)
 			org_cache_forget();
-		*generation = invalidation_generation;
+		*generation = invalidation_begin();
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
 		reading_begin(&reading, snapshot, *generation, attempt < 2);
 		read_credential(kind, fingerprint, &reading, status);

@@ -156,6 +156,15 @@ change('DROP FUNCTION scans(); DROP EXTENSION walwarden; CREATE EXTENSION walwar
 is(ask("SELECT walwarden.create_org('acme') IS NOT NULL; SELECT opens('$token');"), "t\nf", 'a token of an extension that is gone');
 is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'x', '{databases:read}') \\gset\nSELECT opens(:'t'), opens(:'t');"), 't|t', 'and one of the new');
 
+# the same, if the first look at the new one is introspect_token()
+change('DROP EXTENSION walwarden; CREATE EXTENSION walwarden;');
+$token = $node->safe_psql('postgres', q{SELECT walwarden.create_org('acme') \g /dev/null
+	SELECT token FROM walwarden.issue_token('acme', 'x', '{databases:read}')});
+my $introspect = "SELECT walwarden.introspect_token('$token') ->> 'active';";
+is(ask($introspect), 'true', 'a token of the new one is introspected');
+change("SELECT walwarden.set_plan('acme', 'free');");
+is(ask($introspect), 'false', 'and what it depends on was not remembered for ever');
+
 $user->quit;
 $admin->quit;
 $node->stop;
