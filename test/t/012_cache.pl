@@ -91,6 +91,32 @@ change('SELECT walwarden.disable_token(token_id) FROM known;');
 is(ask("SELECT opens('$token'); COMMIT;"), 'f', 'does not keep a token alive');
 change('SELECT walwarden.enable_token(token_id) FROM known;');
 
+# A change of one token is of the tokens whose ids have the same first byte, of which there are
+# two among 257.
+$node->safe_psql('postgres', q{CREATE TABLE keyed AS SELECT i.* FROM generate_series(1, 257) AS n, walwarden.issue_token('acme', 'keyed ' || n, '{databases:read}') AS i});
+my ($one_id, $one, $same, $other_id, $other) = split /\|/, $node->safe_psql('postgres', q{
+	SELECT a.token_id, a.token, b.token, c.token_id, c.token
+	  FROM keyed AS a JOIN keyed AS b ON left(a.token_id::text, 2) = left(b.token_id::text, 2) AND a.token_id < b.token_id
+	  JOIN keyed AS c ON left(a.token_id::text, 2) <> left(c.token_id::text, 2) LIMIT 1});
+# by a session that opens it: how often it looks at tables; which token it is
+sub scans_of { my ($t) = @_; return ask("BEGIN; SELECT scans() AS before \\gset\nSELECT opens('$t') \\g /dev/null\nSELECT scans() - :before; COMMIT;"); }
+sub id_of { my ($t) = @_; return ask("BEGIN; SELECT opens('$t') \\g /dev/null\nSELECT walwarden.current_token_id(); COMMIT;"); }
+# which of these three are not remembered; they are again afterwards
+sub looked_up { my %tokens = (one => $one, same => $same, other => $other); return join ' ', grep { scans_of($tokens{$_}) > 0 } qw(one same other); }
+looked_up();
+is(looked_up(), '', 'all are remembered');
+change("SELECT walwarden.disable_token('$one_id');");
+is(scans_of($other), 0, 'a change of one token lets another be remembered');
+cmp_ok(scans_of($same), '>', 0, 'but not one with the same first byte');
+is(opens($one), 'f', 'nor the one');
+change("SELECT walwarden.enable_token('$one_id');");
+looked_up();
+change("UPDATE walwarden_internal.credential SET token_id = '$other_id' WHERE fingerprint = sha256('$one');");
+is(id_of($one), $other_id, 'a credential that goes to another token is of that one');
+is(looked_up(), 'same other', 'and both tokens were changed');
+change("UPDATE walwarden_internal.credential SET token_id = '$one_id' WHERE fingerprint = sha256('$one');");
+is(id_of($one), $one_id, 'and back');
+
 # time
 is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'short', '{databases:read}', clock_timestamp() + interval '5 seconds') \\gset\nSELECT opens(:'t'); SELECT pg_sleep(5); SELECT opens(:'t');"), "t\n\nf", 'an expiry that passes between two uses');
 is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'renewed', '{databases:read}') \\gset\nSELECT token_id AS id, token AS t2 FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme', NULL, 1)), '5 seconds') \\gset\nSELECT opens(:'t'), opens(:'t2'); SELECT pg_sleep(5); SELECT opens(:'t'), opens(:'t2');"), "t|t\n\nf|t", 'an overlap too');
