@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -302,19 +303,23 @@ token_status_of_credential_at(CredentialKind kind, const uint8 *fingerprint, Sna
 void
 token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenStatus *status, uint64 *generation)
 {
+	Reading		reading = {0};
+	bool		remember = true;
 	bool		consistent = false;
 
 	/* with what is remembered, with what this remembers anew, or without */
 	for (int attempt = 0; !consistent; attempt++)
 	{
-		Reading		reading;
 		Snapshot	snapshot;
 
-		if (attempt == 1)
-			org_cache_forget();
 		*generation = invalidation_begin();
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		reading_begin(&reading, snapshot, *generation, attempt < 2);
+		/* anew only if that is younger than the rows, which an old transaction can prevent */
+		if (attempt == 1 && TransactionIdPrecedes(reading.newest, snapshot->xmin))
+			org_cache_forget();
+		else if (attempt > 0)
+			remember = false;
+		reading_begin(&reading, snapshot, *generation, remember);
 		read_credential(kind, fingerprint, &reading, status);
 		consistent = reading_consistent(&reading);
 		UnregisterSnapshot(snapshot);

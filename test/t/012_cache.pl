@@ -117,6 +117,22 @@ is(looked_up(), 'same other', 'and both tokens were changed');
 change("UPDATE walwarden_internal.credential SET token_id = '$one_id' WHERE fingerprint = sha256('$one');");
 is(id_of($one), $one_id, 'and back');
 
+# While an old transaction runs, what is remembered of organisations is older than a young
+# token. That one is read without it; the others go on with it.
+my @old = split /\n/, $node->safe_psql('postgres', q{SELECT t.token FROM generate_series(1, 2) AS n, walwarden.issue_token('other', 'old ' || n, '{databases:read}') AS t});
+change("SELECT walwarden.set_plan('other', 'free'); SELECT walwarden.set_plan('other', 'team');");
+opens($token);
+opens($old[0]);
+my $writer = $node->background_psql('postgres', on_error_stop => 0);
+$writer->query('BEGIN; SELECT pg_current_xact_id();');
+my $young = $node->safe_psql('postgres', q{SELECT token FROM walwarden.issue_token('acme', 'young', '{databases:read}')});
+is(opens($young), 't', 'a token that is younger than a transaction');
+is(scans_of($old[1]), 1, 'lets what others have in common be remembered');
+$writer->quit;
+my @younger = split /\n/, $node->safe_psql('postgres', q{SELECT t.token FROM generate_series(1, 2) AS n, walwarden.issue_token('acme', 'younger ' || n, '{databases:read}') AS t});
+is(opens($younger[0]), 't', 'once that has ended');
+is(scans_of($younger[1]), 1, 'what young ones have in common is remembered anew');
+
 # time
 is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'short', '{databases:read}', clock_timestamp() + interval '5 seconds') \\gset\nSELECT opens(:'t'); SELECT pg_sleep(5); SELECT opens(:'t');"), "t\n\nf", 'an expiry that passes between two uses');
 is(ask("SELECT token AS t FROM walwarden.issue_token('acme', 'renewed', '{databases:read}') \\gset\nSELECT token_id AS id, token AS t2 FROM walwarden.renew_token((SELECT token_id FROM walwarden.list_tokens('acme', NULL, 1)), '5 seconds') \\gset\nSELECT opens(:'t'), opens(:'t2'); SELECT pg_sleep(5); SELECT opens(:'t'), opens(:'t2');"), "t|t\n\nf|t", 'an overlap too');
