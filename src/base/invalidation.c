@@ -29,6 +29,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/inval.h"
@@ -129,14 +130,36 @@ send_signal(Oid namespace, const pg_uuid_t *key)
 	heap_freetuple(relation);
 }
 
-/* The column with the key of a table's rows, or InvalidAttrNumber. */
+/*
+ * The column with the key of a table's rows, or InvalidAttrNumber. A table of the same name
+ * in another schema has none unless it is a uuid there too.
+ */
 static AttrNumber
 key_column(Relation table)
 {
+	TupleDesc	desc = RelationGetDescr(table);
+
 	for (int i = 0; i < nkeyed; i++)
-		if (strcmp(RelationGetRelationName(table), keyed_tables[i].name) == 0)
-			return keyed_tables[i].column;
+	{
+		AttrNumber	column = keyed_tables[i].column;
+
+		if (strcmp(RelationGetRelationName(table), keyed_tables[i].name) == 0 &&
+			column <= desc->natts && TupleDescAttr(desc, column - 1)->atttypid == UUIDOID)
+			return column;
+	}
 	return InvalidAttrNumber;
+}
+
+/* Tell of a change of a row. column: that of its key, if it has one. */
+static void
+signal_row(HeapTuple row, Relation table, AttrNumber column)
+{
+	bool		isnull = true;
+	Datum		key = (Datum) 0;
+
+	if (AttributeNumberIsValid(column))
+		key = heap_getattr(row, column, RelationGetDescr(table), &isnull);
+	send_signal(RelationGetNamespace(table), isnull ? NULL : DatumGetUUIDP(key));
 }
 
 /*
@@ -148,32 +171,26 @@ Datum
 walwarden_signal_change(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	HeapTuple	rows[2];
-	int			nrows = 0;
+	Relation	table;
 	AttrNumber	column;
-	Oid			namespace;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"walwarden_signal_change\" must be fired BEFORE, by the trigger manager")));
-	namespace = RelationGetNamespace(trigdata->tg_relation);
-	column = key_column(trigdata->tg_relation);
-	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
-		rows[nrows++] = trigdata->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		rows[nrows++] = trigdata->tg_newtuple;
-	for (int i = 0; i < nrows && AttributeNumberIsValid(column); i++)
+	table = trigdata->tg_relation;
+	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 	{
-		bool		isnull;
-		Datum		key = heap_getattr(rows[i], column, RelationGetDescr(trigdata->tg_relation), &isnull);
-
-		if (!isnull)
-			send_signal(namespace, DatumGetUUIDP(key));
+		send_signal(RelationGetNamespace(table), NULL);
+		return PointerGetDatum(NULL);
 	}
-	if (nrows == 0 || !AttributeNumberIsValid(column))
-		send_signal(namespace, NULL);
-	return PointerGetDatum(nrows > 0 ? rows[nrows - 1] : NULL);
+	column = key_column(table);
+	signal_row(trigdata->tg_trigtuple, table, column);
+	if (!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return PointerGetDatum(trigdata->tg_trigtuple);
+	if (AttributeNumberIsValid(column))
+		signal_row(trigdata->tg_newtuple, table, column);
+	return PointerGetDatum(trigdata->tg_newtuple);
 }
 
 /*

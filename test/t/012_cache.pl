@@ -117,6 +117,25 @@ is(looked_up(), 'same other', 'and both tokens were changed');
 change("UPDATE walwarden_internal.credential SET token_id = '$one_id' WHERE fingerprint = sha256('$one');");
 is(id_of($one), $one_id, 'and back');
 
+# a change of which the key is not known is of every token
+sub changes_all { my ($what, $do) = @_; looked_up(); change($do); cmp_ok(scans_of($other), '>', 0, $what); return; }
+changes_all('a trigger for each statement', qq{BEGIN; CREATE TRIGGER whole BEFORE UPDATE ON walwarden_internal.token FOR EACH STATEMENT EXECUTE FUNCTION walwarden_internal.signal_change();
+	UPDATE walwarden_internal.token SET name = name WHERE false; DROP TRIGGER whole ON walwarden_internal.token; COMMIT;});
+changes_all('a key that is null', qq{BEGIN; ALTER TABLE walwarden_internal.credential ALTER token_id DROP NOT NULL, DISABLE TRIGGER copy_token_status;
+	UPDATE walwarden_internal.credential SET token_id = NULL WHERE fingerprint = sha256('$one');
+	ALTER TABLE walwarden_internal.credential ENABLE ALWAYS TRIGGER copy_token_status; COMMIT;});
+change(qq{UPDATE walwarden_internal.credential SET token_id = '$one_id' WHERE fingerprint = sha256('$one'); ALTER TABLE walwarden_internal.credential ALTER token_id SET NOT NULL;});
+is(opens($one), 't', 'and is one again');
+# the name of a table alone does not say that it has keys
+is($node->safe_psql('postgres', q{
+	CREATE SCHEMA far; CREATE TABLE far.cache_signal (); CREATE TABLE far.token (n bigint); CREATE TABLE far.credential (n bigint);
+	CREATE TRIGGER signal_change BEFORE UPDATE ON far.token FOR EACH ROW EXECUTE FUNCTION walwarden_internal.signal_change();
+	CREATE TRIGGER signal_change BEFORE UPDATE ON far.credential FOR EACH ROW EXECUTE FUNCTION walwarden_internal.signal_change();
+	INSERT INTO far.token VALUES (1); INSERT INTO far.credential VALUES (1);
+	UPDATE far.token SET n = 2; UPDATE far.credential SET n = 2;
+	SELECT t.n, c.n FROM far.token AS t, far.credential AS c}), '2|2', 'a table of the same name');
+$node->safe_psql('postgres', 'DROP SCHEMA far CASCADE');
+
 # While an old transaction runs, what is remembered of organisations is older than a young
 # token. That one is read without it; the others go on with it.
 my @old = split /\n/, $node->safe_psql('postgres', q{SELECT t.token FROM generate_series(1, 2) AS n, walwarden.issue_token('other', 'old ' || n, '{databases:read}') AS t});
