@@ -15,6 +15,10 @@
  *   is about another relation, one for each first byte of a key. There is no relation with
  *   such an OID, or one to which it does not matter: whoever receives a message about a
  *   relation that they do not know does nothing.
+ * - So does a backend with another library, to which these OIDs, or the keys, mean something
+ *   else. Before the last one has ended, here or on a standby, a change may not reach every
+ *   cache (docs/runbook.md, Upgrade). Standbys have a new library before their primary, so it
+ *   must heed the messages of the one before as well.
  * - A transaction that has written anything caches nothing, because what it sees may
  *   be its own change and may be rolled back.
  *
