@@ -266,7 +266,7 @@ row_close(Row *row)
 	table_close(row->heap, AccessShareLock);
 }
 
-/* The transaction that created this version of the row; Frozen for an old version. */
+/* The transaction that created this version of the row; Frozen for one that was frozen. */
 TransactionId
 row_xmin(const Row *row)
 {

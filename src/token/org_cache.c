@@ -15,6 +15,11 @@
  * the oldest of these snapshots. Otherwise reading_consistent() returns false, and the
  * caller reads everything again.
  *
+ * A row version that VACUUM has frozen counts as older than any entry, although it may be
+ * younger than one. That does no harm. The entry is current, unless a commit changed it
+ * whose message has not arrived. Such a commit has not returned to its client, or did so
+ * while this call was running, and its change need not be in force yet.
+ *
  * A listing has a cache of its own, of what its snapshot sees. It needs none of these rules,
  * but is used with that snapshot alone.
  */
@@ -352,7 +357,7 @@ org_cache_org(Reading *reading, const pg_uuid_t *id)
 	return org;
 }
 
-/* Whether a role has a capability. Roles are built in and do not change. */
+/* Whether a role has a capability. Roles are built in; only a new version changes them. */
 bool
 role_is_capable(const text *role, const char *capability, Snapshot snapshot)
 {
