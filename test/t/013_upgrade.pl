@@ -357,6 +357,7 @@ edit(qr/(CREATE TABLE walwarden_internal\.org \(.*?)(?=\n\);)/s, sub { "$1,\n   
 edit(qr/(CREATE FUNCTION walwarden_internal\.org_image\(.*?)(;\n)/s, sub { "$1\n        || CASE WHEN o.note IS NULL THEN '{}' ELSE jsonb_build_object('note', o.note) END$2" });
 edit(qr/(\('node\.list', +'any', +')\{operator,/, sub { "$1\{operator,register_nodes," });
 edit(qr/(\(503, 'unavailable', +')/, sub { "$1Later: " });
+edit(qr/(\('member',\s+'\{[^}]*),readiness:read\}/, sub { "$1\}" });
 edit(qr/(?=CREATE TABLE walwarden_internal\.node \()/, sub { "CREATE TABLE walwarden_internal.later (\n    id integer\n);\n\n" });
 edit(qr/(?=    \('scope', +'refuse_builtin')/, sub { "    ('later', 'refuse_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', 'refuse_change'),\n" });
 edit(qr/(?=SELECT pg_extension_config_dump\('walwarden_internal\.node')/, sub { "SELECT pg_extension_config_dump('walwarden_internal.later', '');\n" });
@@ -393,6 +394,7 @@ CREATE TABLE walwarden_internal.later (
 );
 } . change_rows('permission', q{UPDATE walwarden_internal.permission SET any_of = '{operator,register_nodes,manage_tokens}' WHERE action = 'node.list'})
   . change_rows('rest_error', q{UPDATE walwarden_internal.rest_error SET meaning = 'Later: ' || meaning WHERE status = 503})
+  . change_rows('role', q{UPDATE walwarden_internal.role SET scopes = array_remove(scopes, 'readiness:read') WHERE name = 'member'})
   . change_rows('guard', q{INSERT INTO walwarden_internal.guard VALUES ('later', 'refuse_truncate', 'BEFORE', 'TRUNCATE', 'STATEMENT', 'refuse_change')})
   . change_rows('table_structure', q{DELETE FROM walwarden_internal.table_structure WHERE relation = 'org';
 INSERT INTO walwarden_internal.table_structure SELECT s.* FROM walwarden_internal.present_structure() AS s WHERE s.relation IN ('org', 'later')})
@@ -407,6 +409,17 @@ my $updated = try_version($base, $next, 'fresh_next');
 try_hostile($base, $next, 'fresh_next');
 try_strangers($base, $next, qr/^55P03$/);
 is(failure($updated, q{TRUNCATE walwarden_internal.later}), '42501', 'a trigger of the hand part works');
+
+# A role is built in, and no trigger signals its change. A session that remembers it forgets it at the update.
+create('remembering', $base);
+my $remembered = sql('remembering', q{SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'bob', 'member') \g /dev/null
+	SELECT token FROM walwarden.issue_token('acme', 'private', '{databases:read,readiness:read}', owner => 'bob')});
+my $session = $node->background_psql('remembering', on_error_stop => 0);
+my $ready = "BEGIN; SELECT walwarden.authenticate('$remembered') IS NOT NULL, walwarden.has_scope('databases:read'), walwarden.has_scope('readiness:read'); COMMIT";
+is($session->query($ready), 't|t|t', 'a session remembers a role');
+sql('remembering', "ALTER EXTENSION walwarden UPDATE TO '$next'");
+is($session->query($ready), 't|t|f', 'and has another one after an update that changes it');
+$session->quit;
 is(sql($updated, q{UPDATE walwarden_internal.org SET note = 'x' WHERE slug = 'acme'; SELECT reason FROM walwarden.verify_audit_chain('acme')}) =~ s/ [0-9a-f-]{36} / <id> /r,
 	'org <id> differs from entry 1', 'a new column is described where it has a value');
 
