@@ -136,6 +136,15 @@ is($node->safe_psql('postgres', q{
 	SELECT t.n, c.n FROM far.token AS t, far.credential AS c}), '2|2', 'a table of the same name');
 $node->safe_psql('postgres', 'DROP SCHEMA far CASCADE');
 
+# what a superuser changed without a trigger is seen when maintenance restores it, or a statement tells
+sub without_trigger { my ($plan, $then) = @_; change("BEGIN; ALTER TABLE walwarden_internal.org DISABLE TRIGGER signal_change; UPDATE walwarden_internal.org SET plan = '$plan' WHERE slug = 'acme'; COMMIT; $then;"); return opens($one); }
+is(without_trigger('free', 'SELECT 1'), 't', 'a change without a signal is not seen');
+is(without_trigger('free', 'ALTER TABLE walwarden_internal.cache_signal RESET (fillfactor)'), 'f', 'until one is sent');
+is(without_trigger('team', 'ALTER TABLE walwarden_internal.cache_signal RESET (fillfactor)'), 't', 'nor the next');
+is(without_trigger('free', 'SELECT walwarden.run_maintenance()'), 'f', 'until the trigger is restored');
+change("UPDATE walwarden_internal.org SET plan = 'team' WHERE slug = 'acme';");
+is(opens($one), 't', 'which signals as before');
+
 # While an old transaction runs, what is remembered of organisations is older than a young
 # token. That one is read without it; the others go on with it.
 my @old = split /\n/, $node->safe_psql('postgres', q{SELECT t.token FROM generate_series(1, 2) AS n, walwarden.issue_token('other', 'old ' || n, '{databases:read}') AS t});

@@ -4,8 +4,9 @@
 -- cluster, and counts for the monitoring views. run_maintenance() and the worker
 -- (src/worker/worker.c) run the same steps.
 
--- Restores guards that pg_restore --disable-triggers left enabled as ordinary triggers. A
--- missing or altered guard is not recreated; verification reports it. Does not wait for a
+-- Restores guards that pg_restore --disable-triggers left enabled as ordinary triggers. One of
+-- them may have signalled no change meanwhile, so every backend then forgets what it remembers.
+-- A missing or altered guard is not recreated; verification reports it. Does not wait for a
 -- table that is locked: any role can hold ROW EXCLUSIVE on it, and writers would queue behind
 -- the wait.
 CREATE FUNCTION walwarden_internal.restore_guards() RETURNS boolean
@@ -38,6 +39,10 @@ BEGIN
             HINT = 'pg_restore --disable-triggers has this effect. If nobody restored a dump, find out who altered the trigger.';
         restored := true;
     END LOOP;
+    IF restored THEN
+        -- changes nothing but invalidates the relation (src/base/invalidation.c)
+        ALTER TABLE walwarden_internal.cache_signal RESET (fillfactor);
+    END IF;
     RETURN restored;
 END
 $$;
