@@ -4,10 +4,11 @@
 CREATE FUNCTION walwarden_internal.refuse_change() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refuse_change';
 
--- Always empty. A change to a row that the status of a token depends on invalidates this
--- relation, which tells every backend that its cache is stale (src/base/invalidation.c).
+-- Always empty. A change to a row that the status of many tokens depends on invalidates this
+-- relation, which tells every backend that its cache is stale. A change of one token tells
+-- them so of few tokens only (src/base/invalidation.c).
 CREATE TABLE walwarden_internal.cache_signal ();
-COMMENT ON TABLE walwarden_internal.cache_signal IS 'Always empty. Its invalidation tells every backend that its token cache is stale.';
+COMMENT ON TABLE walwarden_internal.cache_signal IS 'Always empty. Its invalidation tells every backend that all of its token cache is stale.';
 
 CREATE FUNCTION walwarden_internal.signal_change() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_signal_change';
