@@ -10,7 +10,8 @@
 
 #include "lib/stringinfo.h"
 #include "utils/guc.h"
-#include "utils/json.h"
+
+#include "base/json.h"
 
 #define SQLSTATE_POSTGREST MAKE_SQLSTATE('P', 'G', 'R', 'S', 'T')
 
@@ -23,17 +24,6 @@ http_in_request(void)
 	return method != NULL && method[0] != '\0';
 }
 
-/* Add a member of the body, null where there is no value. */
-static void
-add_member(StringInfo body, const char *name, const char *value)
-{
-	appendStringInfo(body, "%c\"%s\":", body->len == 0 ? '{' : ',', name);
-	if (value == NULL)
-		appendStringInfoString(body, "null");
-	else
-		escape_json(body, value);
-}
-
 /* End the request with a response of PostgREST's form. The statement may contain a token. */
 void
 http_refuse(const HttpRefusal *refusal)
@@ -41,10 +31,10 @@ http_refuse(const HttpRefusal *refusal)
 	StringInfoData body;
 
 	initStringInfo(&body);
-	add_member(&body, "code", refusal->code);
-	add_member(&body, "message", refusal->message);
-	add_member(&body, "details", refusal->detail);
-	add_member(&body, "hint", refusal->hint);
+	json_add_text(&body, "code", refusal->code);
+	json_add_text(&body, "message", refusal->message);
+	json_add_text(&body, "details", refusal->detail);
+	json_add_text(&body, "hint", refusal->hint);
 	appendStringInfoChar(&body, '}');
 
 	error_context_stack = NULL; /* as in refuse_token() */

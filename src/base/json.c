@@ -1,6 +1,6 @@
 /*
  * json.c
- *		JSON that a gateway puts into a setting, and the strings in it.
+ *		JSON that a gateway puts into a setting, and the strings in it; writing an object.
  *
  * Invariant: no error quotes the JSON, which may contain a token.
  */
@@ -8,6 +8,7 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "base/compat.h"
@@ -74,4 +75,15 @@ json_is(const JsonbValue *value, const char *text)
 {
 	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
 		memcmp(value->val.string.val, text, value->val.string.len) == 0;
+}
+
+/* Add a member to an object that is being written; the first opens it. NULL is null. */
+void
+json_add_text(StringInfo object, const char *name, const char *value)
+{
+	appendStringInfo(object, "%s\"%s\": ", object->len == 0 ? "{" : ", ", name);
+	if (value == NULL)
+		appendStringInfoString(object, "null");
+	else
+		escape_json(object, value);
 }

@@ -1,16 +1,18 @@
 /*
  * json.h
- *		JSON that a gateway puts into a setting, and the strings in it.
+ *		JSON that a gateway puts into a setting, and the strings in it; writing an object.
  */
 #ifndef WALWARDEN_JSON_H
 #define WALWARDEN_JSON_H
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 extern Jsonb *json_setting(const char *name, const char *value);
 extern char *json_string(Jsonb *value, const char *key);
 extern bool json_is(const JsonbValue *value, const char *text);
+extern void json_add_text(StringInfo object, const char *name, const char *value);
 
 #endif							/* WALWARDEN_JSON_H */

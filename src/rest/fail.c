@@ -12,11 +12,11 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "base/call.h"
 #include "base/export.h"
+#include "base/json.h"
 #include "rest/fail.h"
 
 /*
@@ -50,19 +50,13 @@ void
 rest_fail_field(const char *reason, const char *message, const char *name, const char *next_action)
 {
 	StringInfoData extra;
-	const char *const members[][2] = {{"field", name}, {"nextAction", next_action}};
-	const char *separator = "";
 
 	initStringInfo(&extra);
-	appendStringInfoChar(&extra, '{');
-	for (int i = 0; i < lengthof(members); i++)
-		if (members[i][1] != NULL)
-		{
-			appendStringInfo(&extra, "%s\"%s\": ", separator, members[i][0]);
-			escape_json(&extra, members[i][1]);
-			separator = ", ";
-		}
-	appendStringInfoChar(&extra, '}');
+	if (name != NULL)
+		json_add_text(&extra, "field", name);
+	if (next_action != NULL)
+		json_add_text(&extra, "nextAction", next_action);
+	appendStringInfoString(&extra, extra.len == 0 ? "{}" : "}");
 	rest_fail(reason, message, extra.data);
 }
 

@@ -11,10 +11,10 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/uuid.h"
 
 #include "base/export.h"
+#include "base/json.h"
 #include "base/render.h"
 #include "token/actor.h"
 #include "token/caller.h"
@@ -22,34 +22,27 @@
 #include "token/permission.h"
 
 static void
-add_text(StringInfo actor, const char *name, const char *value)
-{
-	appendStringInfo(actor, "%s\"%s\": ", actor->len == 0 ? "{" : ", ", name);
-	escape_json(actor, value);
-}
-
-static void
 add_uuid(StringInfo actor, const char *name, const pg_uuid_t *value)
 {
 	char		out[UUID_TEXT_LEN + 1];
 
 	render_uuid(value, out);
-	add_text(actor, name, out);
+	json_add_text(actor, name, out);
 }
 
 static void
 begin_actor(StringInfo actor, const char *kind)
 {
 	initStringInfo(actor);
-	add_text(actor, "kind", kind);
+	json_add_text(actor, "kind", kind);
 }
 
 /* The server role of a caller, and the login behind it. */
 static void
 add_role(StringInfo actor, const Caller *caller)
 {
-	add_text(actor, "role", NameStr(caller->role));
-	add_text(actor, "login", NameStr(caller->login));
+	json_add_text(actor, "role", NameStr(caller->role));
+	json_add_text(actor, "login", NameStr(caller->login));
 }
 
 static char *
