@@ -1,6 +1,7 @@
 /*
  * json.c
- *		JSON that a gateway puts into a setting, and the strings in it; writing an object.
+ *		JSON that a gateway puts into a setting, and the strings in it; parts of a jsonb; writing
+ *		an object.
  *
  * Invariant: no error quotes the JSON, which may contain a token.
  */
@@ -75,6 +76,18 @@ json_is(const JsonbValue *value, const char *text)
 {
 	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
 		memcmp(value->val.string.val, text, value->val.string.len) == 0;
+}
+
+/* The next item of an array (WJB_ELEM), or key of an object (WJB_KEY). False at the end. */
+bool
+json_next(JsonbIterator **it, JsonbIteratorToken wanted, JsonbValue *part)
+{
+	JsonbIteratorToken token;
+
+	do
+		token = JsonbIteratorNext(it, part, true);
+	while (token != wanted && token != WJB_DONE);
+	return token == wanted;
 }
 
 /* Add a member to an object that is being written; the first opens it. NULL is null. */

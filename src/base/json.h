@@ -1,6 +1,7 @@
 /*
  * json.h
- *		JSON that a gateway puts into a setting, and the strings in it; writing an object.
+ *		JSON that a gateway puts into a setting, and the strings in it; parts of a jsonb; writing
+ *		an object.
  */
 #ifndef WALWARDEN_JSON_H
 #define WALWARDEN_JSON_H
@@ -13,6 +14,7 @@
 extern Jsonb *json_setting(const char *name, const char *value);
 extern char *json_string(Jsonb *value, const char *key);
 extern bool json_is(const JsonbValue *value, const char *text);
+extern bool json_next(JsonbIterator **it, JsonbIteratorToken wanted, JsonbValue *part);
 extern void json_add_text(StringInfo object, const char *name, const char *value);
 
 #endif							/* WALWARDEN_JSON_H */

@@ -87,25 +87,28 @@ require_scope(const text *scope)
  * clears a value. What is no object is refused later, when it is compared with its schema.
  */
 static bool
-sets(Jsonb *body, const text *name, bool is_post)
+sets(Jsonb *body, JsonText name, bool is_post)
 {
 	JsonbValue	found;
 
 	return JB_ROOT_IS_OBJECT(body) &&
-		getKeyJsonValueFromContainer(&body->root, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &found) != NULL &&
+		getKeyJsonValueFromContainer(&body->root, name.data, name.len, &found) != NULL &&
 		!(is_post && found.type == jbvNull);
 }
 
 /* End a request with 403 unless its caller has the scopes that the properties of the body need. */
 static void
-require_body_scopes(const char *method, const text *schema, Jsonb *body)
+require_body_scopes(const char *method, const text *request, Jsonb *body)
 {
-	ScopedProperty *properties;
-	int			n = json_schema_scopes(schema, &properties);
+	const Schema *schema = json_schema_get(request);
 
-	for (int i = 0; i < n; i++)
-		if (sets(body, properties[i].name, strcmp(method, "POST") == 0))
-			require_scope(properties[i].scope);
+	for (int i = 0; i < schema->nproperties; i++)
+	{
+		const Property *property = &schema->properties[i];
+
+		if (property->schema->scope != NULL && sets(body, property->name, strcmp(method, "POST") == 0))
+			require_scope(property->schema->scope);
+	}
 }
 
 /* walwarden_internal.rest_require_body_scopes(method text, request text, body jsonb) */

@@ -17,7 +17,6 @@ SELECT is(pg_temp.problem(schema, value::jsonb), problem, schema || ' ' || left(
     -- types: an integral number is an integer and nothing else
     ('{}', 'null', NULL), ('{"type": "integer"}', '1.0', NULL), ('{"type": "integer"}', '-1e2', NULL),
     ('{"type": "integer"}', '1.5', 'wrong_type: f is not of type integer'),
-    ('{"type": "number"}', '1.5', NULL), ('{"type": "number"}', '1', 'wrong_type: f is not of type number'),
     ('{"type": ["object", "null"]}', 'null', NULL), ('{"type": ["object", "null"]}', '[]', 'wrong_type: f is not of type object or null'),
     ('{"type": "boolean"}', '"true"', 'wrong_type: f is not of type boolean'),
     -- const
@@ -31,6 +30,7 @@ SELECT is(pg_temp.problem(schema, value::jsonb), problem, schema || ' ' || left(
     ('{"properties": {}}', '{"\u200b\n": 1}', 'unknown_field: f.?? is not a known field'),
     ('{"properties": {}}', '{"wal_0123456789abcdef0123": 1}', 'unknown_field: f.wal_... is not a known field'),
     ('{"required": ["b", "a"]}', '{}', 'missing: f.b is missing'), ('{"required": ["b", "a"]}', '{"b": null}', 'missing: f.a is missing'),
+    ('{"properties": {"a": {}}, "required": ["a", "b"]}', '{"a": 1}', 'missing: f.b is missing'),
     ('{"minProperties": 1}', '{}', 'empty: f has no fields'), ('{"minProperties": 1}', '{"a": 1}', NULL),
     ('{"properties": {"b": {"type": "null"}, "a": {"type": "null"}}}', '{"a": 1, "b": 1}', 'wrong_type: f.b is not of type null'),
     ('{"properties": {"a": {"properties": {"b": {"type": "null"}}}}}', '{"a": {"b": 1}}', 'wrong_type: f.a.b is not of type null'),
@@ -42,11 +42,13 @@ SELECT is(pg_temp.problem(schema, value::jsonb), problem, schema || ' ' || left(
     ('{"x-rules": [{"when": {"a": 1}, "field": "b", "must": {"const": 2}, "nextAction": "do it"}]}', '{"a": 1, "b": 2}', NULL),
     ('{"x-rules": [{"when": {"a": 1}, "field": "b", "must": {"const": 2}, "nextAction": "do it"}]}', '{"a": 1}', 'missing: f.b is missing [do it]'),
     ('{"x-rules": [{"when": {"a": 1}, "field": "b", "must": {"const": 2}, "nextAction": "do it"}]}', '{"a": 1, "b": 3}', 'unknown_value: f.b must be 2 [do it]'),
+    ('{"x-rules": [{"when": {}, "field": "b", "must": {"properties": {"d": {"type": "null"}, "c": {"type": "null"}}}, "nextAction": "do \"it\""}]}', '{"b": {"c": 1, "d": 1}}', 'wrong_type: f.b.d is not of type null [do "it"]'),
     -- arrays
     ('{"maxItems": 1}', '[1, 2]', 'out_of_range: f does not have 0 to 1 items'), ('{"minItems": 1, "maxItems": 2}', '[]', 'out_of_range: f does not have 1 to 2 items'),
     ('{"maxItems": 2}', '[1, 2]', NULL), ('{"uniqueItems": true}', '[1, "1", [1], [], {}, null]', NULL),
     ('{"uniqueItems": true}', '[2, {"a": 1, "b": 2}, 1, {"b": 2, "a": 1.0}]', 'duplicate: f contains the same item twice'),
     ('{"items": {"type": "null"}}', '[null, 1]', 'wrong_type: f[1] is not of type null'),
+    ('{"items": {"properties": {"b": {"type": "null"}, "a": {"type": "null"}}}}', '[{"a": 1, "b": 1}]', 'wrong_type: f[0].b is not of type null'),
     ('{"items": {"items": {"properties": {"a": {"type": "null"}}}}}', '[[], [{}, {"a": 1}]]', 'wrong_type: f[1][1].a is not of type null'),
     ('{"type": "array"}', '[["\u0001"]]', 'malformed: f[0][0] contains a control character'),
     ('{"type": "array"}', '[9007199254740992]', 'out_of_range: f[0] is not between -9007199254740991 and 9007199254740991'),
@@ -67,6 +69,8 @@ SELECT is(pg_temp.problem(schema, value::jsonb), problem, schema || ' ' || left(
     -- integers
     ('{"minimum": 1}', '0', 'out_of_range: f is not between 1 and 9007199254740991'), ('{"maximum": 5}', '6', 'out_of_range: f is not between -9007199254740991 and 5'),
     ('{"minimum": 1, "maximum": 5}', '5.0', NULL), ('{}', '9007199254740991', NULL), ('{"maximum": 1e20}', '1e19', NULL), ('{}', '1e300', 'out_of_range: f is not between -9007199254740991 and 9007199254740991'),
+    ('{}', '-9007199254740991', NULL), ('{}', '-9007199254740992', 'out_of_range: f is not between -9007199254740991 and 9007199254740991'), ('{"maximum": 5}', '-1e300', 'out_of_range: f is not between -9007199254740991 and 5'),
+    ('{"minimum": -1e20}', '-1e19', NULL), ('{"maximum": 1e3}', '1001', 'out_of_range: f is not between -9007199254740991 and 1000'),
     ('{"minimum": 1}', '0.5', NULL),
     -- the order of the checks
     ('{"type": "string", "const": "x"}', '1', 'wrong_type: f is not of type string'),
@@ -85,10 +89,12 @@ SELECT is(pg_temp.problem(E'{ "type" :\n[ "array" ,"null" ] , "items":{"maxLengt
 
 -- what is not enforced is not accepted
 SELECT throws_ok(format('SELECT walwarden_internal.schema_problem(%L, %L, %L)', schema, 'null', ''), 'XX000', NULL, coalesce(schema, 'no schema'))
-  FROM (VALUES ('{"anyOf": [{}]}'), ('{"type": "float"}'), ('{"type": []}'), ('{"enum": []}'), ('{"enum": [null]}'), ('{"format": "ipv4"}'), ('{"uniqueItems": false}'), ('{"x-secret": 1}'), ('{"maxLength": -1}'),
-               ('{"items": true}'), ('{"properties": {"a": {"not": {}}}}'), ('{"properties": {"a": {}, "a": {}}}'), ('{"x-rules": [{"when": {}, "field": "a", "must": {}}]}'), ('{"x-rules": [{"if": 1}]}'),
+  FROM (VALUES ('{"anyOf": [{}]}'), ('{"type": "float"}'), ('{"type": "number"}'), ('{"type": ["string", 1]}'), ('{"type": []}'), ('{"enum": []}'), ('{"enum": [null]}'), ('{"format": "ipv4"}'), ('{"uniqueItems": false}'), ('{"x-secret": 1}'), ('{"maxLength": -1}'), ('{"maxLength": "1"}'), ('{"minimum": "1"}'),
+               ('{"items": true}'), ('{"properties": {"a": {"not": {}}}}'), ('{"properties": {"a": {}, "a": {}}}'), ('{"x-rules": [{"when": {}, "field": "a", "must": {}}]}'), ('{"x-rules": [{"if": 1}]}'), ('{"x-rules": [1]}'), ('{"x-rules": [{"when": 1, "field": "a", "must": {}, "nextAction": "x"}]}'), ('{"x-rules": [{"when": {}, "field": "a", "must": {}, "nextAction": 1}]}'),
                ('{"$ref": "Progress"}'), ('{"$ref": "#/components/schemas/NoSuchSchema"}'), ('NoSuchSchema'), (''), (NULL)) AS v(schema);
 SELECT throws_ok($$SELECT walwarden_internal.schema_problem('{}', NULL, '')$$, 'XX000', NULL, 'no value');
+SELECT throws_ok($$SELECT walwarden_internal.schema_problem('{"maxLength": 1.5}', 'null', '')$$, '22P02', NULL, 'a fraction counts nothing');
+SELECT throws_ok($$SELECT walwarden_internal.schema_problem('{"properties": ["a", {}]}', 'null', '')$$, '22023', NULL, 'properties are no list');
 
 -- every schema that JSON from outside meets, and those that it refers to
 WITH RECURSIVE met(name) AS (

@@ -7,7 +7,7 @@ SELECT no_plan();
 \set sql `cat sql/schema/5_rest/[!c]*.sql sql/schema/6_people/*.sql`
 \set router `cat sql/schema/5_rest/request.sql`
 \set c `cat src/rest/*.c`
-\set schema `cat src/base/json_schema.c`
+\set schema `cat src/base/schema_problem.c`
 \set nginx `cat postgrest/nginx.conf`
 
 CREATE TEMP TABLE raised AS

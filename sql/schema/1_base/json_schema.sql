@@ -45,8 +45,31 @@ CREATE FUNCTION walwarden_internal.is_cron(value text) RETURNS boolean
 CREATE FUNCTION walwarden_internal.is_time(value text) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'walwarden_is_time';
 
+-- A schema as jsonb, which has no order: properties are a list of names and schemas in turn.
+CREATE FUNCTION walwarden_internal.schema_in_order(schema json) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF json_typeof(schema) <> 'object' THEN
+        RETURN schema;
+    END IF;
+    RETURN (SELECT coalesce(jsonb_object_agg(s.key, CASE s.key
+                       WHEN 'items' THEN walwarden_internal.schema_in_order(s.value)
+                       WHEN 'properties' THEN
+                           (SELECT coalesce(jsonb_agg(i.item ORDER BY p.n, i.n), '[]')
+                              FROM json_each(s.value) WITH ORDINALITY AS p(name, schema, n),
+                                   LATERAL (VALUES (1, to_jsonb(p.name)), (2, walwarden_internal.schema_in_order(p.schema))) AS i(n, item))
+                       WHEN 'x-rules' THEN
+                           (SELECT coalesce(jsonb_agg(r.rule::jsonb || jsonb_build_object('must', walwarden_internal.schema_in_order(r.rule -> 'must')) ORDER BY r.n), '[]')
+                              FROM json_array_elements(s.value) WITH ORDINALITY AS r(rule, n))
+                       ELSE s.value::jsonb END), '{}')
+              FROM json_each(schema) AS s);
+END
+$$;
+
 -- The first violation of schema by value, as {field, reason, message}, for a rule with its
--- nextAction too; NULL if value is valid (src/base/json_schema.c). schema: the name of one,
+-- nextAction too; NULL if value is valid (src/base/schema_problem.c). schema: the name of one,
 -- or a schema. field: the path of value, '' at the top. Messages never quote a value.
 CREATE FUNCTION walwarden_internal.schema_problem(schema text, value jsonb, field text) RETURNS jsonb
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_schema_problem';
