@@ -94,7 +94,7 @@ json_next(JsonbIterator **it, JsonbIteratorToken wanted, JsonbValue *part)
 void
 json_add_text(StringInfo object, const char *name, const char *value)
 {
-	appendStringInfo(object, "%s\"%s\": ", object->len == 0 ? "{" : ", ", name);
+	appendStringInfo(object, "%s\"%s\":", object->len == 0 ? "{" : ",", name);
 	if (value == NULL)
 		appendStringInfoString(object, "null");
 	else

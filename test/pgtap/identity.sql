@@ -41,7 +41,7 @@ SELECT is(set_config('request.method', 'GET', true), 'GET');
 SELECT lives_ok($$SELECT walwarden.require_scope('databases:read')$$, 'require_scope in a request');
 SELECT throws_ok($$SELECT walwarden.require_scope('nope:read')$$, '22023', 'unknown scope "nope:read"');
 SELECT throws_ok($$SELECT walwarden.require_scope('audit:read')$$, 'PGRST',
-    '{"code": "42501", "message": "the token does not hold the required scope", "details": "requiredScope=audit:read", "hint": "Use a token that was issued with this scope. For a private token, the owner''s role must also carry the scope."}');
+    '{"code":"42501","message":"the token does not hold the required scope","details":"requiredScope=audit:read","hint":"Use a token that was issued with this scope. For a private token, the owner''s role must also carry the scope."}');
 SELECT throws_ok($$SELECT walwarden.authorize(NULL, 'audit:read')$$, '28000');
 SELECT is(set_config('request.method', '', true), '');
 SELECT is(walwarden.current_token_id(), :'a_id', 'current_token_id');
