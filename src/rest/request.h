@@ -42,7 +42,7 @@ typedef struct RestRequest
 	char	   *if_none_match;
 	char	   *request_id;
 	int			bad_request_status; /* in place of 400 */
-	int			busy_status;	/* in place of 503, if no other server is to be asked */
+	int			busy_status;	/* in place of 503, to ask no other server */
 
 	bool		by_cookie;		/* presents a session */
 	AuthOutcome auth;

@@ -314,7 +314,7 @@ token_status_of_credential(CredentialKind kind, const uint8 *fingerprint, TokenS
 
 		*generation = invalidation_begin();
 		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		/* anew only if that is younger than the rows, which an old transaction can prevent */
+		/* only if it would be younger than the rows are */
 		if (attempt == 1 && TransactionIdPrecedes(reading.newest, snapshot->xmin))
 			org_cache_forget();
 		else if (attempt > 0)

@@ -414,12 +414,12 @@ is(failure($updated, q{TRUNCATE walwarden_internal.later}), '42501', 'a trigger 
 create('remembering', $base);
 my $remembered = sql('remembering', q{SELECT walwarden.create_org('acme'), walwarden.add_member('acme', 'bob', 'member') \g /dev/null
 	SELECT token FROM walwarden.issue_token('acme', 'private', '{databases:read,readiness:read}', owner => 'bob')});
-my $session = $node->background_psql('remembering', on_error_stop => 0);
+my $remembers = $node->background_psql('remembering', on_error_stop => 0);
 my $ready = "BEGIN; SELECT walwarden.authenticate('$remembered') IS NOT NULL, walwarden.has_scope('databases:read'), walwarden.has_scope('readiness:read'); COMMIT";
-is($session->query($ready), 't|t|t', 'a session remembers a role');
+is($remembers->query($ready), 't|t|t', 'a session remembers a role');
 sql('remembering', "ALTER EXTENSION walwarden UPDATE TO '$next'");
-is($session->query($ready), 't|t|f', 'and has another one after an update that changes it');
-$session->quit;
+is($remembers->query($ready), 't|t|f', 'and has another one after an update that changes it');
+$remembers->quit;
 is(sql($updated, q{UPDATE walwarden_internal.org SET note = 'x' WHERE slug = 'acme'; SELECT reason FROM walwarden.verify_audit_chain('acme')}) =~ s/ [0-9a-f-]{36} / <id> /r,
 	'org <id> differs from entry 1', 'a new column is described where it has a value');
 
