@@ -189,9 +189,12 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 	}
 	if (HeapTupleIsValid(last))
 	{
-		bool		isnull;
+		bool		isnull[3];
+		Datum		seq = heap_getattr(last, Anum_audit_entry_seq, desc, &isnull[0]);
+		Datum		at = heap_getattr(last, Anum_audit_entry_at, desc, &isnull[1]);
+		Datum		value = heap_getattr(last, Anum_audit_entry_hash, desc, &isnull[2]);
+		const bytea *hash;
 		TransactionId xmin = HeapTupleHeaderGetXmin(last->t_data);
-		bytea	   *hash = DatumGetByteaPP(heap_getattr(last, Anum_audit_entry_hash, desc, &isnull));
 
 		/* a decision from a snapshot without the head must not be appended */
 		if (IsolationUsesXactSnapshot() &&
@@ -202,8 +205,11 @@ read_head(Relation entries, const pg_uuid_t *org_id, Head *head)
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to a concurrent append to the audit chain"),
 					 errhint("The transaction might succeed if retried.")));
-		head->seq = DatumGetInt64(heap_getattr(last, Anum_audit_entry_seq, desc, &isnull));
-		head->at = DatumGetTimestampTz(heap_getattr(last, Anum_audit_entry_at, desc, &isnull));
+		if (isnull[0] || isnull[1] || isnull[2])
+			elog(ERROR, "the last audit entry has no seq, at or hash");
+		head->seq = DatumGetInt64(seq);
+		head->at = DatumGetTimestampTz(at);
+		hash = DatumGetByteaPP(value);
 		if (VARSIZE_ANY_EXHDR(hash) != DIGEST_LEN)
 			elog(ERROR, "hash of audit entry " INT64_FORMAT " has a wrong length", head->seq);
 		memcpy(head->hash, VARDATA_ANY(hash), DIGEST_LEN);

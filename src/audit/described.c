@@ -382,9 +382,10 @@ read_entry(const ChainScan *scan, HeapTuple tuple, CanonicalMember *members)
 	TupleDesc	desc = RelationGetDescr(scan->entries);
 	bool		isnull[2];
 	int64		seq = DatumGetInt64(heap_getattr(tuple, Anum_audit_entry_seq, desc, &isnull[0]));
-	const text *body = DatumGetTextPP(heap_getattr(tuple, Anum_audit_entry_body, desc, &isnull[1]));
+	Datum		value = heap_getattr(tuple, Anum_audit_entry_body, desc, &isnull[1]);
+	const text *body = isnull[1] ? NULL : DatumGetTextPP(value);
 
-	if (!entry_members(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), members))
+	if (isnull[0] || body == NULL || !entry_members(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), members))
 		elog(ERROR, "audit entry " INT64_FORMAT " has changed", seq);
 	return seq;
 }

@@ -87,9 +87,10 @@ read_chain(const pg_uuid_t *org_id, Claims *claims, MerkleProof *proofs, int npr
 	{
 		bool		isnull[2];
 		int64		seq = DatumGetInt64(heap_getattr(tuple, Anum_audit_entry_seq, desc, &isnull[0]));
-		const bytea *hash = DatumGetByteaPP(heap_getattr(tuple, Anum_audit_entry_hash, desc, &isnull[1]));
+		Datum		value = heap_getattr(tuple, Anum_audit_entry_hash, desc, &isnull[1]);
+		const bytea *hash = isnull[1] ? NULL : DatumGetByteaPP(value);
 
-		if (seq != tree.size + 1 || VARSIZE_ANY_EXHDR(hash) != MERKLE_HASH_LEN)
+		if (isnull[0] || seq != tree.size + 1 || hash == NULL || VARSIZE_ANY_EXHDR(hash) != MERKLE_HASH_LEN)
 			break;
 		merkle_append(&tree, (const uint8 *) VARDATA_ANY(hash), proofs, nproofs);
 		judge_claims(claims, &next, &tree);

@@ -6,6 +6,9 @@
  * checked. Only the extension owns objects in its schema, so a name in it is as good as
  * an OID, and it survives DROP and CREATE EXTENSION. OIDs are kept no longer than the
  * system caches that they came from.
+ *
+ * Any value can be null, because somebody can drop a NOT NULL. Whoever reads one says what
+ * that means: it is no match and grants nothing, or it is an error.
  */
 #include "postgres.h"
 
@@ -199,12 +202,18 @@ row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys
 	return row->tuple != NULL;
 }
 
-/* The same by one key of type text. */
+/* The same by one key of type text. NULL finds nothing. */
 bool
 row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot)
 {
 	ScanKeyData scankey;
 
+	if (key == NULL)
+	{
+		row->heap = walwarden_table_open(table);
+		row->tuple = NULL;
+		return false;
+	}
 	ScanKeyInit(&scankey, column, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(key));
 	return row_find(row, table, index, 1, &scankey, snapshot);
 }
@@ -315,4 +324,15 @@ row_text(const Row *row, AttrNumber column)
 	Datum		value = row_get(row, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/* Whether a value of type text or bytea is this one. Null is none. */
+bool
+row_text_is(const Row *row, AttrNumber column, const char *value, size_t len)
+{
+	bool		isnull;
+	Datum		datum = row_get(row, column, &isnull);
+	const text *stored = isnull ? NULL : DatumGetTextPP(datum);
+
+	return stored != NULL && VARSIZE_ANY_EXHDR(stored) == len && memcmp(VARDATA_ANY(stored), value, len) == 0;
 }

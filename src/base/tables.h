@@ -36,5 +36,6 @@ extern Datum row_get(const Row *row, AttrNumber column, bool *isnull);
 extern bool row_has(const Row *row, AttrNumber column);
 extern pg_uuid_t row_uuid(const Row *row, AttrNumber column);
 extern text *row_text(const Row *row, AttrNumber column);
+extern bool row_text_is(const Row *row, AttrNumber column, const char *value, size_t len);
 
 #endif							/* WALWARDEN_TABLES_H */

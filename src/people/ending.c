@@ -160,7 +160,7 @@ note_sessions(Ending *ending, Datum subject, Snapshot snapshot)
 			check_visible(&row);
 		if (row_has(&row, Anum_session_ended_at))
 			continue;
-		person.by_sso = strcmp(text_to_cstring(row_text(&row, Anum_session_method)), "sso") == 0;
+		person.by_sso = session_is_by_sso(&row);
 		if (verdicts[person.by_sso] == UNKNOWN)
 			verdicts[person.by_sso] = session_may_start(&person) ? MAY_STAY : ENDS;
 		if (verdicts[person.by_sso] == MAY_STAY)

@@ -9,7 +9,8 @@
  * The text of a cookie goes from the header field to the check, and from
  * walwarden_new_cookie() to the header field of the response; SQL and PL/pgSQL see its
  * hash alone. What is read does not depend on the slug that a request names. Whoever came by
- * single sign-on has only the memberships for which that is enabled.
+ * single sign-on has only the memberships for which that is enabled. A session of which the
+ * table does not say that a link began it counts as one of them.
  */
 #include "postgres.h"
 
@@ -41,13 +42,22 @@
 static char *cookie_field = NULL;
 static bool cookie_cleared = false;
 
+/* Whether a row of session is of somebody who came by single sign-on. */
+bool
+session_is_by_sso(const Row *row)
+{
+	static const char *const link = "link";
+
+	return !row_text_is(row, Anum_session_method, link, strlen(link));
+}
+
 /* Whether a row of session counts now. */
 static bool
 is_open(const Row *row)
 {
 	bool		isnull;
 
-	return !row_has(row, Anum_session_ended_at) &&
+	return !row_has(row, Anum_session_ended_at) && row_has(row, Anum_session_subject) &&
 		DatumGetTimestampTz(row_get(row, Anum_session_expires_at, &isnull)) > GetCurrentTimestamp();
 }
 
@@ -59,7 +69,7 @@ org_matches(const pg_uuid_t *org_id, const char *slug, Snapshot snapshot)
 	bool		matches = false;
 
 	if (row_find_uuid(&org, "org", "org_pkey", Anum_org_id, org_id, snapshot) && !row_has(&org, Anum_org_closed_at))
-		matches = slug == NULL || strcmp(text_to_cstring(row_text(&org, Anum_org_slug)), slug) == 0;
+		matches = slug == NULL || row_text_is(&org, Anum_org_slug, slug, strlen(slug));
 	row_close(&org);
 	return matches;
 }
@@ -121,7 +131,7 @@ session_find(const char *cookie, Person *person)
 		person->has_session = true;
 		person->session_id = row_uuid(&row, Anum_session_id);
 		person->subject = text_to_cstring(row_text(&row, Anum_session_subject));
-		person->by_sso = strcmp(text_to_cstring(row_text(&row, Anum_session_method)), "sso") == 0;
+		person->by_sso = session_is_by_sso(&row);
 		created_at = DatumGetTimestampTz(row_get(&row, Anum_session_created_at, &isnull));
 	}
 	row_close(&row);

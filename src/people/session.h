@@ -9,6 +9,7 @@
 
 #include "utils/uuid.h"
 
+#include "base/tables.h"
 #include "token/caller.h"
 
 /* Browsers accept a cookie with this prefix only over TLS, for one host and all its paths. */
@@ -22,6 +23,7 @@ typedef struct Membership
 	text	   *role;
 } Membership;
 
+extern bool session_is_by_sso(const Row *row);
 extern bool session_find(const char *cookie, Person *person);
 extern bool session_may_start(const Person *person);
 extern bool session_holds(const Person *person);

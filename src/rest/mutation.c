@@ -177,9 +177,7 @@ find_response(const StoredKey *stored, struct varlena **body)
 		DatumGetTimestampTz(row_get(&row, Anum_idempotency_key_created_at, &isnull)) > stored->oldest;
 	if (found)
 	{
-		const text *request_hash = row_text(&row, Anum_idempotency_key_request_hash);
-
-		if (memcmp(VARDATA_ANY(request_hash), stored->request_hash, DIGEST_LEN) != 0)
+		if (!row_text_is(&row, Anum_idempotency_key_request_hash, (const char *) stored->request_hash, DIGEST_LEN))
 			rest_fail_field("idempotency_key_reused", "the key was used for a different request", NULL,
 							"Use a new key for a new request.");
 		*body = row_text(&row, Anum_idempotency_key_body);

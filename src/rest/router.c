@@ -218,6 +218,25 @@ read_operation(Operation *op, const OperationRow *row)
 		column_is(row, Anum_rest_operation_tag, "chain") ? TAG_CHAIN : TAG_BODY;
 }
 
+/* Whether all is there that every operation has. What somebody has made null is no operation. */
+static bool
+is_operation(const OperationRow *row)
+{
+	static const AttrNumber columns[] = {
+		Anum_rest_operation_method, Anum_rest_operation_operation, Anum_rest_operation_success_status,
+		Anum_rest_operation_caller, Anum_rest_operation_template, Anum_rest_operation_depth,
+		Anum_rest_operation_handler, Anum_rest_operation_in_org, Anum_rest_operation_takes_key,
+		Anum_rest_operation_locks_org
+	};
+
+	for (int i = 0; i < lengthof(columns); i++)
+		if (row->nulls[columns[i] - 1])
+			return false;
+	return (column_is(row, Anum_rest_operation_method, "GET") || !row->nulls[Anum_rest_operation_request - 1]) &&
+		(row->nulls[Anum_rest_operation_tag - 1] || !row->nulls[Anum_rest_operation_response - 1]) &&
+		(row->nulls[Anum_rest_operation_parameter - 1] || !row->nulls[Anum_rest_operation_parameter_at - 1]);
+}
+
 /* Whether an operation is found under /orgs/SLUG, without that, or outside of the API. */
 static bool
 is_there(const OperationRow *row, bool in_org, bool outside)
@@ -250,7 +269,8 @@ find_operation(const char *path, bool in_org, bool outside, const char *method, 
 		bool		this_method;
 
 		heap_deform_tuple(row.tuple, row.desc, row.values, row.nulls);
-		if (DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) != depth ||
+		if (!is_operation(&row) ||
+			DatumGetInt32(row.values[Anum_rest_operation_depth - 1]) != depth ||
 			!path_matches(path, row_column(&row, Anum_rest_operation_template)) ||
 			!is_there(&row, in_org, outside))
 			continue;

@@ -45,7 +45,7 @@ check_kind(const text *kind)
 static bool
 is_slug_of(const text *slug, const TokenStatus *token)
 {
-	return VARSIZE_ANY_EXHDR(slug) == VARSIZE_ANY_EXHDR(token->org_slug) &&
+	return token->org_slug != NULL && VARSIZE_ANY_EXHDR(slug) == VARSIZE_ANY_EXHDR(token->org_slug) &&
 		memcmp(VARDATA_ANY(slug), VARDATA_ANY(token->org_slug), VARSIZE_ANY_EXHDR(slug)) == 0;
 }
 

@@ -632,7 +632,7 @@ walwarden_current_org(PG_FUNCTION_ARGS)
 {
 	const Identity *identity = identity_get();
 
-	if (identity == NULL)
+	if (identity == NULL || identity->token->status.org_slug == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(text_result(identity->token->status.org_slug));
 }

@@ -366,12 +366,8 @@ role_is_capable(const text *role, const char *capability, Snapshot snapshot)
 
 	if (row_find_text(&row, "role", "role_pkey", Anum_role_name, role, snapshot))
 	{
-		bool		isnull;
-		Datum		value = row_get(&row, Anum_role_capabilities, &isnull);
-		ScopeList	capabilities = {0, NULL};
+		ScopeList	capabilities = scope_list_from_row(&row, Anum_role_capabilities);
 
-		if (!isnull)
-			capabilities = scope_list_from_array(value);
 		capable = scope_list_has(&capabilities, capability, strlen(capability));
 	}
 	row_close(&row);
@@ -466,7 +462,8 @@ all_scopes(Reading *sub)
 
 		if (list.n == room)
 			list.names = repalloc(list.names, sizeof(text *) * (room *= 2));
-		list.names[list.n++] = DatumGetTextPCopy(name);
+		if (!isnull)
+			list.names[list.n++] = DatumGetTextPCopy(name);
 		reading_record(sub, HeapTupleHeaderGetXmin(tuple->t_data));
 	}
 	systable_endscan_ordered(scan);
@@ -481,36 +478,30 @@ read_role_scopes(Reading *sub, const text *role)
 {
 	ScopeList	list = {0, NULL};
 	Row			row;
-	bool		found;
-	bool		isnull = true;
-	Datum		scopes = (Datum) 0;
+	bool		overridden = false;
+	bool		all = false;
 
 	if (row_find_text(&row, "role_override", "role_override_pkey", Anum_role_override_role, role, sub->snapshot))
 	{
 		reading_record(sub, row_xmin(&row));
-		scopes = row_get(&row, Anum_role_override_scopes, &isnull);
+		overridden = row_has(&row, Anum_role_override_scopes);
+		list = scope_list_from_row(&row, Anum_role_override_scopes);
 	}
-	if (!isnull)
-		list = scope_list_from_array(scopes);
 	row_close(&row);
-	if (!isnull)
+	if (overridden)
 		return list;
 
-	found = row_find_text(&row, "role", "role_pkey", Anum_role_name, role, sub->snapshot);
-	if (found)
+	if (row_find_text(&row, "role", "role_pkey", Anum_role_name, role, sub->snapshot))
 	{
 		reading_record(sub, row_xmin(&row));
-		scopes = row_get(&row, Anum_role_scopes, &isnull);
+		all = !row_has(&row, Anum_role_scopes);
+		list = scope_list_from_row(&row, Anum_role_scopes);
 	}
-	if (!isnull)
-		list = scope_list_from_array(scopes);
 	row_close(&row);
-	if (found && isnull)
-		return all_scopes(sub);
-	return list;
+	return all ? all_scopes(sub) : list;
 }
 
-/* The scopes that a role carries now. The result is valid until the next reading begins. */
+/* The scopes that a role carries now; none for no role. The result is valid until the next reading begins. */
 ScopeList
 org_cache_role_scopes(Reading *reading, const text *role)
 {
@@ -518,8 +509,11 @@ org_cache_role_scopes(Reading *reading, const text *role)
 	Reading		sub = sub_reading(reading);
 	Source		source;
 	ScopeList	scopes;
+	ScopeList	none = {0, NULL};
 	char		name[sizeof(entry->name)];
 
+	if (role == NULL)
+		return none;
 	text_to_cstring_buffer(role, name, sizeof(name));
 	if (reading->cache != NULL)
 		entry = hash_search(reading->cache->roles, name, HASH_FIND, NULL);

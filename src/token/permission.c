@@ -19,7 +19,6 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -137,10 +136,9 @@ capabilities(const Caller *caller, const pg_uuid_t *org_id)
 	if (find_membership(&member, caller, org_id))
 	{
 		Row			role;
-		bool		isnull;
 
 		if (row_find_text(&role, "role", "role_pkey", Anum_role_name, row_text(&member, Anum_member_role), snapshot))
-			list = scope_list_from_array(row_get(&role, Anum_role_capabilities, &isnull));
+			list = scope_list_from_row(&role, Anum_role_capabilities);
 		row_close(&role);
 	}
 	row_close(&member);
@@ -162,8 +160,7 @@ may(const Caller *caller, const pg_uuid_t *org_id, const text *action, const tex
 	ScanKeyInit(&keys[1], Anum_permission_target, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(target));
 	if (row_find(&row, "permission", "permission_pkey", lengthof(keys), keys, GetActiveSnapshot()))
 	{
-		bool		isnull;
-		ScopeList	any_of = scope_list_from_array(row_get(&row, Anum_permission_any_of, &isnull));
+		ScopeList	any_of = scope_list_from_row(&row, Anum_permission_any_of);
 		ScopeList	held = capabilities(caller, org_id);
 
 		for (int i = 0; i < any_of.n && !permitted; i++)
@@ -225,7 +222,7 @@ find_member_org(Row *org, const Caller *caller, const text *slug)
 		Row			row;
 
 		if (row_find_uuid(&row, "org", "org_pkey", Anum_org_id, &org_id, GetActiveSnapshot()) && slug != NULL &&
-			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, PointerGetDatum(row_text(&row, Anum_org_slug)), PointerGetDatum(slug))))
+			row_text_is(&row, Anum_org_slug, VARDATA_ANY(slug), VARSIZE_ANY_EXHDR(slug)))
 			org->tuple = heap_copytuple(row.tuple);
 		row_close(&row);
 	}
@@ -241,8 +238,7 @@ find_permitted_org(Row *org, const Caller *caller, Datum record, const text *slu
 	bool		found;
 
 	if (caller->is_operator)
-		/* no organisation has an empty slug */
-		found = row_find_text(org, "org", "org_slug_key", Anum_org_slug, slug != NULL ? slug : cstring_to_text(""), GetActiveSnapshot());
+		found = row_find_text(org, "org", "org_slug_key", Anum_org_slug, slug, GetActiveSnapshot());
 	else
 		found = find_member_org(org, caller, slug);
 	if (found)

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/tables.h"
 #include "token/scope_list.h"
 
 /* The names point into a copy of the array, in the current memory context. */
@@ -30,6 +31,17 @@ scope_list_from_array(Datum array)
 	return list;
 }
 
+/* The names in a column; none if that is null. */
+ScopeList
+scope_list_from_row(const Row *row, AttrNumber column)
+{
+	bool		isnull;
+	Datum		array = row_get(row, column, &isnull);
+	ScopeList	none = {0, NULL};
+
+	return isnull ? none : scope_list_from_array(array);
+}
+
 Datum
 scope_list_array(const ScopeList *list)
 {
@@ -44,10 +56,11 @@ scope_list_array(const ScopeList *list)
 void
 scope_list_prepend(ScopeList *list, const char *name)
 {
-	text	  **names = palloc(sizeof(text *) * (list->n + 1));
+	text	  **names;
 
 	if (name == NULL)
 		return;
+	names = palloc(sizeof(text *) * (list->n + 1));
 	names[0] = cstring_to_text(name);
 	for (int i = 0; i < list->n; i++)
 		names[i + 1] = list->names[i];

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "base/tables.h"
+
 typedef struct ScopeList
 {
 	int			n;
@@ -14,6 +16,7 @@ typedef struct ScopeList
 } ScopeList;
 
 extern ScopeList scope_list_from_array(Datum array);
+extern ScopeList scope_list_from_row(const Row *row, AttrNumber column);
 extern Datum scope_list_array(const ScopeList *list);
 extern void scope_list_prepend(ScopeList *list, const char *name);
 extern bool scope_list_has(const ScopeList *list, const char *name, size_t len);
