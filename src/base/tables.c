@@ -126,6 +126,19 @@ walwarden_index_open(const char *name)
 	return index_open(lock_by_name(name), NoLock);
 }
 
+/*
+ * Fail unless the columns of a composite type have these types. It has fewer in an older
+ * version of the extension, and more if somebody has added some, of which verification
+ * tells: whoever reads or makes a row has places for as many as there can be.
+ */
+void
+walwarden_check_type(TupleDesc desc, const Oid *types, int ntypes)
+{
+	for (int i = 0; i < Min(desc->natts, ntypes); i++)
+		if (TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(desc, i)->atttypid != types[i])
+			elog(ERROR, "column %d of type %s is not as it was installed", i + 1, format_type_be(desc->tdtypeid));
+}
+
 /* Whether an index has all rows, or all in which a column is null. column: 0 for all rows. */
 static bool
 has_rows(Relation index, AttrNumber column)

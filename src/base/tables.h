@@ -10,6 +10,7 @@
 
 #include "access/htup.h"
 #include "access/skey.h"
+#include "access/tupdesc.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -25,6 +26,7 @@ extern Oid	walwarden_relation_oid(const char *name);
 extern Relation walwarden_table_open(const char *name);
 extern Relation walwarden_index_open(const char *name);
 extern Oid	walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkeys, const ScanKeyData *keys);
+extern void walwarden_check_type(TupleDesc desc, const Oid *types, int ntypes);
 
 extern bool row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot);
 extern bool row_find_text(Row *row, const char *table, const char *index, AttrNumber column, const text *key, Snapshot snapshot);

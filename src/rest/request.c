@@ -17,6 +17,7 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -392,8 +393,8 @@ rest_request_credential(const RestRequest *request)
 
 typedef struct RequestRow
 {
-	Datum		values[Natts_rest_request];
-	bool		nulls[Natts_rest_request];
+	Datum		values[MaxHeapAttributeNumber]; /* somebody can add some */
+	bool		nulls[MaxHeapAttributeNumber];
 } RequestRow;
 
 static void
@@ -414,11 +415,14 @@ set_text(RequestRow *row, AttrNumber field, const char *value)
 static Datum
 make_row(const RestRequest *request, Oid type)
 {
+	static const Oid types[Natts_rest_request] = {
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, UUIDOID, TEXTOID, UUIDOID,
+		INT4OID, TIMESTAMPTZOID, TEXTOID, JSONBOID, UUIDOID, TEXTOID, UUIDOID, JSONBOID, TIMESTAMPTZOID, BYTEAOID
+	};
 	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
 	RequestRow	row;
 
-	if (desc->natts != Natts_rest_request)
-		elog(ERROR, "walwarden_internal.rest_request has %d fields", desc->natts);
+	walwarden_check_type(desc, types, lengthof(types));
 	memset(row.nulls, true, sizeof(row.nulls));
 	set_text(&row, Anum_rest_request_method, request->method);
 	set_text(&row, Anum_rest_request_path, request->path);

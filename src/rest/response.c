@@ -19,10 +19,12 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "base/export.h"
 #include "base/render.h"
+#include "base/tables.h"
 #include "common/syntax.h"
 #include "rest/response.h"
 
@@ -376,6 +378,16 @@ cursor_read(const char *cursor, const char *operation, const pg_uuid_t *id, Page
 	return true;
 }
 
+static void
+check_item_type(Oid type)
+{
+	static const Oid types[] = {TIMESTAMPTZOID, TEXTOID, JSONOID};
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+
+	walwarden_check_type(desc, types, lengthof(types));
+	ReleaseTupleDesc(desc);
+}
+
 /*
  * walwarden_internal.rest_page(r walwarden_internal.rest_request, list_field text, items walwarden_internal.rest_item[]) returns json
  *
@@ -397,6 +409,7 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 	bool		more;
 	bool		isnull;
 
+	check_item_type(ARR_ELEMTYPE(array));
 	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &items, NULL, &nitems);
 	nshown = DatumGetInt32(GetAttributeByName(request, "max_rows", &isnull));
 	if (isnull || nshown < 1)

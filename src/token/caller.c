@@ -21,6 +21,8 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -267,15 +269,55 @@ caller_session_kind(Oid session_user, Snapshot snapshot)
 	return SESSION_ORDINARY;
 }
 
+/* The columns of type caller. */
+static const Oid column_types[Natts_caller] = {
+	TEXTOID, NAMEOID, NAMEOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID, UUIDOID, BOOLOID
+};
+
+/* A caller as a result of type caller. door: as messages name it. */
+Datum
+caller_result(FunctionCallInfo fcinfo, const Caller *caller, const char *door)
+{
+	const Person *person = caller->person;
+	TupleDesc	tupdesc;
+	Datum		values[MaxHeapAttributeNumber];
+	bool		nulls[MaxHeapAttributeNumber];
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	walwarden_check_type(tupdesc, column_types, lengthof(column_types));
+	memset(nulls, true, sizeof(nulls));
+	memset(nulls, false, Natts_caller * sizeof(bool));
+	values[Anum_caller_door - 1] = CStringGetTextDatum(door);
+	values[Anum_caller_role - 1] = NameGetDatum(&caller->role);
+	values[Anum_caller_login - 1] = NameGetDatum(&caller->login);
+	values[Anum_caller_superuser - 1] = BoolGetDatum(caller->superuser);
+	values[Anum_caller_operator - 1] = BoolGetDatum(caller->is_operator);
+	values[Anum_caller_monitor - 1] = BoolGetDatum(caller->is_monitor);
+	nulls[Anum_caller_subject - 1] = caller->subject == NULL;
+	if (caller->subject != NULL)
+		values[Anum_caller_subject - 1] = CStringGetTextDatum(caller->subject);
+	values[Anum_caller_person - 1] = BoolGetDatum(person != NULL);
+	nulls[Anum_caller_session_id - 1] = person == NULL || !person->has_session;
+	if (person != NULL && person->has_session)
+		values[Anum_caller_session_id - 1] = UUIDPGetDatum(&person->session_id);
+	values[Anum_caller_by_sso - 1] = BoolGetDatum(person != NULL && person->by_sso);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls));
+}
+
 /* An argument of type caller, as SQL got it of caller(). Its user is not known any more. */
 void
 caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller)
 {
+	static const AttrNumber never_null[] = {
+		Anum_caller_role, Anum_caller_login, Anum_caller_superuser, Anum_caller_operator,
+		Anum_caller_monitor, Anum_caller_person, Anum_caller_by_sso
+	};
 	HeapTupleHeader record;
 	HeapTupleData tuple;
 	TupleDesc	tupdesc;
-	Datum		values[Natts_caller];
-	bool		nulls[Natts_caller];
+	Datum		values[MaxHeapAttributeNumber];
+	bool		nulls[MaxHeapAttributeNumber];
 
 	if (PG_ARGISNULL(n))
 		elog(ERROR, "the caller is missing");
@@ -283,8 +325,13 @@ caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller)
 	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
 	tuple.t_data = record;
 	tupdesc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record), HeapTupleHeaderGetTypMod(record));
+	walwarden_check_type(tupdesc, column_types, lengthof(column_types));
+	memset(nulls, true, sizeof(nulls));
 	heap_deform_tuple(&tuple, tupdesc, values, nulls);
 	ReleaseTupleDesc(tupdesc);
+	for (int i = 0; i < lengthof(never_null); i++)
+		if (nulls[never_null[i] - 1])
+			elog(ERROR, "column %d of the caller is null", never_null[i]);
 	caller->userid = InvalidOid;
 	caller->role = *DatumGetName(values[Anum_caller_role - 1]);
 	caller->login = *DatumGetName(values[Anum_caller_login - 1]);

@@ -48,6 +48,7 @@ extern void caller_forget_claims(void);
 extern bool caller_read_claims(Claims *read);
 extern void caller_record(Caller *caller);
 extern void caller_describe(Caller *caller);
+extern Datum caller_result(FunctionCallInfo fcinfo, const Caller *caller, const char *door);
 extern void caller_argument(FunctionCallInfo fcinfo, int n, Caller *caller);
 extern bool caller_speaks_for_many(const NameData *role, Snapshot snapshot);
 extern bool caller_role_serves_rest(const Caller *caller);

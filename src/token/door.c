@@ -37,7 +37,6 @@
 #include "base/refuse.h"
 #include "base/settings.h"
 #include "token/caller.h"
-#include "token/columns.h"
 #include "token/door.h"
 #include "token/expansion.h"
 
@@ -274,26 +273,9 @@ PG_FUNCTION_INFO_V1(walwarden_caller);
 Datum
 walwarden_caller(PG_FUNCTION_ARGS)
 {
-	TupleDesc	tupdesc;
-	Datum		values[Natts_caller];
-	bool		nulls[Natts_caller] = {false};
 	Caller		caller;
 
 	door_caller(&caller);
-	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	/* messages name it; a person does not know the function that serves them */
-	values[Anum_caller_door - 1] = CStringGetTextDatum(caller.person != NULL ? "this request" : current_door->door);
-	values[Anum_caller_role - 1] = NameGetDatum(&caller.role);
-	values[Anum_caller_login - 1] = NameGetDatum(&caller.login);
-	values[Anum_caller_superuser - 1] = BoolGetDatum(caller.superuser);
-	values[Anum_caller_operator - 1] = BoolGetDatum(caller.is_operator);
-	values[Anum_caller_monitor - 1] = BoolGetDatum(caller.is_monitor);
-	nulls[Anum_caller_subject - 1] = caller.subject == NULL;
-	values[Anum_caller_subject - 1] = nulls[Anum_caller_subject - 1] ? (Datum) 0 : CStringGetTextDatum(caller.subject);
-	values[Anum_caller_person - 1] = BoolGetDatum(caller.person != NULL);
-	nulls[Anum_caller_session_id - 1] = caller.person == NULL || !caller.person->has_session;
-	values[Anum_caller_session_id - 1] = nulls[Anum_caller_session_id - 1] ? (Datum) 0 : UUIDPGetDatum(&caller.person->session_id);
-	values[Anum_caller_by_sso - 1] = BoolGetDatum(caller.person != NULL && caller.person->by_sso);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+	/* a person does not know the function that serves them */
+	PG_RETURN_DATUM(caller_result(fcinfo, &caller, caller.person != NULL ? "this request" : current_door->door));
 }

@@ -1,5 +1,6 @@
--- What NOT NULL forbids, and somebody with every right has done all the same: a NULL in a column that C
--- reads. It is no match and grants nothing, or it is an error. It ends no backend, and opens nothing.
+-- What somebody with every right has altered ends no backend, and opens nothing. A NULL in a column that
+-- C reads, although NOT NULL forbade it, is no match and grants nothing, or it is an error. So is a type
+-- of which C knows other columns.
 \set QUIET on
 \pset format unaligned
 \pset tuples_only on
@@ -141,6 +142,28 @@ SELECT is_empty($$
     SELECT a.of, a.name, a.call, a.outcome, b.outcome FROM after AS a JOIN before AS b USING (call)
      WHERE a.outcome <> b.outcome AND a.outcome !~ '^(error|[45]|NULL$|f|0$)'$$, 'no NULL opens anything');
 SELECT cmp_ok((SELECT count(DISTINCT (a.of, a.name)) FROM after AS a JOIN before AS b USING (call) WHERE a.outcome <> b.outcome), '>', 30::bigint, 'and most end something');
+
+-- the type of a caller, likewise: what C reads is what is there, or it is an error
+CREATE FUNCTION after_alter(alteration text, statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE alteration;
+    RETURN outcome(current_user, statement);
+END
+$$;
+SELECT format('SELECT walwarden_internal.may(jsonb_populate_record(NULL::walwarden_internal.caller, %L), NULL, ''org.create'', ''any'')', c.c) AS asked
+  FROM (VALUES ('{"role": "r", "login": "l", "superuser": true, "operator": true, "monitor": false, "person": false, "by_sso": false}'::jsonb)) AS c(c) \gset
+SELECT is(outcome(current_user, :'asked'), 'true', 'a superuser may');
+SELECT is(outcome(current_user, regexp_replace(:'asked', format('"%s": \w+|"%1$s": "\w"', v.field), format('"%s": null', v.field))), format('error XX000 column %s of the caller is null', v.n), 'a caller without ' || v.field)
+  FROM (VALUES ('role', 2), ('login', 3), ('superuser', 4), ('operator', 5), ('monitor', 6), ('person', 8), ('by_sso', 10)) AS v(field, n);
+SELECT is(outcome(current_user, format('SELECT after_alter(''ALTER TYPE walwarden_internal.%s'', %L)', v.alteration, coalesce(c.called, v.called))), v.wanted, format('%s: %s', v.alteration, left(v.called, 33)))
+  FROM (VALUES ('caller ADD ATTRIBUTE more text, ADD ATTRIBUTE again text', :'asked', 'true'),
+               ('caller ADD ATTRIBUTE more text, ADD ATTRIBUTE again text', $$SELECT walwarden.create_org('new') IS NOT NULL$$, 'true'),
+               ('caller DROP ATTRIBUTE by_sso', :'asked', 'error XX000 column 10 of type walwarden_internal.caller is not as it was installed'),
+               ('caller DROP ATTRIBUTE by_sso', $$SELECT walwarden.create_org('new') IS NOT NULL$$, 'error XX000 column 10 of type walwarden_internal.caller is not as it was installed'),
+               ('rest_request ADD ATTRIBUTE more text', 'read as shared', '200'),
+               ('rest_request ALTER ATTRIBUTE max_rows TYPE text', 'read as shared', '500 internal_error'),
+               ('rest_item ALTER ATTRIBUTE at TYPE text', 'read as shared', '500 internal_error')) AS v(alteration, called, wanted)
+  LEFT JOIN call AS c ON c.what = v.called;
 
 SELECT * FROM finish();
 ROLLBACK;
