@@ -171,13 +171,12 @@ finds_rows(Relation index, Relation heap, int nkeys, const ScanKeyData *keys)
 }
 
 /*
- * The index of this name, for systable_beginscan() with these keys; InvalidOid if it is
- * missing, or might not find every row in which the column null is null (0: every row).
- * Somebody has altered it then, and verification says so; for this it reads rows, and must
- * not be misled. The caller has opened the table.
+ * The index of this name if it finds every row with these keys in which null_column is null
+ * (0: every row). InvalidOid if it is missing, or might not. Somebody has altered it then,
+ * and verification says so; for this it reads rows, and must not be misled.
  */
-Oid
-walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkeys, const ScanKeyData *keys)
+static Oid
+sound_index(Relation heap, const char *name, AttrNumber null_column, int nkeys, const ScanKeyData *keys)
 {
 	Oid			relid = look_up(name);
 	Relation	index;
@@ -186,16 +185,29 @@ walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkey
 	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_INDEX)
 		return InvalidOid;
 	index = index_open(relid, AccessShareLock);
-	sound = finds_rows(index, heap, nkeys, keys) && has_rows(index, null);
+	sound = finds_rows(index, heap, nkeys, keys) && has_rows(index, null_column);
 	index_close(index, AccessShareLock);
 	return sound ? relid : InvalidOid;
 }
 
 /*
- * Find a row by the keys of a unique index, or without the index if it is not sound. The
- * caller fills in keys with ScanKeyInit() and column numbers of the table, and calls
- * row_close(), also if there is no row. The scan may overwrite the column numbers. The
+ * Begin to read the rows of an open table with these keys: by an index, or without it if it
+ * is not sound. If rows in which null_column is not null do not matter, the index need not
+ * have them; 0: all rows matter. The scan may overwrite the column numbers in keys. The
  * snapshot is registered or active. A text key needs a column with COLLATE "C".
+ */
+SysScanDesc
+walwarden_scan_begin(Relation heap, const char *index, AttrNumber null_column, Snapshot snapshot, int nkeys, ScanKey keys)
+{
+	Oid			indexid = sound_index(heap, index, null_column, nkeys, keys);
+
+	return systable_beginscan(heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
+}
+
+/*
+ * Find a row by the keys of a unique index, as walwarden_scan_begin() does. The caller fills
+ * in keys with ScanKeyInit() and column numbers of the table, and calls row_close(), also if
+ * there is no row.
  *
  * The table is locked before its index, as VACUUM FULL and TRUNCATE do.
  */
@@ -203,11 +215,9 @@ bool
 row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot)
 {
 	SysScanDesc scan;
-	Oid			indexid;
 
 	row->heap = walwarden_table_open(table);
-	indexid = walwarden_sound_index(row->heap, index, 0, nkeys, keys);
-	scan = systable_beginscan(row->heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
+	scan = walwarden_scan_begin(row->heap, index, 0, snapshot, nkeys, keys);
 	row->tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(row->tuple))
 		row->tuple = heap_copytuple(row->tuple);

@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup.h"
 #include "access/skey.h"
 #include "access/tupdesc.h"
@@ -25,7 +26,7 @@ typedef struct Row
 extern Oid	walwarden_relation_oid(const char *name);
 extern Relation walwarden_table_open(const char *name);
 extern Relation walwarden_index_open(const char *name);
-extern Oid	walwarden_sound_index(Relation heap, const char *name, AttrNumber null, int nkeys, const ScanKeyData *keys);
+extern SysScanDesc walwarden_scan_begin(Relation heap, const char *index, AttrNumber null_column, Snapshot snapshot, int nkeys, ScanKey keys);
 extern void walwarden_check_type(TupleDesc desc, const Oid *types, int ntypes);
 
 extern bool row_find(Row *row, const char *table, const char *index, int nkeys, ScanKey keys, Snapshot snapshot);

@@ -121,17 +121,15 @@ static void
 check_codes(Datum subject, Snapshot snapshot)
 {
 	Relation	heap = walwarden_table_open("sign_in_code");
-	Relation	index = walwarden_index_open("sign_in_code_by_subject");
 	ScanKeyData key;
 	SysScanDesc scan;
 	Row			row = {.heap = heap};
 
 	ScanKeyInit(&key, Anum_sign_in_code_subject, BTEqualStrategyNumber, F_TEXTEQ, subject);
-	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
+	scan = walwarden_scan_begin(heap, "sign_in_code_by_subject", 0, snapshot, 1, &key);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 		check_visible(&row);
 	systable_endscan(scan);
-	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 }
 
@@ -140,7 +138,6 @@ static void
 note_sessions(Ending *ending, Datum subject, Snapshot snapshot)
 {
 	Relation	heap = walwarden_table_open("session");
-	Relation	index = walwarden_index_open("session_by_subject");
 	ScanKeyData key;
 	SysScanDesc scan;
 	Row			row = {.heap = heap};
@@ -151,7 +148,7 @@ note_sessions(Ending *ending, Datum subject, Snapshot snapshot)
 	}			verdicts[2] = {UNKNOWN, UNKNOWN};
 
 	ScanKeyInit(&key, Anum_session_subject, BTEqualStrategyNumber, F_TEXTEQ, subject);
-	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
+	scan = walwarden_scan_begin(heap, "session_by_subject", 0, snapshot, 1, &key);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 	{
 		pg_uuid_t	id = row_uuid(&row, Anum_session_id);
@@ -169,7 +166,6 @@ note_sessions(Ending *ending, Datum subject, Snapshot snapshot)
 		accumArrayResult(ending->sessions, UUIDPGetDatum(&id), false, UUIDOID, TopTransactionContext);
 	}
 	systable_endscan(scan);
-	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	if (ending->forget)
 		check_codes(subject, snapshot);

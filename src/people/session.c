@@ -14,8 +14,8 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "fmgr.h"
@@ -81,29 +81,24 @@ org_matches(const pg_uuid_t *org_id, const char *slug, Snapshot snapshot)
 static bool
 find_membership(const Person *person, const char *slug, Snapshot snapshot, Membership *membership)
 {
-	Relation	heap = walwarden_table_open("member");
-	Relation	index = walwarden_index_open("member_by_subject");
-	ScanKeyData key;
-	SysScanDesc scan;
-	Row			row = {.heap = heap};
+	const Caller caller = {.person = person,.subject = person->subject};
+	Relation	members = walwarden_table_open("member");
+	ListCell   *cell;
 	bool		found = false;
 
-	ScanKeyInit(&key, Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(person->subject));
-	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
-	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
+	foreach(cell, permission_memberships(members, &caller, NULL, snapshot))
 	{
+		Row			row = {members, lfirst(cell)};
 		pg_uuid_t	org_id = row_uuid(&row, Anum_member_org_id);
 
-		if (!permission_member_is_active(&row, person->by_sso) || !org_matches(&org_id, slug, snapshot))
+		if (!org_matches(&org_id, slug, snapshot))
 			continue;
 		membership->member_id = row_uuid(&row, Anum_member_id);
 		membership->org_id = org_id;
 		membership->role = row_text(&row, Anum_member_role);
 		found = true;
 	}
-	systable_endscan(scan);
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
+	table_close(members, AccessShareLock);
 	return found;
 }
 

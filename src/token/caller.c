@@ -233,14 +233,13 @@ static bool
 is_rest_login(const char *login, Oid userid, Snapshot snapshot)
 {
 	Relation	heap = walwarden_table_open("role_grant");
-	Relation	index = walwarden_index_open("role_grant_pkey");
 	ScanKeyData key;
 	SysScanDesc scan;
 	Row			row = {.heap = heap};
 	bool		found = false;
 
 	ScanKeyInit(&key, Anum_role_grant_kind, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum("rest"));
-	scan = systable_beginscan(heap, RelationGetRelid(index), true, snapshot, 1, &key);
+	scan = walwarden_scan_begin(heap, "role_grant_pkey", 0, snapshot, 1, &key);
 	while (!found && HeapTupleIsValid(row.tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
@@ -250,7 +249,6 @@ is_rest_login(const char *login, Oid userid, Snapshot snapshot)
 			grant_holds(&row, Anum_role_grant_login_oid, userid);
 	}
 	systable_endscan(scan);
-	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	return found;
 }

@@ -30,6 +30,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -38,6 +39,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "utils/varlena.h"
 
 #include "base/export.h"
 #include "base/invalidation.h"
@@ -443,6 +445,15 @@ walwarden_member_name(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(owner->subject == NULL ? cstring_to_text("erased") : copy_text(CurrentMemoryContext, owner->subject));
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	text	   *left = *(text *const *) a;
+	text	   *right = *(text *const *) b;
+
+	return varstr_cmp(VARDATA_ANY(left), VARSIZE_ANY_EXHDR(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(right), C_COLLATION_OID);
+}
+
 /* All scopes of the catalogue, ordered by name. */
 static ScopeList
 all_scopes(Reading *sub)
@@ -450,12 +461,11 @@ all_scopes(Reading *sub)
 	ScopeList	list = {0, NULL};
 	int			room = 32;
 	Relation	heap = walwarden_table_open("scope");
-	Relation	index = walwarden_index_open("scope_pkey");
-	SysScanDesc scan = systable_beginscan_ordered(heap, index, sub->snapshot, 0, NULL);
+	SysScanDesc scan = systable_beginscan(heap, InvalidOid, false, sub->snapshot, 0, NULL);
 	HeapTuple	tuple;
 
 	list.names = palloc(sizeof(text *) * room);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
 		Datum		name = heap_getattr(tuple, Anum_scope_name, RelationGetDescr(heap), &isnull);
@@ -466,9 +476,9 @@ all_scopes(Reading *sub)
 			list.names[list.n++] = DatumGetTextPCopy(name);
 		reading_record(sub, HeapTupleHeaderGetXmin(tuple->t_data));
 	}
-	systable_endscan_ordered(scan);
-	index_close(index, AccessShareLock);
+	systable_endscan(scan);
 	table_close(heap, AccessShareLock);
+	qsort(list.names, list.n, sizeof(text *), compare_names);
 	return list;
 }
 

@@ -50,8 +50,8 @@ acts_as_member(const Row *row, const Caller *caller)
 }
 
 /* Whether a membership is active, and open to somebody who signed in as the caller did. */
-bool
-permission_member_is_active(const Row *member, bool by_sso)
+static bool
+member_is_active(const Row *member, bool by_sso)
 {
 	bool		isnull;
 
@@ -63,18 +63,16 @@ permission_member_is_active(const Row *member, bool by_sso)
  * The rows of the caller's active memberships: of the one in an organisation or, if org_id
  * is NULL, of all. heap: the table member.
  */
-static List *
-find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
+List *
+permission_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id, Snapshot snapshot)
 {
 	static const char *const indexes[2][2] = {
 		{"member_by_db_role", "member_db_role_key"},
 		{"member_by_subject", "member_subject_key"}
 	};
 	bool		by_subject = caller->subject != NULL;
-	Snapshot	snapshot = GetActiveSnapshot();
 	ScanKeyData keys[2];
 	int			nkeys = 0;
-	Oid			indexid;
 	SysScanDesc scan;
 	Row			row = {.heap = heap};
 	List	   *found = NIL;
@@ -87,11 +85,9 @@ find_memberships(Relation heap, const Caller *caller, const pg_uuid_t *org_id)
 		ScanKeyInit(&keys[nkeys++], Anum_member_subject, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(caller->subject));
 	else
 		ScanKeyInit(&keys[nkeys++], Anum_member_db_role, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&caller->role));
-	/* these have no removed members */
-	indexid = walwarden_sound_index(heap, indexes[by_subject][org_id != NULL], Anum_member_removed_at, nkeys, keys);
-	scan = systable_beginscan(heap, indexid, OidIsValid(indexid), snapshot, nkeys, keys);
+	scan = walwarden_scan_begin(heap, indexes[by_subject][org_id != NULL], Anum_member_removed_at, snapshot, nkeys, keys);
 	while (HeapTupleIsValid(row.tuple = systable_getnext(scan)))
-		if (permission_member_is_active(&row, caller->person != NULL && caller->person->by_sso) &&
+		if (member_is_active(&row, caller->person != NULL && caller->person->by_sso) &&
 			(by_subject || acts_as_member(&row, caller)))
 			found = lappend(found, heap_copytuple(row.tuple));
 	systable_endscan(scan);
@@ -107,7 +103,7 @@ find_membership(Row *row, const Caller *caller, const pg_uuid_t *org_id)
 	List	   *found;
 
 	row->heap = walwarden_table_open("member");
-	found = org_id == NULL ? NIL : find_memberships(row->heap, caller, org_id);
+	found = org_id == NULL ? NIL : permission_memberships(row->heap, caller, org_id, GetActiveSnapshot());
 	row->tuple = found == NIL ? NULL : linitial(found);
 	return row->tuple != NULL;
 }
@@ -210,7 +206,7 @@ static bool
 find_member_org(Row *org, const Caller *caller, const text *slug)
 {
 	Relation	members = walwarden_table_open("member");
-	List	   *found = find_memberships(members, caller, NULL);
+	List	   *found = permission_memberships(members, caller, NULL, GetActiveSnapshot());
 	ListCell   *cell;
 
 	org->heap = walwarden_table_open("org");
@@ -361,7 +357,7 @@ walwarden_memberships(PG_FUNCTION_ARGS)
 	caller_argument(fcinfo, 0, &caller);
 	InitMaterializedSRF(fcinfo, 0);
 	heap = walwarden_table_open("member");
-	foreach(cell, find_memberships(heap, &caller, NULL))
+	foreach(cell, permission_memberships(heap, &caller, NULL, GetActiveSnapshot()))
 		tuplestore_puttuple(rsinfo->setResult, lfirst(cell));
 	table_close(heap, AccessShareLock);
 	return (Datum) 0;

@@ -143,6 +143,17 @@ SELECT is_empty($$
      WHERE a.outcome <> b.outcome AND a.outcome !~ '^(error|[45]|NULL$|f|0$)'$$, 'no NULL opens anything');
 SELECT cmp_ok((SELECT count(DISTINCT (a.of, a.name)) FROM after AS a JOIN before AS b USING (call) WHERE a.outcome <> b.outcome), '>', 30::bigint, 'and most end something');
 
+-- a missing index: its rows are found without it. Only a chain is read in the order of its index.
+CREATE TEMP TABLE index AS
+    SELECT i.indexrelid::regclass AS name,
+           coalesce(format('ALTER TABLE %s DROP CONSTRAINT ', i.indrelid::regclass) || quote_ident(n.conname), format('DROP INDEX %s', i.indexrelid::regclass)) AS drop
+      FROM pg_index AS i LEFT JOIN pg_constraint AS n ON n.conindid = i.indexrelid AND n.conrelid = i.indrelid
+     WHERE i.indrelid IN (SELECT of FROM col UNION VALUES ('walwarden_internal.role_grant'::regclass)) AND i.indrelid <> 'walwarden_internal.audit_entry'::regclass;
+CREATE TEMP TABLE without AS
+    SELECT i.name AS index, k.key AS call, k.value AS outcome FROM index AS i, jsonb_each_text(outcomes(i.drop)) AS k;
+SELECT is_empty($$SELECT w.index, w.call, w.outcome, b.outcome FROM without AS w JOIN before AS b USING (call) WHERE w.outcome <> b.outcome$$, 'no index is needed');
+SELECT cmp_ok((SELECT count(DISTINCT index) FROM without), '>', 15::bigint, 'although there are some');
+
 -- the type of a caller, likewise: what C reads is what is there, or it is an error
 CREATE FUNCTION after_alter(alteration text, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
