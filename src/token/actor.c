@@ -119,11 +119,11 @@ actor_of_bearer(const Caller *caller, const pg_uuid_t *token_id)
 
 /* The passage of time, or the person of a session outside of any organisation. */
 static char *
-actor_of_nobody(const char *who, const pg_uuid_t *session_id)
+actor_of_nobody(const char *kind, const pg_uuid_t *session_id)
 {
 	StringInfoData actor;
 
-	begin_actor(&actor, who);
+	begin_actor(&actor, kind);
 	if (session_id != NULL)
 		add_uuid(&actor, "sessionId", session_id);
 	return end_actor(&actor);
@@ -149,19 +149,20 @@ Datum
 walwarden_actor(PG_FUNCTION_ARGS)
 {
 	const char *who = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		nobody = strcmp(who, "system") == 0 || strcmp(who, "session") == 0;
 	const char *json;
 	Caller		caller;
 
-	if (!PG_ARGISNULL(1))
+	if (!nobody)
 		caller_argument(fcinfo, 1, &caller);
-	else if (strcmp(who, "system") != 0 && strcmp(who, "session") != 0)
-		elog(ERROR, "an actor %s needs a caller", who);
 	if (strcmp(who, "caller") == 0)
 		json = actor_of_caller(&caller, PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2));
 	else if (strcmp(who, "token") == 0)
 		json = actor_of_token(&caller);
 	else if (strcmp(who, "bearer") == 0)
 		json = actor_of_bearer(&caller, PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3));
+	else if (!nobody)
+		elog(ERROR, "an actor cannot be \"%s\"", who);
 	else
 		json = actor_of_nobody(who, PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4));
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));

@@ -288,6 +288,12 @@ SELECT unalike(context_of(statement), '%walwarden_internal%', statement)
 SELECT alike(context_of($$SELECT walwarden.claim_job('{backup}')$$), '%context_of(text) line 5 at EXECUTE%', 'the caller''s own context stays');
 SELECT alike(context_of($$SELECT walwarden_internal.refuse('22023', NULL, 'x')$$), '%context_of%', 'an error that is not a refusal keeps its context');
 
+-- an actor is of one of the kinds that entries have
+SELECT throws_ok(format('SELECT walwarden_internal.actor(%L, jsonb_populate_record(NULL::walwarden_internal.caller, %L))', v.who,
+                        '{"role": "r", "login": "l", "superuser": false, "operator": false, "monitor": false, "person": false, "by_sso": false}'),
+                 'XX000', format('an actor cannot be "%s"', v.who), 'no actor: ' || v.who)
+  FROM (VALUES ('operator'), ('')) AS v(who);
+
 -- a wait is bounded for as long as a function runs, which restores it
 SELECT throws_ok('SELECT walwarden_internal.bound_waits(1)', '55000', 'no walwarden function is running', 'the owner cannot bound waits for the session');
 SELECT is(current_setting('lock_timeout'), '0', 'which stay as they were');
