@@ -637,18 +637,6 @@ walwarden_current_org(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(text_result(identity->token->status.org_slug));
 }
 
-/* walwarden_internal.current_member_id(): the owner of the identity's private token */
-PG_FUNCTION_INFO_V1(walwarden_current_member_id);
-Datum
-walwarden_current_member_id(PG_FUNCTION_ARGS)
-{
-	const Identity *identity = identity_get();
-
-	if (identity == NULL || !identity->token->status.private)
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(uuid_result(&identity->token->status.owner_id));
-}
-
 PG_FUNCTION_INFO_V1(walwarden_current_subject);
 Datum
 walwarden_current_subject(PG_FUNCTION_ARGS)

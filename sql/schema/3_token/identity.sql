@@ -49,8 +49,3 @@ COMMENT ON FUNCTION walwarden.introspect_token(text) IS
 -- Whether the identity speaks for a node and so may use the runner protocol.
 CREATE FUNCTION walwarden_internal.speaks_for_node() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_speaks_for_node';
-
--- The id of the owner, if the identity is a private token; NULL for a shared token and
--- without an identity.
-CREATE FUNCTION walwarden_internal.current_member_id() RETURNS uuid
-    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_current_member_id';
