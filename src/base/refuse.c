@@ -11,8 +11,10 @@
  */
 #include "base/refuse.h"
 
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
+#include "base/call.h"
 #include "base/export.h"
 
 /* Marks an error as a refusal. There are no translations in it. */
@@ -55,6 +57,16 @@ refuse(int sqlstate, const char *message, const char *hint, const char *detail)
 					errmsg_internal("%s", message),
 					detail == NULL ? 0 : errdetail_internal("%s", detail),
 					errhint("%s", hint)));
+}
+
+/* A text from a caller, or NULL, as messages show it. */
+char *
+refuse_shown(const text *value)
+{
+	const Oid	type = TEXTOID;
+	const NullableDatum arg = {PointerGetDatum(value), value == NULL};
+
+	return TextDatumGetCString(call_function("shown", 1, &type, &arg, NULL));
 }
 
 /* Whether an error is a refusal, whose message is meant for the caller. */

@@ -20,6 +20,7 @@ typedef struct OuterContext
 extern OuterContext outer_context_enter(void);
 extern void outer_context_leave(OuterContext previous);
 
+extern char *refuse_shown(const text *value);
 extern bool refuse_is_refusal(const ErrorData *error);
 pg_noreturn extern void refuse(int sqlstate, const char *message, const char *hint, const char *detail);
 

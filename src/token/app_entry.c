@@ -29,15 +29,12 @@
 static void
 check_kind(const text *kind)
 {
-	const Oid	types[] = {TEXTOID};
-	const NullableDatum args[] = {{PointerGetDatum(kind), kind == NULL}};
-
 	if (kind != NULL && VARSIZE_ANY_EXHDR(kind) > strlen(APP_PREFIX) &&
 		memcmp(VARDATA_ANY(kind), APP_PREFIX, strlen(APP_PREFIX)) == 0 &&
 		kind_is_well_formed(VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind)))
 		return;
 	refuse(ERRCODE_INVALID_PARAMETER_VALUE,
-		   psprintf("invalid audit kind %s", TextDatumGetCString(call_function("shown", lengthof(args), types, args, NULL))),
+		   psprintf("invalid audit kind %s", refuse_shown(kind)),
 		   "Give app. and lower-case words separated by dots, at most 100 characters, for example app.invoice.sent.",
 		   NULL);
 }

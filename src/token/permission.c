@@ -166,36 +166,22 @@ may(const Caller *caller, const pg_uuid_t *org_id, const text *action, const tex
 	return permitted;
 }
 
-/* Require the right to an action. record: the caller as SQL has it, or 0 for that of the running door. */
+/* Require that the caller of the running door has the right to an action. */
 static void
-require(const Caller *caller, Datum record, const pg_uuid_t *org_id, const text *action, const text *target)
+require(const Caller *caller, const pg_uuid_t *org_id, const text *action, const text *target)
 {
-	NullableDatum args[] = {
-		{.value = record},
+	const Oid	types[] = {UUIDOID, TEXTOID, TEXTOID};
+	const NullableDatum args[] = {
 		{.value = UUIDPGetDatum(org_id),.isnull = org_id == NULL},
 		{.value = PointerGetDatum(action)},
 		{.value = PointerGetDatum(target)}
 	};
-	Oid			types[] = {InvalidOid, UUIDOID, TEXTOID, TEXTOID};
 	bool		isnull;
 
 	if (may(caller, org_id, action, target))
 		return;
-	if (record == 0)
-		args[0].value = call_function("caller", 0, NULL, NULL, NULL);
-	types[0] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(args[0].value));
 	(void) call_function("refuse_action", lengthof(args), types, args, &isnull);
 	elog(ERROR, "refuse_action() has refused nothing");
-}
-
-/* A text from a caller, as messages show it. */
-static char *
-shown(const text *value)
-{
-	const Oid	types[] = {TEXTOID};
-	const NullableDatum args[] = {{PointerGetDatum(value), value == NULL}};
-
-	return TextDatumGetCString(call_function("shown", lengthof(args), types, args, NULL));
 }
 
 /*
@@ -228,7 +214,7 @@ find_member_org(Row *org, const Caller *caller, const text *slug)
 
 /* Find the organisation with a slug, in which the caller has the right to an action. The row is to be closed. */
 static void
-find_permitted_org(Row *org, const Caller *caller, Datum record, const text *slug, const text *action, const text *target)
+find_permitted_org(Row *org, const Caller *caller, const text *slug, const text *action, const text *target)
 {
 	pg_uuid_t	id = {{0}};
 	bool		found;
@@ -239,10 +225,10 @@ find_permitted_org(Row *org, const Caller *caller, Datum record, const text *slu
 		found = find_member_org(org, caller, slug);
 	if (found)
 		id = row_uuid(org, Anum_org_id);
-	require(caller, record, found ? &id : NULL, action, target);
+	require(caller, found ? &id : NULL, action, target);
 	if (!found)
 		refuse(ERRCODE_UNDEFINED_OBJECT,
-			   psprintf("organisation %s does not exist", shown(slug)),
+			   psprintf("organisation %s does not exist", refuse_shown(slug)),
 			   "To see the organisations, run SELECT slug FROM walwarden.list_orgs(). Slugs are lower-case.",
 			   NULL);
 }
@@ -254,7 +240,7 @@ permission_org(const Caller *caller, const text *slug, const char *action, const
 	Row			org;
 	pg_uuid_t	id;
 
-	find_permitted_org(&org, caller, 0, slug, cstring_to_text(action), cstring_to_text(target));
+	find_permitted_org(&org, caller, slug, cstring_to_text(action), cstring_to_text(target));
 	id = row_uuid(&org, Anum_org_id);
 	row_close(&org);
 	return id;
@@ -270,7 +256,7 @@ require_open(const Row *org)
 {
 	if (org->tuple != NULL && row_has(org, Anum_org_closed_at))
 		refuse(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-			   psprintf("organisation %s is closed", shown(row_text(org, Anum_org_slug))),
+			   psprintf("organisation %s is closed", refuse_shown(row_text(org, Anum_org_slug))),
 			   "Closing is final. You can still list, verify and export what it has, and erase its members.",
 			   NULL);
 }
@@ -306,7 +292,7 @@ lock_org(Row *org, const pg_uuid_t *org_id, const text *action, const text *targ
 	door_caller(&caller);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	(void) row_find_uuid(org, "org", "org_pkey", Anum_org_id, org_id, GetActiveSnapshot());
-	require(&caller, 0, org_id, action, target);
+	require(&caller, org_id, action, target);
 	if (strcmp(name, "member.erase") != 0 && strcmp(name, "org.close") != 0)
 		require_open(org);
 	PopActiveSnapshot();
@@ -422,7 +408,7 @@ walwarden_require(PG_FUNCTION_ARGS)
 
 	caller_argument(fcinfo, 0, &caller);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	require(&caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	require(&caller, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
 	PopActiveSnapshot();
 	PG_RETURN_VOID();
 }
@@ -437,7 +423,7 @@ walwarden_permitted_org(PG_FUNCTION_ARGS)
 
 	caller_argument(fcinfo, 0, &caller);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	find_permitted_org(&org, &caller, PG_GETARG_DATUM(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
+	find_permitted_org(&org, &caller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), text_argument(fcinfo, 2), text_argument(fcinfo, 3));
 	PopActiveSnapshot();
 	return row_result(fcinfo, &org);
 }

@@ -70,15 +70,16 @@ BEGIN
 END
 $$;
 
--- Refuses an action to a caller without the right to it, and says who has it.
-CREATE FUNCTION walwarden_internal.refuse_action(c walwarden_internal.caller, org_id uuid, action text, target text) RETURNS void
+-- Refuses an action to the caller of the running door, who has no right to it, and says who has it.
+CREATE FUNCTION walwarden_internal.refuse_action(org_id uuid, action text, target text) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    c walwarden_internal.caller := walwarden_internal.caller();
     needed text[];
 BEGIN
-    SELECT p.any_of INTO needed FROM walwarden_internal.permission AS p WHERE p.action = $3 AND p.target = $4;
+    SELECT p.any_of INTO needed FROM walwarden_internal.permission AS p WHERE p.action = $2 AND p.target = $3;
     PERFORM walwarden_internal.refuse('42501', format('permission denied for %s', c.door),
         CASE
             WHEN action = 'token.issue' AND target = 'shared' AND walwarden_internal.may(c, org_id, action, 'own')
