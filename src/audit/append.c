@@ -358,6 +358,12 @@ has_ended_value(const CanonicalMember *token)
 		canonical_check(credentials.value, credentials.len, ENTRY_BODY_MAX, 3, visit_credential, &ended) && ended;
 }
 
+static bool
+kind_is(const AuditColumns *columns, const char *kind)
+{
+	return columns->kind_len == strlen(kind) && memcmp(columns->kind, kind, columns->kind_len) == 0;
+}
+
 /*
  * Whether an entry may take rights away from somebody who has them, beginning with the next
  * transaction. members: of its payload.
@@ -371,14 +377,12 @@ takes_rights(const AuditColumns *columns, const CanonicalMember *members)
 		"operator.revoked", "org.closed", "org.plan_changed", "rest.revoked", "role.scopes_changed", "runner.revoked",
 		"token.disabled", "token.leaked", "token.overlap_ended", "token.revoked", "token.updated"
 	};
-	static const char *const renewed = "token.renewed";
 
 	for (int i = 0; i < lengthof(kinds); i++)
-		if (columns->kind_len == strlen(kinds[i]) && memcmp(columns->kind, kinds[i], columns->kind_len) == 0)
+		if (kind_is(columns, kinds[i]))
 			return true;
 	/* without an overlap, the old value has ended in the image after it */
-	return columns->kind_len == strlen(renewed) && memcmp(columns->kind, renewed, columns->kind_len) == 0 &&
-		has_ended_value(&members[ENTRY_AFTER]);
+	return kind_is(columns, "token.renewed") && has_ended_value(&members[ENTRY_AFTER]);
 }
 
 static void

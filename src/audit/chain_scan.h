@@ -26,7 +26,6 @@ extern void chain_scan_begin(ChainScan *scan, const pg_uuid_t *org_id, const int
 extern HeapTuple chain_scan_next(ChainScan *scan);
 extern void chain_scan_end(ChainScan *scan);
 
-
 /* The seq of the last entry, or 0. */
 extern int64 chain_last_seq(const pg_uuid_t *org_id);
 

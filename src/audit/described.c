@@ -112,6 +112,15 @@ described_begin(const pg_uuid_t *org_id)
  * Names, digests and places.
  */
 
+/* Whether a member is the JSON null. */
+static bool
+is_null(const CanonicalMember *member)
+{
+	static const char *const null = "null";
+
+	return member->value != NULL && member->len == strlen(null) && memcmp(member->value, null, member->len) == 0;
+}
+
 /* The text of a member, as ->> has it; NULL if there is none. */
 static const char *
 member_text(const CanonicalMember *member, size_t *len)
@@ -119,7 +128,7 @@ member_text(const CanonicalMember *member, size_t *len)
 	char	   *text;
 
 	*len = member->len;
-	if (member->value == NULL || (member->len == 4 && memcmp(member->value, "null", 4) == 0))
+	if (member->value == NULL || is_null(member))
 		return NULL;
 	if (member->value[0] != '"')
 		return member->value;
@@ -299,7 +308,7 @@ note_difference(Described *d, bool has_seq, int64 seq, const char *reason)
 
 /* As %s in format(): NULL is nothing. */
 static char *
-shown(const char *text, size_t len)
+text_or_nothing(const char *text, size_t len)
 {
 	return text == NULL ? "" : pnstrdup(text, len);
 }
@@ -309,7 +318,7 @@ note_missing(Described *d, const ObjectName *name, int64 seq)
 {
 	note_difference(d, true, seq,
 					psprintf("%s %s of entry " INT64_FORMAT " is missing",
-							 shown(name->type, name->type_len), shown(name->id, name->id_len), seq));
+							 text_or_nothing(name->type, name->type_len), text_or_nothing(name->id, name->id_len), seq));
 }
 
 /*
@@ -319,7 +328,7 @@ note_missing(Described *d, const ObjectName *name, int64 seq)
 static void
 add_entry(Described *d, int64 seq, const CanonicalMember *members)
 {
-	ObjectName		name;
+	ObjectName	name;
 	uint8		key[SHORT_LEN];
 	int32		place;
 	Object	   *object;
@@ -356,8 +365,7 @@ add_entry(Described *d, int64 seq, const CanonicalMember *members)
 	initStringInfo(&state);
 	append_state(&state, members);
 	digest_of_state(d, state.data, state.len, object->state);
-	if (object->first_seq == 0 && members[ENTRY_BEFORE].value != NULL &&
-		members[ENTRY_BEFORE].len == 4 && memcmp(members[ENTRY_BEFORE].value, "null", 4) == 0 &&
+	if (object->first_seq == 0 && is_null(&members[ENTRY_BEFORE]) &&
 		(!name.is_key || memcmp(name.id, name.lower, UUID_TEXT_LEN) == 0))
 		object->first_seq = seq;
 }
@@ -419,7 +427,7 @@ add_again(Described *d)
 /* A row of audited_row. */
 typedef struct AuditedRow
 {
-	ObjectName		name;
+	ObjectName	name;
 	bool		has_seq;
 	int64		seq;			/* audit_seq */
 	bool		begins;			/* first_seq is the entry with which it began */
@@ -494,15 +502,14 @@ static bool
 entry_begins(const Described *d, const AuditedRow *row)
 {
 	CanonicalMember members[ENTRY_MEMBERS];
-	ObjectName		name;
+	ObjectName	name;
 
 	if (!find_entry(d, row->first_seq, members) || members[ENTRY_OBJECT].value == NULL)
 		return false;
 	name_in_entry(&members[ENTRY_OBJECT], &name);
 	return name.id != NULL && row->name.id != NULL &&
 		name.id_len == row->name.id_len && memcmp(name.id, row->name.id, name.id_len) == 0 &&
-		members[ENTRY_BEFORE].value != NULL &&
-		members[ENTRY_BEFORE].len == 4 && memcmp(members[ENTRY_BEFORE].value, "null", 4) == 0;
+		is_null(&members[ENTRY_BEFORE]);
 }
 
 static void
@@ -536,12 +543,12 @@ compare_row(Described *d, const AuditedRow *row)
 		may_be_first(d, row->has_seq, row->seq) && !(possible && entry_agrees(d, row, &text)))
 		note_difference(d, row->has_seq, row->seq,
 						psprintf("%s %s differs from entry %s",
-								 shown(row->name.type, row->name.type_len), shown(row->name.id, row->name.id_len), seq));
+								 text_or_nothing(row->name.type, row->name.type_len), text_or_nothing(row->name.id, row->name.id_len), seq));
 	if (row->begins && !(object != NULL && object->first_seq == row->first_seq) &&
 		may_be_first(d, row->has_seq, row->seq) && !entry_begins(d, row))
 		note_difference(d, row->has_seq, row->seq,
 						psprintf("%s %s does not begin at entry " INT64_FORMAT,
-								 shown(row->name.type, row->name.type_len), shown(row->name.id, row->name.id_len), row->first_seq));
+								 text_or_nothing(row->name.type, row->name.type_len), text_or_nothing(row->name.id, row->name.id_len), row->first_seq));
 }
 
 static const char rows_query[] =
@@ -656,7 +663,7 @@ find_unknown_entry(Described *d)
 		MemoryContext save = MemoryContextSwitchTo(d->per_item);
 		CanonicalMember members[ENTRY_MEMBERS];
 		int64		seq = read_entry(&scan, tuple, members);
-		ObjectName		name = {0};
+		ObjectName	name = {0};
 
 		if (members[ENTRY_OBJECT].value != NULL)
 			name_in_entry(&members[ENTRY_OBJECT], &name);
@@ -675,7 +682,7 @@ find_unknown_entry(Described *d)
 				else
 					note_difference(d, true, seq,
 									psprintf("%s %s is older than entry " INT64_FORMAT,
-											 shown(name.type, name.type_len), shown(name.id, name.id_len), seq));
+											 text_or_nothing(name.type, name.type_len), text_or_nothing(name.id, name.id_len), seq));
 			}
 		}
 		MemoryContextSwitchTo(save);

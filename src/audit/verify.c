@@ -105,17 +105,82 @@ judge_entry(HeapTuple tuple, TupleDesc desc, const pg_uuid_t *org_id, const uint
 		described_add(described, columns.seq, members);
 }
 
+/* An earlier head, possibly of the empty chain. */
+typedef struct Expected
+{
+	int64		seq;
+	const char *hash;			/* NULL if nothing is expected */
+} Expected;
+
 /* Compare the entry just read with the expected head, if it has that seq. */
 static void
-judge_expected(Verdict *verdict, int64 expected_seq, const char *expected_hash)
+judge_expected(Verdict *verdict, const Expected *expected)
 {
 	char		hex[DIGEST_HEX_LEN];
 
-	if (verdict->entries != expected_seq)
+	if (expected->hash == NULL || verdict->entries != expected->seq)
 		return;
 	hex_lower(verdict->head, DIGEST_LEN, hex);
-	if (memcmp(hex, expected_hash, DIGEST_HEX_LEN) != 0)
-		record_error(verdict, expected_seq, "entry is not the expected one");
+	if (memcmp(hex, expected->hash, DIGEST_HEX_LEN) != 0)
+		record_error(verdict, expected->seq, "entry is not the expected one");
+}
+
+/* Judge the entries of a chain one after the other. */
+static void
+judge_chain(const pg_uuid_t *org_id, const Expected *expected, Verdict *verdict, Described *described)
+{
+	MemoryContext per_entry = AllocSetContextCreate(CurrentMemoryContext, "walwarden verification", ALLOCSET_DEFAULT_SIZES);
+	ChainScan	scan;
+	HeapTuple	tuple;
+	uint8		prev[DIGEST_LEN];
+
+	audit_genesis(org_id, prev);
+	memcpy(verdict->head, prev, DIGEST_LEN);
+	judge_expected(verdict, expected);
+	if (progress_is_shown())
+		progress_begin("verification: entries", org_id, chain_last_seq(org_id));
+	chain_scan_begin(&scan, org_id, NULL);
+	while (HeapTupleIsValid(tuple = chain_scan_next(&scan)))
+	{
+		MemoryContext save;
+
+		verdict->entries++;
+		progress_advance(verdict->entries);
+		/* not around the scan, which keeps its own allocations */
+		save = MemoryContextSwitchTo(per_entry);
+		judge_entry(tuple, RelationGetDescr(scan.entries), org_id, prev, verdict, described);
+		MemoryContextSwitchTo(save);
+		memcpy(prev, verdict->head, DIGEST_LEN);
+		judge_expected(verdict, expected);
+		MemoryContextReset(per_entry);
+	}
+	MemoryContextDelete(per_entry);
+	chain_scan_end(&scan);
+	flush_audit();
+	if (expected->hash != NULL && verdict->entries < expected->seq)
+		record_error(verdict, verdict->entries + 1, "tail is lost: the expected entry is missing");
+}
+
+/* What verify_chain() returns. */
+static Datum
+result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
+{
+	char		hex[DIGEST_HEX_LEN];
+	Datum		values[6];
+	bool		nulls[6];
+
+	hex_lower(verdict->head, DIGEST_LEN, hex);
+	values[0] = Int64GetDatum(verdict->entries);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(hex, DIGEST_HEX_LEN));
+	values[2] = Int64GetDatum(verdict->first_bad_seq);
+	values[3] = verdict->reason ? CStringGetTextDatum(verdict->reason) : (Datum) 0;
+	values[4] = Int64GetDatum(difference->seq);
+	values[5] = difference->reason ? CStringGetTextDatum(difference->reason) : (Datum) 0;
+	nulls[0] = nulls[1] = false;
+	nulls[2] = nulls[3] = verdict->reason == NULL;
+	nulls[4] = !difference->has_seq;
+	nulls[5] = difference->reason == NULL;
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 /*
@@ -133,77 +198,29 @@ Datum
 walwarden_verify_chain(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t  *org_id;
-	bool		expecting = !PG_ARGISNULL(1);
-	int64		expected_seq = 0;
-	char	   *expected_hash = NULL;
-	MemoryContext per_entry = AllocSetContextCreate(CurrentMemoryContext, "walwarden verification", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext save;
-	ChainScan	scan;
-	HeapTuple	tuple;
-	Described  *described = NULL;
+	Expected	expected = {0, NULL};
+	Described  *described;
 	Difference	difference = {0};
 	Verdict		verdict = {.at = DT_NOBEGIN};
-	uint8		prev[DIGEST_LEN];
-	char		hex[DIGEST_HEX_LEN];
 	TupleDesc	result_desc;
-	Datum		values[6];
-	bool		nulls[6];
 
 	if (get_call_result_type(fcinfo, NULL, &result_desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) != PG_ARGISNULL(2) || PG_ARGISNULL(3))
 		elog(ERROR, "org_id, one half of an expected head, or compare_rows is null");
 	org_id = PG_GETARG_UUID_P(0);
-	if (expecting)
+	if (!PG_ARGISNULL(1))
 	{
-		expected_seq = PG_GETARG_INT64(1);
-		expected_hash = text_to_cstring(PG_GETARG_TEXT_PP(2));
-		if (strlen(expected_hash) != DIGEST_HEX_LEN)
+		expected.seq = PG_GETARG_INT64(1);
+		expected.hash = text_to_cstring(PG_GETARG_TEXT_PP(2));
+		if (strlen(expected.hash) != DIGEST_HEX_LEN)
 			elog(ERROR, "expected hash has a wrong length");
 	}
-	if (PG_GETARG_BOOL(3))
-		described = described_begin(org_id);
 
-	audit_genesis(org_id, prev);
-	memcpy(verdict.head, prev, DIGEST_LEN);
-	if (expecting)
-		judge_expected(&verdict, expected_seq, expected_hash);
-	if (progress_is_shown())
-		progress_begin("verification: entries", org_id, chain_last_seq(org_id));
-	chain_scan_begin(&scan, org_id, NULL);
-	while (HeapTupleIsValid(tuple = chain_scan_next(&scan)))
-	{
-		verdict.entries++;
-		progress_advance(verdict.entries);
-		/* not around the scan, which keeps its own allocations */
-		save = MemoryContextSwitchTo(per_entry);
-		judge_entry(tuple, RelationGetDescr(scan.entries), org_id, prev, &verdict, described);
-		MemoryContextSwitchTo(save);
-		memcpy(prev, verdict.head, DIGEST_LEN);
-		if (expecting)
-			judge_expected(&verdict, expected_seq, expected_hash);
-		MemoryContextReset(per_entry);
-	}
-	MemoryContextDelete(per_entry);
-	chain_scan_end(&scan);
-	flush_audit();
-	if (expecting && verdict.entries < expected_seq)
-		record_error(&verdict, verdict.entries + 1, "tail is lost: the expected entry is missing");
+	described = PG_GETARG_BOOL(3) ? described_begin(org_id) : NULL;
+	judge_chain(org_id, &expected, &verdict, described);
 	if (described != NULL && verdict.reason == NULL)
 		difference = described_compare(described);
 	progress_end();
-
-	hex_lower(verdict.head, DIGEST_LEN, hex);
-	values[0] = Int64GetDatum(verdict.entries);
-	values[1] = PointerGetDatum(cstring_to_text_with_len(hex, DIGEST_HEX_LEN));
-	values[2] = Int64GetDatum(verdict.first_bad_seq);
-	values[3] = verdict.reason ? CStringGetTextDatum(verdict.reason) : (Datum) 0;
-	values[4] = Int64GetDatum(difference.seq);
-	values[5] = difference.reason ? CStringGetTextDatum(difference.reason) : (Datum) 0;
-	nulls[0] = nulls[1] = false;
-	nulls[2] = nulls[3] = verdict.reason == NULL;
-	nulls[4] = !difference.has_seq;
-	nulls[5] = difference.reason == NULL;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_desc), values, nulls)));
+	PG_RETURN_DATUM(result_row(result_desc, &verdict, &difference));
 }
