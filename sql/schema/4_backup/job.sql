@@ -433,6 +433,7 @@ DECLARE
     checks integer := CASE jsonb_typeof(detail #> '{validation,checks}') WHEN 'array' THEN jsonb_array_length(detail #> '{validation,checks}') ELSE 0 END;
     path text[] := '{error,message}';
 BEGIN
+    -- the message first, then the detail of one check after the other: each round names what the next one is about
     FOR i IN 0 .. checks LOOP
         IF detail #> path IS NOT NULL THEN
             detail := jsonb_set(detail, path, walwarden_internal.plain_text(detail #> path));

@@ -43,9 +43,9 @@ END
 $$;
 
 -- A credential that differs from its token, or of which the entry that it names knows nothing; the
--- first, as in cross_check(), or NULL. every: whether no token is known to agree with its entry. One
--- that does has the commitments of all its credentials there.
-CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, every boolean, OUT bad_seq bigint, OUT reason text)
+-- first, as in cross_check(), or NULL. look_up_all: whether no token is known to agree with its entry.
+-- One that does has the commitments of all its credentials there.
+CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, look_up_all boolean, OUT bad_seq bigint, OUT reason text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -63,7 +63,7 @@ BEGIN
      WHERE t.org_id = chain
        -- CASE, because the planner turns OR and AND around, and would look up every entry
        AND CASE WHEN NOT c.status THEN true
-                WHEN every OR c.audit_seq IS DISTINCT FROM t.audit_seq
+                WHEN look_up_all OR c.audit_seq IS DISTINCT FROM t.audit_seq
                 THEN (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
                         FROM walwarden_internal.audit_entry AS e
                        WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE
@@ -81,7 +81,7 @@ $$;
 -- without a check.
 --
 -- verify_chain() and unmatched_credential() find the same in a small part of the time. This is the
--- second opinion.
+-- second opinion, but for stray_row(), which both verifiers call.
 --
 -- Invariant: memory does not grow with the chain, and there are no temporary files. Each
 -- row looks up its entry by key, and each entry its row; OFFSET 0 keeps the planner from
