@@ -53,7 +53,7 @@ typedef struct Object
 	uint8		key[SHORT_LEN]; /* digest of its type and id */
 	uint8		state[SHORT_LEN];	/* digest of what the last entry says */
 	int64		seq;			/* of the last entry; 0 if this is free */
-	int64		first_seq;		/* of the first entry without a state before; or 0 */
+	int64		first_seq;		/* of the first without a state before, or 0 */
 	int64		row_seq;		/* the least that a row names, if has_row */
 	int32		place;
 	bool		has_row;
@@ -78,7 +78,7 @@ struct Described
 /* How an entry or a row names an object. */
 typedef struct ObjectName
 {
-	const char *type;			/* NULL if there is none; no byte of these is NUL */
+	const char *type;			/* NULL if there is none; without a NUL */
 	size_t		type_len;
 	const char *id;				/* likewise */
 	size_t		id_len;
@@ -125,16 +125,16 @@ is_null(const CanonicalMember *member)
 static const char *
 member_text(const CanonicalMember *member, size_t *len)
 {
-	char	   *text;
+	char	   *unescaped;
 
 	*len = member->len;
 	if (member->value == NULL || is_null(member))
 		return NULL;
 	if (member->value[0] != '"')
 		return member->value;
-	text = palloc(member->len);
-	(void) canonical_unescape(member->value, member->len, text, len);
-	return text;
+	unescaped = palloc(member->len);
+	(void) canonical_unescape(member->value, member->len, unescaped, len);
+	return unescaped;
 }
 
 /* The object of an entry, which may be any JSON. */
@@ -188,10 +188,10 @@ append_state(StringInfo text, const CanonicalMember *members)
 }
 
 static void
-digest_of_state(const Described *d, const char *text, size_t len, uint8 *state)
+digest_of_state(const Described *d, const char *said, size_t len, uint8 *state)
 {
 	uint8		digest[DIGEST_LEN];
-	DigestPart	parts[] = {{d->salt, SALT_LEN}, {text, len}};
+	DigestPart	parts[] = {{d->salt, SALT_LEN}, {said, len}};
 
 	digest_sha256(parts, lengthof(parts), digest);
 	memcpy(state, digest, SHORT_LEN);
