@@ -233,7 +233,7 @@ settings_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.max_standby_lag",
 							"Sets how far a hot standby may be behind before it answers requests over HTTP with 503.",
-							"A standby is behind if it has not heard from its primary for so long, or has not applied for so long what it received. Zero sets no limit. Let it be more than wal_receiver_timeout.",
+							"A standby is behind if it is not connected, has not heard from its primary for so long, or has not applied what the primary had committed so long ago. Zero sets no limit. Let it be more than wal_receiver_timeout, and than clocks differ.",
 							&walwarden_max_standby_lag,
 							0, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,

@@ -2,16 +2,29 @@
  * standby.c
  *		Whether a standby is too far behind to answer: walwarden.max_standby_lag.
  *
- * A standby that has lost its primary goes on answering from an old state and cannot tell
- * how old that is. So it answers only while all of this holds: it is connected, it has heard
- * from the primary within the setting, and what it received longer ago has been applied.
+ * A standby that has lost its primary, or is catching up with it, answers from an old state.
+ * So it answers only while it streams, the last message of its primary was sent and received
+ * within the setting, and either
+ * - the last commit that it has applied is as recent, which suffices if the primary is busy, or
+ * - it has applied all WAL that the primary had then, which suffices if the primary is idle.
  *
  * While the primary has nothing to say, the WAL receiver asks it for a sign of life after
- * half of wal_receiver_timeout. A WAL receiver that starts counts as streaming and as having
- * heard something, even if it cannot connect. It is connected once it shows to whom.
+ * half of wal_receiver_timeout. Until version 18, a WAL receiver counts as streaming before it
+ * has connected, and it counts as having heard something before the primary has agreed to
+ * stream. It then has one time for three things, which the first message sets. (Should the
+ * clocks make them equal again, the next message decides.)
  *
- * Invariant: if it is not behind, it has applied everything that had reached it
- * walwarden.max_standby_lag ago.
+ * A message with WAL says how much the primary has flushed. A sign of life says how much was
+ * put into messages, in place of that. If more was to be sent, this is the end of a page, where
+ * few records end, so it is hardly ever applied up to there: until the next message the
+ * standby is behind. At the end of an old timeline, the primary says how long that one is. What
+ * follows belongs to the next one: until a record of it is applied, the standby is behind.
+ *
+ * Invariant: if it is not behind, it has applied everything that the primary had committed
+ * walwarden.max_standby_lag ago, but for this: clocks may differ by as much as the setting;
+ * what a sign of life says was true when the last WAL was put into a message, which may have
+ * waited for less than wal_receiver_timeout; a record may end with the page; and the end of an
+ * old timeline takes effect a moment after its last record.
  */
 #include "postgres.h"
 
@@ -25,45 +38,55 @@
 #include "base/standby.h"
 
 /* How often, and after how many microseconds each, it is asked whether WAL was applied. */
-#define APPLY_ATTEMPTS 10
+#define APPLY_ATTEMPTS 50
 #define APPLY_WAIT 1000
 
-/*
- * Whether WAL has waited too long to be applied. The server knows only when it last began to
- * apply what was new. After a pause that is long ago, until the startup process has woken
- * up. It then gets the time for that.
- */
+/* A time in the future shows that a clock is wrong. */
 static bool
-apply_is_behind(void)
+is_recent(TimestampTz at, TimestampTz now)
 {
-	XLogRecPtr	received = GetWalRcvFlushRecPtr(NULL, NULL);
-	int			delay = GetReplicationApplyDelay();
+	return !TimestampDifferenceExceeds(at, now, walwarden_max_standby_lag) &&
+		!TimestampDifferenceExceeds(now, at, walwarden_max_standby_lag);
+}
 
-	if (delay >= 0 && delay <= walwarden_max_standby_lag)
-		return false;
+/* Whether WAL is applied, or will be in a moment: what has just arrived takes some time. */
+static bool
+has_applied(XLogRecPtr end, TimeLineID timeline)
+{
 	for (int i = 0; i < APPLY_ATTEMPTS; i++)
 	{
-		if (GetXLogReplayRecPtr(NULL) >= received)
-			return false;
-		pg_usleep(APPLY_WAIT);
+		TimeLineID	applied;
+
+		if (i > 0)
+			pg_usleep(APPLY_WAIT);
+		if (GetXLogReplayRecPtr(&applied) >= end && applied == timeline)
+			return true;
 	}
-	return true;
+	return false;
 }
 
 /* Whether this is a standby that must not answer. */
 bool
 standby_is_behind(void)
 {
-	TimestampTz heard;
-	bool		connected;
+	TimestampTz now;
+	TimestampTz sent;
+	TimestampTz received;
+	XLogRecPtr	end;
+	TimeLineID	timeline;
+	bool		streams;
 
 	if (walwarden_max_standby_lag == 0 || !RecoveryInProgress())
 		return false;
 	SpinLockAcquire(&WalRcv->mutex);
-	connected = WalRcv->ready_to_display;
-	heard = WalRcv->lastMsgReceiptTime;
+	sent = WalRcv->lastMsgSendTime;
+	received = WalRcv->lastMsgReceiptTime;
+	end = WalRcv->latestWalEnd;
+	timeline = WalRcv->receivedTLI;
+	streams = WalRcv->ready_to_display && WalRcv->walRcvState == WALRCV_STREAMING &&
+		!(sent == received && sent == WalRcv->latestWalEndTime);
 	SpinLockRelease(&WalRcv->mutex);
-	return !connected ||
-		TimestampDifferenceExceeds(heard, GetCurrentTimestamp(), walwarden_max_standby_lag) ||
-		apply_is_behind();
+	now = GetCurrentTimestamp();
+	return !streams || !is_recent(sent, now) || !is_recent(received, now) ||
+		!(is_recent(GetLatestXTime(), now) || has_applied(end, timeline));
 }
