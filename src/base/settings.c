@@ -139,21 +139,41 @@ skip_conninfo_value(const char *p)
 }
 
 /*
- * Whether a text consists of keywords and values of libpq, which the worker can append dbname
- * to, and has none. An address with "://" does not. The value may contain a password, so no message
- * has any part of it.
+ * Whether a keyword must not be in the value: the worker appends dbname, and everybody can read
+ * a secret there until the library is loaded.
+ */
+static bool
+is_forbidden_keyword(const char *keyword, size_t len)
+{
+	static const char *const forbidden[] = {"dbname", "password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"};
+
+	for (int i = 0; i < lengthof(forbidden); i++)
+		if (len == strlen(forbidden[i]) && memcmp(keyword, forbidden[i], len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whether a text is empty or consists of keywords and values of libpq, which the worker can
+ * append dbname to. An address with "://" does not. The value may contain a password, so no
+ * message has any part of it.
  */
 static bool
 check_conninfo(char **value, void **extra, GucSource source)
 {
-	const char *p = *value + strspn(*value, CONNINFO_SPACE);
+	const char *p = *value;
 
+	if (*p == '\0')
+		return true;
+	p += strspn(p, CONNINFO_SPACE);
+	if (*p == '\0')
+		p = NULL;
 	while (p != NULL && *p != '\0')
 	{
 		size_t		len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
 		const char *equals = p + len + strspn(p + len, CONNINFO_SPACE);
 
-		if (len == 0 || *equals != '=' || (len == strlen("dbname") && memcmp(p, "dbname", len) == 0))
+		if (len == 0 || *equals != '=' || is_forbidden_keyword(p, len))
 			break;
 		p = skip_conninfo_value(equals + 1 + strspn(equals + 1, CONNINFO_SPACE));
 		if (p != NULL)
@@ -162,7 +182,7 @@ check_conninfo(char **value, void **extra, GucSource source)
 	if (p != NULL && *p == '\0')
 		return true;
 	GUC_check_errmsg("invalid value for parameter \"walwarden.primary_conninfo\"");
-	GUC_check_errhint("Give keywords and values of libpq without dbname, for example host=10.0.0.1 user=replicator.");
+	GUC_check_errhint("Give keywords and values of libpq without dbname and secrets, for example host=10.0.0.1 user=replicator passfile=/etc/walwarden/pgpass.");
 	return false;
 }
 
@@ -254,7 +274,7 @@ settings_init(void)
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("walwarden.primary_conninfo",
 							   "Sets how a standby connects to its primary to report the uses of tokens.",
-							   "Keywords and values of libpq without dbname, for example host=10.0.0.1 user=replicator. The user needs the attribute REPLICATION. If it is empty, uses on this standby are not recorded. Requires shared_preload_libraries on both.",
+							   "Keywords and values of libpq without dbname and secrets, for example host=10.0.0.1 user=replicator. A password belongs into the file that passfile names. The user needs the attribute REPLICATION. If it is empty, uses on this standby are not recorded. Requires shared_preload_libraries on both.",
 							   &walwarden_primary_conninfo,
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,

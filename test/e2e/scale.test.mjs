@@ -279,8 +279,8 @@ test('a report of a standby is added as a whole, or refused', async () => {
   await until('it is on record', async () => await sql('primary', `SELECT uses, refusals, last_refused_reason, last_used_at <= now(), last_refused_at <= now() FROM walwarden_internal.token_usage WHERE token_id = '${id}'`) === '3|2|unknown|t|t')
 })
 
-test('a setting that cannot have dbname appended is refused, and not quoted', async () => {
-  for (const value of ['postgres://u:hidden@h/d', 'host=h dbname=hidden', 'host=h password=', 'password=hidden\\', "password='hidden", 'hidden']) {
+test('a setting that has a secret, or cannot have dbname appended, is refused, and not quoted', async () => {
+  for (const value of ['postgres://u:hidden@h/d', 'host=h dbname=hidden', 'host=h password=', 'host=h password=hidden', 'sslpassword = hidden host=h', 'password=hidden\\', "password='hidden", 'hidden']) {
     await assert.rejects(sql('primary', `ALTER SYSTEM SET walwarden.primary_conninfo = '${value.replaceAll("'", "''")}'`), (error) => {
       assert.match(error.message, /22023: invalid value for parameter "walwarden[.]primary_conninfo"/, value)
       assert.doesNotMatch(error.message, /hidden/)

@@ -138,5 +138,13 @@ $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 becomes($token[2], 'invalid', 'until that is applied');
 $session->quit;
 
+# and what the setting may have
+for my $value ('host=h password=x', 'password = x host=h', 'host=h sslpassword=x', "host=h oauth_client_secret='x'", 'host=h dbname=x', ' ')
+{
+	my (undef, undef, $err) = $primary->psql('postgres', "\\set VERBOSITY sqlstate\nALTER SYSTEM SET walwarden.primary_conninfo = \$\$$value\$\$" =~ s/\$\$(.*)\$\$/"'" . $1 =~ s{'}{''}gr . "'"/er);
+	like($err, qr/ERROR:\s+22023/, "walwarden.primary_conninfo = '$value' is refused");
+}
+$primary->safe_psql('postgres', q{ALTER SYSTEM SET walwarden.primary_conninfo = 'host=h passfile=/pgpass'});
+$primary->safe_psql('postgres', q{ALTER SYSTEM SET walwarden.primary_conninfo = ''});
 $primary->stop;
 done_testing();
