@@ -69,6 +69,20 @@ compat_walrcv_connect(const char *conninfo, const char *appname, char **error)
 #endif
 }
 
+/* The identifier of the cluster that a connection leads to. */
+static inline char *
+compat_walrcv_identify_system(WalReceiverConn *connection)
+{
+	TimeLineID	timeline;
+#if PG_VERSION_NUM >= 190000
+	XLogRecPtr	end;
+
+	return walrcv_identify_system(connection, &timeline, &end);
+#else
+	return walrcv_identify_system(connection, &timeline);
+#endif
+}
+
 /* Fail with libpq's message if it cannot parse conninfo. */
 static inline void
 compat_walrcv_check_conninfo(const char *conninfo)

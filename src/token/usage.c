@@ -19,8 +19,9 @@
  * selects the set. Entries get their place in memory when they are first needed, one after
  * the other, so that a few tokens do not spread over many pages. In a full set, a new entry replaces the oldest clean entry. If there
  * is none, the process keeps the use in its own memory, and wakes the launcher, until
- * there is one again. A process that ends waits for that, but not for ever; then the use
- * is lost, and counted as such.
+ * there is one again. A process that ends waits for that, but not for ever, and not if nobody
+ * makes room: the launcher has ended, or the primary takes no reports. Then the use is lost, and
+ * counted as such.
  *
  * An entry counts on from the counts on record, which the worker tells it before the
  * first flush: `base`. A reader adds what is not on record, or what was not when the
@@ -44,8 +45,9 @@
  *
  * Invariants: recording a use never waits for another transaction, never blocks a change
  * of the token, and never makes a request fail. Without shared memory it skips read-only
- * transactions and transactions with a fixed snapshot. Times and counts of an entry never
- * decrease. An entry is clean only if it is on record or has no row to be recorded in.
+ * transactions and transactions with a fixed snapshot. Times of an entry never decrease, nor
+ * do its counts on a primary. On a standby, counts that were reported are missing until they
+ * return with the WAL. An entry is clean only if it is on record or has no row to be recorded in.
  * Counts are lost in a crash, and with a database that the worker serves no more.
  */
 #include "postgres.h"
@@ -137,7 +139,8 @@ typedef struct UsageTable
 {
 	pg_atomic_uint64 lost;		/* uses and refusals */
 	pg_atomic_uint32 full;		/* a process found no place: flush at once */
-	Latch	   *launcher;		/* NULL before it has started */
+	pg_atomic_uint32 reports_fail;	/* the last one was not taken */
+	Latch	   *launcher;		/* NULL if there is none */
 	pg_atomic_uint32 next_place;
 	UsageSet	sets[USAGE_SETS];
 	PaddedEntry *entries;		/* at the start of a cache line */
@@ -379,6 +382,13 @@ place_kept(void)
 	return left;
 }
 
+/* Whether room may be made soon. */
+static bool
+makes_room(void)
+{
+	return usage->launcher != NULL && !(RecoveryInProgress() && usage_reports_fail());
+}
+
 static void
 place_kept_at_exit(int code, Datum arg)
 {
@@ -386,6 +396,8 @@ place_kept_at_exit(int code, Datum arg)
 
 	for (int i = 0; kept != NULL && i < EXIT_ATTEMPTS; i++)
 	{
+		if (i > 0 && !makes_room())
+			break;
 		if (i > 0)
 			pg_usleep(EXIT_WAIT);
 		left = place_kept();
@@ -508,6 +520,7 @@ usage_shmem_init(void)
 	memset(usage, 0, sizeof(UsageTable));
 	pg_atomic_init_u64(&usage->lost, 0);
 	pg_atomic_init_u32(&usage->full, 0);
+	pg_atomic_init_u32(&usage->reports_fail, 0);
 	pg_atomic_init_u32(&usage->next_place, 0);
 	usage->entries = (PaddedEntry *) TYPEALIGN(PG_CACHE_LINE_SIZE, (char *) usage + sizeof(UsageTable));
 	for (int i = 0; i < USAGE_SETS; i++)
@@ -635,6 +648,19 @@ bool
 usage_reports(void)
 {
 	return walwarden_primary_conninfo[0] != '\0' && RecoveryInProgress();
+}
+
+/* Called by the worker of a standby that has reported, or tried to. */
+void
+usage_set_reports_fail(bool fail)
+{
+	pg_atomic_write_u32(&usage->reports_fail, fail);
+}
+
+bool
+usage_reports_fail(void)
+{
+	return pg_atomic_read_u32(&usage->reports_fail) != 0;
 }
 
 /* Whether shared memory takes the uses of this database. */
@@ -798,7 +824,7 @@ usage_give_back(const TokenUse *use)
 	(void) record_shared(use);
 }
 
-/* Called by the launcher: processes that find no place wake it. */
+/* Called by the launcher: processes that find no place wake it. NULL when it ends. */
 void
 usage_set_launcher(Latch *latch)
 {
@@ -1001,6 +1027,14 @@ walwarden_usage_table(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
 }
 
+/* Statement and context have all tokens of a report, and from where they were used. */
+static void
+hide_report(void *arg)
+{
+	errhidestmt(true);
+	errhidecontext(true);
+}
+
 /* The elements of an array argument. */
 typedef struct Elements
 {
@@ -1089,10 +1123,12 @@ Datum
 walwarden_receive_usage(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	ErrorContextCallback callback = {error_context_stack, hide_report, NULL};
 	Elements	column[9];
 	TokenUse   *uses;
 	int			n;
 
+	error_context_stack = &callback;
 	if (!superuser() && !has_rolreplication(GetUserId()))
 		refuse(ERRCODE_INSUFFICIENT_PRIVILEGE, "only a standby reports uses",
 			   "Use a role with the attribute REPLICATION.", NULL);
@@ -1132,5 +1168,6 @@ walwarden_receive_usage(PG_FUNCTION_ARGS)
 	/* from here on without interruption: all of it is added */
 	for (int i = 0; i < n; i++)
 		(void) record_shared(&uses[i]);
+	error_context_stack = callback.previous;
 	PG_RETURN_INT32(n);
 }

@@ -63,6 +63,8 @@ extern List *usage_dirty_databases(void);
 extern void usage_forget(Oid dbid);
 extern uint64 usage_lost(void);
 extern bool usage_reports(void);
+extern void usage_set_reports_fail(bool fail);
+extern bool usage_reports_fail(void);
 extern int	usage_take(int *position, TokenUse *uses, int max);
 extern void usage_give_back(const TokenUse *use);
 

@@ -77,6 +77,14 @@
 #define WATCH_INTERVAL 250		/* milliseconds; DROP DATABASE waits 5 seconds */
 #define FLUSH_BATCH 1000		/* last-used times in one transaction */
 
+/*
+ * Tokens in one report. libpq waits without regard to signals for the other side to take what
+ * is sent, so that must fit into what the kernel takes by itself: this is less than 16 kB.
+ */
+#define REPORT_BATCH 50
+#define REPORT_RETRY 5			/* seconds between reports of a full table */
+#define REPORT_LIMIT 600		/* seconds for the reports of a worker */
+
 PGDLLEXPORT void walwarden_launcher_main(Datum arg);
 PGDLLEXPORT void walwarden_database_main(Datum arg);
 
@@ -168,6 +176,8 @@ typedef struct Visit
 	BackgroundWorkerHandle *handle;
 	const Database *database;
 	bool		reports;		/* to a primary */
+	bool		stale;			/* to one that the setting named before */
+	TimestampTz started;
 	bool		stopped;
 } Visit;
 
@@ -189,9 +199,14 @@ launcher_interrupts(void)
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
+		char	   *before = pstrdup(walwarden_primary_conninfo);
+
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		commit_record_configured();
+		for (int i = 0; i < nvisits; i++)
+			visits[i].stale |= strcmp(before, walwarden_primary_conninfo) != 0;
+		pfree(before);
 	}
 	if (ShutdownRequestPending)
 	{
@@ -210,7 +225,19 @@ launcher_sleep(long timeout)
 	launcher_interrupts();
 }
 
-/* Stop a worker that is in the way. */
+/* Milliseconds until an activity that last began at last is due again; interval is in seconds. */
+static long
+wait_for(TimestampTz last, int interval)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* a clock that was set back must not delay anything */
+	if (now < last || last == 0)
+		return 0;
+	return Max(0, interval * 1000L - (long) ((now - last) / 1000));
+}
+
+/* Stop a worker that is in the way, or waits for the wrong primary or one that does not answer. */
 static void
 watch(Visit *visit)
 {
@@ -225,28 +252,36 @@ watch(Visit *visit)
 		ereport(LOG,
 				(errmsg("walwarden: stopping the worker in database \"%s\", which reports to a primary: this server is one now",
 						NameStr(visit->database->name))));
+	else if (visit->reports && visit->stale)
+		ereport(LOG,
+				(errmsg("walwarden: stopping the worker in database \"%s\", because walwarden.primary_conninfo has changed",
+						NameStr(visit->database->name))));
+	else if (visit->reports && wait_for(visit->started, REPORT_LIMIT) == 0)
+		ereport(LOG,
+				(errmsg("walwarden: stopping the worker in database \"%s\", which could not report to the primary within %d seconds",
+						NameStr(visit->database->name), REPORT_LIMIT)));
 	else
 		return;
 	TerminateBackgroundWorker(visit->handle);
 	visit->stopped = true;
 }
 
-/* Milliseconds until an activity that last began at last is due again; interval is in seconds. */
-static long
-wait_for(TimestampTz last, int interval)
+/*
+ * Whether somebody found no place in the table, and a flush makes some. A primary that takes
+ * no reports is not asked anew for each use.
+ */
+static bool
+is_flush_wanted(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	/* a clock that was set back must not delay anything */
-	if (now < last || last == 0)
-		return 0;
-	return Max(0, interval * 1000L - (long) ((now - last) / 1000));
+	if (RecoveryInProgress() && usage_reports_fail() && wait_for(last_flush, REPORT_RETRY) > 0)
+		return false;
+	return usage_wants_flush();
 }
 
 static bool
 is_flush_due(void)
 {
-	return usage_wants_flush() || wait_for(last_flush, walwarden_usage_flush_interval) == 0;
+	return is_flush_wanted() || wait_for(last_flush, walwarden_usage_flush_interval) == 0;
 }
 
 /*
@@ -276,6 +311,8 @@ visit(const Database *database, bool maintain)
 	worker.bgw_notify_pid = MyProcPid;
 	this->database = database;
 	this->reports = RecoveryInProgress();
+	this->stale = false;
+	this->started = GetCurrentTimestamp();
 	this->stopped = false;
 	if (!RegisterDynamicBackgroundWorker(&worker, &this->handle))
 	{
@@ -372,6 +409,26 @@ try_round(bool maintain)
 	return !starved;
 }
 
+/* Log that uses were lost. */
+static void
+log_lost(uint64 lost)
+{
+	if (RecoveryInProgress())
+		ereport(LOG,
+				(errmsg("walwarden: " UINT64_FORMAT " uses were lost: too many tokens were used before they could be reported to the primary", lost),
+				 errhint("Earlier messages say why reports fail, if they do. Otherwise reduce walwarden.usage_flush_interval.")));
+	else
+		ereport(LOG,
+				(errmsg("walwarden: " UINT64_FORMAT " uses were lost: too many tokens were used within walwarden.usage_flush_interval", lost),
+				 errhint("Reduce walwarden.usage_flush_interval.")));
+}
+
+static void
+forget_launcher(int code, Datum arg)
+{
+	usage_set_launcher(NULL);
+}
+
 void
 walwarden_launcher_main(Datum arg)
 {
@@ -384,6 +441,7 @@ walwarden_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	usage_set_launcher(MyLatch);
+	before_shmem_exit(forget_launcher, (Datum) 0);
 	commit_record_configured();
 	last_flush = GetCurrentTimestamp();
 
@@ -396,7 +454,7 @@ walwarden_launcher_main(Datum arg)
 		bool		recovery = RecoveryInProgress();
 		bool		idle = recovery && !usage_reports();
 
-		if (!idle && usage_wants_flush())
+		if (!idle && is_flush_wanted())
 			to_flush = 0;
 		if (recovery)			/* nothing to maintain */
 			to_maintain = RECOVERY_INTERVAL;
@@ -417,10 +475,7 @@ walwarden_launcher_main(Datum arg)
 			last_maintenance = 0;
 		MemoryContextReset(context);
 		if (usage_lost() != lost)
-			ereport(LOG,
-					(errmsg("walwarden: " UINT64_FORMAT " uses were lost: too many tokens were used within walwarden.usage_flush_interval",
-							usage_lost() - lost),
-					 errhint("Reduce walwarden.usage_flush_interval.")));
+			log_lost(usage_lost() - lost);
 		lost = usage_lost();
 	}
 }
@@ -739,6 +794,19 @@ check_conninfo(const char *conninfo)
 	PG_END_TRY();
 }
 
+/* The tokens of another cluster are others, even if it has a database of this name. */
+static void
+check_system(void)
+{
+	char	   *system = compat_walrcv_identify_system(primary);
+
+	if (strcmp(system, psprintf(UINT64_FORMAT, GetSystemIdentifier())) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("walwarden.primary_conninfo leads to a server that this one is no standby of"),
+				 errdetail("The system identifiers differ.")));
+}
+
 /*
  * Connect to this database on the primary. It is a connection of the server's own kind, for
  * replication, which a library gets without linking libpq.
@@ -771,6 +839,7 @@ connect_to_primary(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("could not connect to the primary: %s", error)));
+	check_system();
 }
 
 /* After an error it is not known what the connection is waiting for. */
@@ -900,6 +969,8 @@ give_back_taken(void)
 static void
 give_back_at_exit(int code, Datum arg)
 {
+	if (taken.n > 0)
+		usage_set_reports_fail(true);
 	give_back_taken();
 }
 
@@ -915,13 +986,14 @@ report_usage(void)
 	MemoryContext context = CurrentMemoryContext;
 	ReportStep	report = {&taken, AllocSetContextCreate(context, "walwarden report", ALLOCSET_DEFAULT_SIZES)};
 	int			position = 0;
+	Sent		sent = SENT;
+	bool		fails = false;
 
-	taken.uses = palloc(sizeof(TokenUse) * USAGE_REPORT_TOKENS);
+	taken.uses = palloc(sizeof(TokenUse) * REPORT_BATCH);
 	before_shmem_exit(give_back_at_exit, (Datum) 0);
-	while ((taken.n = usage_take(&position, taken.uses, USAGE_REPORT_TOKENS)) > 0)
+	/* the setting may be emptied meanwhile, and the server promoted */
+	while (sent != SENT_FAILED && usage_reports() && (taken.n = usage_take(&position, taken.uses, REPORT_BATCH)) > 0)
 	{
-		Sent		sent;
-
 		MemoryContextSwitchTo(report.context);
 		sent = run_step(activity, report_step, &report) ? send_to_primary(activity, report.statement) : SENT_FAILED;
 		MemoryContextSwitchTo(context);
@@ -929,9 +1001,10 @@ report_usage(void)
 		if (sent == SENT)
 			taken.n = 0;
 		give_back_taken();
-		if (sent == SENT_FAILED)
-			break;
+		fails |= sent != SENT;
 	}
+	usage_set_reports_fail(fails);
+	disconnect_from_primary();
 }
 
 /* A row of walwarden_internal.maintenance_steps(). */

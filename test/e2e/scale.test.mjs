@@ -245,7 +245,6 @@ test('uses and refusals on standbys reach the primary', async () => {
   await until('the standbys list it', async () => await sql('b', `SELECT uses || ' ' || refusals FROM walwarden.list_tokens('scale') WHERE token_id = '${id}'`) === '6 4')
 })
 
-// the worker hands over about a thousand tokens at a time
 test('uses of more tokens than one report holds reach the primary', async () => {
   const tokens = (await sql('primary', "SELECT t.token_id || ' ' || t.token FROM generate_series(1, 2500) AS i, LATERAL walwarden.issue_token('scale', 'many-' || i, '{databases:read}') AS t")).split('\n').map((line) => line.split(' '))
   assert.equal(tokens.length, 2500)

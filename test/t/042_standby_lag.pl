@@ -1,4 +1,5 @@
-# A standby that is behind says so, however its WAL is late; one whose primary is idle answers.
+# A standby that is behind says so, however its WAL is late; one whose primary is idle answers. And
+# reports of uses hold up neither the replay of WAL nor a primary that is away or cannot take them.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -137,6 +138,71 @@ becomes($token[2], 'behind', 'with something to apply it is behind');
 $standby->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 becomes($token[2], 'invalid', 'until that is applied');
 $session->quit;
+
+# reports of uses. What a standby of this one would hand on, as large as it gets
+my $reports = Proxy->new($primary);
+sub uses_of
+{
+	my ($n) = @_;
+	my $at = "array_fill(now(), ARRAY[$n])";
+	my $count = "array_fill(1234567890::bigint, ARRAY[$n])";
+	return "SELECT walwarden.receive_usage((SELECT array_agg(gen_random_uuid()) FROM generate_series(1, $n)), $at, $at, $at, array_fill('2001:db8:1111:2222:3333:4444:5555:6666'::inet, ARRAY[$n]), $count, $count, $at, array_fill('plan without API tokens'::text, ARRAY[$n]))";
+}
+sub dirty { my ($node) = @_; return $node->safe_psql('postgres', 'SELECT dirty FROM walwarden_internal.usage_table()'); }
+my $reporting = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'walwarden maintenance' AND query = 'uses for the primary'};
+my $offset = -s $standby->logfile;
+sub logged { my ($line) = @_; return scalar(() = slurp_file($standby->logfile, $offset) =~ /$line/g); }
+sub wait_for_log { my ($line) = @_; for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default) { return 1 if logged($line); sleep 0.1; } return 0; }
+sub wait_until_held { for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default) { return 1 if $reports->held; sleep 0.1; } return 0; }
+
+$reports->set(hold => 'DO ');
+set('walwarden.usage_flush_interval' => '1s', 'walwarden.primary_conninfo' => $reports->connstr);
+ok($standby->poll_query_until('postgres', q{SELECT setting <> '' FROM pg_settings WHERE name = 'walwarden.primary_conninfo'}), 'it is configured to report');
+$standby->safe_psql('postgres', uses_of(1000));
+ok(wait_until_held(), 'a report is on its way, and nobody reads it');
+$primary->safe_psql('postgres', $_) for ('CREATE DATABASE other', 'DROP DATABASE other');
+$primary->wait_for_catchup($standby, 'replay');
+is($standby->safe_psql('postgres', $reporting), 't', 'WAL is replayed meanwhile');
+set('walwarden.primary_conninfo' => $reports->connstr . ' application_name=x');
+ok(wait_for_log(qr/stopping the worker in database "postgres", because walwarden[.]primary_conninfo has changed/), 'a change of the setting ends it');
+ok(wait_for_log(qr/terminating background worker "walwarden maintenance"/), 'at once');
+$reports->set;
+ok($primary->poll_query_until('postgres', 'SELECT dirty = 1000 FROM walwarden_internal.usage_table()'), 'the uses arrive, each once');
+ok($standby->poll_query_until('postgres', 'SELECT dirty = 0 FROM walwarden_internal.usage_table()'), 'and none is left');
+
+# what the primary refuses is in no log
+my $on_primary = -s $primary->logfile;
+isnt($primary->psql('postgres', "DO \$\$ BEGIN PERFORM walwarden.receive_usage('{c0ffee00-0000-4000-8000-000000000000}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'); END \$\$"), 0, 'a report that is none is refused');
+my $said = slurp_file($primary->logfile, $on_primary);
+like($said, qr/ERROR:  the arrays differ in length/, 'the log says so');
+unlike($said, qr/ERROR:.*c0ffee00/s, 'and not with what');
+
+# a server that this one is no standby of gets nothing
+my $foreign = PostgreSQL::Test::Cluster->new('foreign');
+$foreign->init(allows_streaming => 1);
+$foreign->start;
+$offset = -s $standby->logfile;
+set('walwarden.primary_conninfo' => 'host=' . $foreign->host . ' port=' . $foreign->port);
+$standby->safe_psql('postgres', uses_of(10));
+ok(wait_for_log(qr/leads to a server that this one is no standby of/), 'another cluster is recognised');
+is(dirty($standby), '10', 'and the uses are kept');
+$foreign->stop;
+
+# the primary is away, and there is no place for more: it is not asked for each use, and nobody waits
+set('walwarden.primary_conninfo' => 'host=/nonexistent', 'walwarden.usage_flush_interval' => '1d');
+ok($standby->poll_query_until('postgres', q{SELECT setting = 'host=/nonexistent' FROM pg_settings WHERE name = 'walwarden.primary_conninfo'}), 'the primary is away');
+$offset = -s $standby->logfile;
+my $begun = time;
+my $user = $standby->background_psql('postgres');
+$user->query_safe(uses_of(1000)) for 1 .. 80;
+ok(wait_for_log(qr/could not connect to the primary/), 'the table is full: it is tried');
+$user->query_safe(uses_of(1));
+$user->quit;
+ok(wait_for_log(qr/[0-9]+ uses were lost: too many tokens were used before they could be reported to the primary/), 'what has no place is lost, which the log says');
+$standby->safe_psql('postgres', uses_of(1000));
+$standby->stop('fast');
+my $limit = (time - $begun) / 5 + 2;
+cmp_ok(logged(qr/could not connect to the primary/), '<=', $limit, 'it was tried once in five seconds');
 
 # and what the setting may have
 for my $value ('host=h password=x', 'password = x host=h', 'host=h sslpassword=x', "host=h oauth_client_secret='x'", 'host=h dbname=x', ' ')
