@@ -15,7 +15,7 @@ const root = `${work}/scale`
 const rounds = Number(process.env.ROUNDS ?? 300)
 const ports = { primary: 5432, a: 5433, b: 5434 }
 const children = []
-let url, org, database
+let url, org, database, readerB
 
 const clusters = { ...process.env, PGHOST: root, PGUSER: 'postgres', PGDATABASE: 'scale' }
 delete clusters.PGDATA
@@ -46,9 +46,16 @@ async function postgrest (name, hosts, options = '') {
     .replace('/run/postgrest/postgrest.sock', `${root}/${name}.sock`)
     .replace('db-channel-enabled = true', 'db-channel-enabled = false')
   await writeFile(`${root}/${name}.conf`, config)
-  children.push(await startProgram(process.env.POSTGREST_BIN, [`${root}/${name}.conf`],
-    () => send('GET', '/', { socket: `${root}/${name}.sock`, url: new URL('http://x/'), prefix: '' }).then((answer) => answer.status !== 503, () => false)))
+  const child = await startProgram(process.env.POSTGREST_BIN, [`${root}/${name}.conf`],
+    () => send('GET', '/', { socket: `${root}/${name}.sock`, url: new URL('http://x/'), prefix: '' }).then((answer) => answer.status !== 503, () => false))
+  children.push(child)
+  return child
 }
+
+// as docs/scale.md has it, but for where the servers are
+const balance = (name, ...changes) => nginx(name, ['/postgrest.sock', '/changes.sock'], [`${work}/rest/changes.sock`, `${root}/changes.sock`],
+  ['#server 10.0.0.2:3000', `server unix:${root}/a.sock`], ['#server 10.0.0.3:3000', `server unix:${root}/b.sock`],
+  [/(upstream walwarden_readers [{]\n) *server [^\n]*\n/g, '$1'], [/#(server unix:[^ ]* backup;)/g, '$1'], ...changes)
 
 const issue = (name = 'e2e') => sql('primary', `SELECT token_id || ' ' || token FROM walwarden.issue_token('scale', '${name}', '{databases:read,databases:write,destinations:write,destinations:read}')`)
   .then((text) => { const [id, token] = text.split(' '); return { id, token } })
@@ -79,13 +86,8 @@ before(async () => {
   configure('primary', ["synchronous_standby_names = 'FIRST 2 (a, b)'"])
   control('primary', 'reload')
   await until('both standbys are waited for', async () => await sql('primary', "SELECT string_agg(sync_state, ' ') FROM pg_stat_replication WHERE state = 'streaming'") === 'sync sync')
-  await Promise.all([postgrest('changes', everywhere, '&target_session_attrs=read-write'), postgrest('a', [ports.a]), postgrest('b', [ports.b])])
-
-  // as docs/scale.md has it, but for where they are
-  url = await nginx('scale', ['/postgrest.sock', '/changes.sock'], [`${work}/rest/changes.sock`, `${root}/changes.sock`],
-    ['#server 10.0.0.2:3000', `server unix:${root}/a.sock`], ['#server 10.0.0.3:3000', `server unix:${root}/b.sock`],
-    [/(upstream walwarden_readers [{]\n) *server [^\n]*\n/g, '$1'], [/#(server unix:[^ ]* backup;)/g, '$1'],
-    [`${work}/rest/nginx.log`, `${root}/nginx.log`])
+  readerB = (await Promise.all([postgrest('changes', everywhere, '&target_session_attrs=read-write'), postgrest('a', [ports.a]), postgrest('b', [ports.b])]))[2]
+  url = await balance('scale', [`${work}/rest/nginx.log`, `${root}/nginx.log`])
   org = await issue('main')
   const destination = await send('POST', '/destinations', { url, token: org.token, body: { name: 'one', provider: 's3', uri: 's3://bucket/one' } })
   assert.equal(destination.status, 201, destination.text)
@@ -311,6 +313,19 @@ test('a request that is busy is not repeated at another server', async () => {
   // and both standbys are still asked
   for (let i = 0; i < 4; i++) assert.equal((await read(org.token)).status, 200)
   assert.deepEqual((await allAccepted()).map((n, i) => n > before[i]), [false, true, true])
+})
+
+test('a standby that hangs is passed over', async () => {
+  const impatient = await balance('impatient', [`${work}/rest/nginx.log`, `${root}/impatient.log`],
+    [/(location = \/_walwarden_(?:read|document) [{]\n)/g, '$1proxy_read_timeout 3s;\n'])
+  readerB.kill('SIGSTOP')
+  try {
+    const answers = await Promise.all(Array.from({ length: 6 }, () => send('GET', '/databases', { url: impatient, token: org.token })))
+    assert.deepEqual(answers.map((answer) => answer.status), Array(6).fill(200))
+    assert.match(await readFile(`${root}/impatient.log`, 'utf8'), new RegExp(`"unix:${root}/b.sock, unix:`))
+  } finally {
+    readerB.kill('SIGCONT')
+  }
 })
 
 test('a standby that is down or behind is left out, and no change is tried elsewhere', async () => {
