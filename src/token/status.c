@@ -45,7 +45,7 @@
 static bool
 text_is(const text *value, const char *want)
 {
-	return VARSIZE_ANY_EXHDR(value) == strlen(want) && memcmp(VARDATA_ANY(value), want, strlen(want)) == 0;
+	return value != NULL && VARSIZE_ANY_EXHDR(value) == strlen(want) && memcmp(VARDATA_ANY(value), want, strlen(want)) == 0;
 }
 
 static void
