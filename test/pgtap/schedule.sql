@@ -177,5 +177,16 @@ SELECT is_empty('SELECT FROM walwarden_internal.database WHERE next_run_at IS NO
 SELECT pg_temp.maintain() \g /dev/null
 SELECT is_empty('SELECT FROM walwarden_internal.job WHERE NOT done', 'nothing is queued for it');
 
+-- Whether one is due is asked at each claim, with a plan that does not know the time: no table
+-- is read whole for it, however many databases have no schedule.
+INSERT INTO walwarden_internal.database (org_id, name, engine, connection_ref, destination_id, created_at, updated_at, audit_seq)
+SELECT d.org_id, 'many ' || n, d.engine, d.connection_ref, d.destination_id, now(), now(), 1
+  FROM (SELECT * FROM walwarden_internal.database LIMIT 1) AS d, generate_series(1, 3000) AS n;
+ANALYZE walwarden_internal.database;
+SET LOCAL plan_cache_mode = force_generic_plan;
+SELECT seq_scan AS before FROM pg_stat_xact_all_tables WHERE relid = 'walwarden_internal.database'::regclass \gset
+SELECT is(walwarden_internal.is_schedule_due(org_id, 'infinity'), false, 'none is due') FROM walwarden_internal.database WHERE name = 'many 1';
+SELECT is(seq_scan - :before, 1::bigint, 'and only this test reads the table whole') FROM pg_stat_xact_all_tables WHERE relid = 'walwarden_internal.database'::regclass;
+
 SELECT * FROM finish();
 ROLLBACK;
