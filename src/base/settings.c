@@ -253,7 +253,7 @@ settings_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("walwarden.max_standby_lag",
 							"Sets how far a hot standby may be behind before it answers requests over HTTP with 503.",
-							"A standby is behind if it is not connected, has not heard from its primary for so long, or has not applied what the primary had committed so long ago. Zero sets no limit. Let it be more than wal_receiver_timeout, and than clocks differ.",
+							"A standby is behind if it is not connected, if it has not heard from its primary for longer than this, or if it has not applied what the primary committed longer ago than this. Zero sets no limit. Choose more than wal_receiver_timeout, and more than the clocks of the servers can differ.",
 							&walwarden_max_standby_lag,
 							0, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
@@ -274,7 +274,7 @@ settings_init(void)
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("walwarden.primary_conninfo",
 							   "Sets how a standby connects to its primary to report the uses of tokens.",
-							   "Keywords and values of libpq without dbname and secrets, for example host=10.0.0.1 user=replicator. A password belongs into the file that passfile names. The user needs the attribute REPLICATION. If it is empty, uses on this standby are not recorded. Requires shared_preload_libraries on both.",
+							   "Keywords and values of libpq without dbname and secrets, for example host=10.0.0.1 user=replicator. A password belongs in the file that passfile names. The user needs the attribute REPLICATION. If it is empty, uses on this standby are not recorded. Requires shared_preload_libraries on both.",
 							   &walwarden_primary_conninfo,
 							   "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,

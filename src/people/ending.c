@@ -2,7 +2,7 @@
  * ending.c
  *		Ends the sessions of people whose last membership was taken away, as late as possible.
  *
- * The entry of such an end belongs into the system chain, whose lock is held until the end
+ * The entry of such an end belongs in the system chain, whose lock is held until the end
  * of the transaction. Whoever manages one organisation may leave a transaction open; with
  * that lock they would keep everybody else from signing in and out. So a door only notes
  * whose sessions to look at, and they end when the transaction commits; those that a

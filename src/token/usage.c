@@ -90,7 +90,7 @@
 #include "token/usage.h"
 
 #define USAGE_SETS 8192
-#define USAGE_WAYS 8			/* 65,536 entries, 8.4 MB (runbook.md) */
+#define USAGE_WAYS 8			/* 65,536 entries, 8.7 MB (runbook.md) */
 
 /* The precision of last-used times without shared memory. */
 #define USAGE_PRECISION_STORED (60 * USECS_PER_SEC)

@@ -335,4 +335,4 @@ AS $$
      ORDER BY c.name <> '_system', c.name
 $$;
 COMMENT ON FUNCTION walwarden.verify_audit_chain_sql(text) IS
-'verify_audit_chain() in plain SQL with pgcrypto, for auditors who do not trust the C code. NULL verifies all chains. A name without a chain is reported as a finding. About a hundred times slower. For the extension''s owner and superusers. Errors: 42501 if the caller lacks permission. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';
+'verify_audit_chain() in plain SQL with pgcrypto, for auditors who do not trust the C code. NULL verifies all chains. A name without a chain is reported as a finding. Much slower: it looks up each row and each entry by itself. For the extension''s owner and superusers. Errors: 42501 if the caller lacks permission. Example: SELECT * FROM walwarden.verify_audit_chain_sql(''acme'');';
