@@ -7,36 +7,23 @@ a function that writes the same rows; for the rows about a first call, each time
 of its own.
 """
 import statistics
-import time
 
-import psycopg
-
-from measure import SMALL, row
+from measure import SMALL, Backend, beside, row
 
 BURST = 10
 ROUNDS, FIRST = (24, 8) if SMALL else (80, 30)
 
 
-class Backend:
-    """A connection, and the processor time of the process behind it."""
-
-    def __init__(self, role='none'):
-        self.connection = psycopg.connect(dbname='bench', autocommit=True, prepare_threshold=0,
-                                          options=f'-c role={role} -c synchronous_commit=off -c jit=off')
-        # the kernel's clock of another process: see CPUCLOCK_SCHED of Linux
-        self.clock = ~self.connection.info.backend_pid << 3 | 2
-
-    def call(self, *statement):
-        """Microseconds of the backend, and the rows."""
-        start = time.clock_gettime_ns(self.clock)
-        rows = self.connection.execute(*statement).fetchall()
-        return (time.clock_gettime_ns(self.clock) - start) / 1000, rows
+def middle(clocks):
+    """Of several calls, the median of each clock."""
+    return [statistics.median(times) for times in zip(*clocks)]
 
 
 def compare(what, ours, bare, other, target=None):
     n = len(ours) // 8      # warms up
-    ours, bare = ours[n:], bare[n:]
-    row(f'{what}, processor time', f'{statistics.median(ours):.0f} us', f'{other}: {statistics.median(bare):.0f} us', [b / a for a, b in zip(ours, bare)], target)
+    (ours, ours_waited), (bare, bare_waited) = zip(*ours[n:]), zip(*bare[n:])
+    row(f'{what}, processor time', f'{statistics.median(ours):.0f} us', f'{other}: {statistics.median(bare):.0f} us', [b / a for a, b in zip(ours, bare)], target,
+        beside=beside('wall', ours_waited, bare_waited))
 
 
 def tokens():
@@ -58,19 +45,19 @@ def tokens():
         for name, (backend, ours, kind, bare, target) in doors.items():
             # renewals and revocations are of tokens of their own
             arguments = [[ids.pop()[0]] if '%s' in ours else [] for _ in range(BURST)]
-            times[name][0].append(statistics.median(backend.call(ours, a)[0] for a in arguments))
+            times[name][0].append(middle(backend.call(ours, a)[0] for a in arguments))
             if r == 0:
                 operator.call("""INSERT INTO bench.sample SELECT e.kind, e.body FROM walwarden_internal.audit_entry AS e
                     WHERE e.org_id = bench.org_id(2) AND e.kind = %s ORDER BY e.seq DESC LIMIT 1 ON CONFLICT DO NOTHING RETURNING true""", [kind])
             bare = f'SELECT bench.{bare}(body{", %s" if arguments[0] else ""}) FROM bench.sample WHERE kind = %s'
-            times[name][1].append(statistics.median(operator.call(bare, [*a, kind])[0] for a in arguments))
+            times[name][1].append(middle(operator.call(bare, [*a, kind])[0] for a in arguments))
     for name, (ours, bare) in times.items():
         compare(name, ours, bare, 'the same rows', doors[name][-1])
 
     ours, bare = [], []
     for _ in range(ROUNDS):
-        ours.append(statistics.median(operator.call("SELECT * FROM walwarden.list_tokens('org-1', NULL, 100)")[0] for _ in range(BURST)))
-        bare.append(statistics.median(operator.call('SELECT * FROM bench.bare_page()')[0] for _ in range(BURST)))
+        ours.append(middle(operator.call("SELECT * FROM walwarden.list_tokens('org-1', NULL, 100)")[0] for _ in range(BURST)))
+        bare.append(middle(operator.call('SELECT * FROM bench.bare_page()')[0] for _ in range(BURST)))
     compare('list_tokens(), a page of 100', ours, bare, 'SELECT of the same columns', 0.25)
 
 
@@ -95,10 +82,10 @@ def jobs():
         for name, (ours, bare, target) in doors.items():
             arguments = claims or [[]] * BURST
             calls = [node.call(ours, [token, *a]) for a in arguments]
-            times[name][0].append(statistics.median(spent for spent, _ in calls))
+            times[name][0].append(middle(clocks for clocks, _ in calls))
             claims = claims or [[rows[0][0], rows[0][2]] for _, rows in calls]
             bare = f'UPDATE bench.bare_job SET {bare} WHERE id = %s RETURNING true'
-            times[name][1].append(statistics.median(node.call(bare, claim[:1])[0] for claim in claims))
+            times[name][1].append(middle(node.call(bare, claim[:1])[0] for claim in claims))
         for claim in claims:
             node.call(end, [token, *claim])
     for name, (ours, bare) in times.items():

@@ -2,8 +2,8 @@
 --
 --     \i bench/generate.sql
 --     CALL bench.generate(10000);                 -- tokens 1 .. 10000
---     CALL bench.generate_overdue(10000, 500);    -- and 500 that maintenance is to remove
 --     CALL bench.done();
+--     CALL bench.generate_overdue(10000, 10001, 10500);   -- 500 more that maintenance is to remove
 --
 -- Every token has its credential, its row of last use and its entry token.issued, so
 -- that verify_audit_chain() finds nothing. Token i is bench.token(i), its id
@@ -123,13 +123,13 @@ BEGIN
 END
 $$;
 
--- After generate(tokens): more of them, expired years ago, in organisations of their own.
-CREATE PROCEDURE bench.generate_overdue(tokens bigint, overdue bigint)
+-- After generate(tokens): the tokens from first on, expired years ago, in organisations of their own.
+CREATE PROCEDURE bench.generate_overdue(tokens bigint, first bigint, last bigint)
     LANGUAGE plpgsql
 AS $$
 BEGIN
     PERFORM set_config('session_replication_role', 'replica', true);
-    CALL bench.make_orgs(bench.org_of(tokens + 1, tokens / 10), bench.org_of(tokens + overdue, tokens / 10));
-    CALL bench.make_tokens(tokens + 1, tokens + overdue, tokens / 10, '2021-01-01 00:00:00+00');
+    CALL bench.make_orgs(bench.org_of(first, tokens / 10), bench.org_of(last, tokens / 10));
+    CALL bench.make_tokens(first, last, tokens / 10, '2021-01-01 00:00:00+00');
 END
 $$;

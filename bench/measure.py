@@ -1,6 +1,6 @@
 """Measures, one part a call, and prints the table: see bench/README.md.
 
-    measure.py authorize|cold|rls|rest|audit|verify|scale   append rows to $WORK/bench.jsonl
+    measure.py authorize|storm|cold|rls|rest|audit|verify   append rows to $WORK/bench.jsonl
     measure.py table                                        print them
 
 Called by bench/run, which has made the databases and set the environment.
@@ -14,13 +14,15 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 
+import psycopg
+
 WORK = os.environ['WORK']
 SMALL = os.environ['SCALE'] == 'small'
-TOKENS, COLD, LARGE = (int(os.environ[n]) for n in ('TOKENS', 'COLD', 'LARGE'))
-OVERDUE = int(os.environ['OVERDUE'])
+COLD = int(os.environ['COLD'])
 SCOPE = 'databases:read'
 
 
@@ -37,24 +39,52 @@ def psql(db, *statements):
     return [line.split('\t') for line in out.splitlines()]
 
 
-def row(what, ours, other, ratios, target=None, most=False, note=''):
-    """ratios: one a round. target None: for information. most: the ratio is to be at most the target."""
+def row(what, ours, other, ratios, target=None, most=False, beside='', note=''):
+    """ratios: one a round. target None: for information. most: the ratio is to be at most the target.
+    beside: what another clock says."""
     with open(f'{WORK}/bench.jsonl', 'a') as f:
-        f.write(json.dumps(dict(what=what, ours=ours, other=other, ratios=ratios, target=target, most=most, note=note)) + '\n')
+        f.write(json.dumps(dict(what=what, ours=ours, other=other, ratios=ratios, target=target, most=most, beside=beside, note=note)) + '\n')
+
+
+def processor_clock(pid):
+    """The kernel's clock of another process: see CPUCLOCK_SCHED of Linux."""
+    return ~pid << 3 | 2
+
+
+def spent(pids):
+    """Microseconds of the processor that these processes have used."""
+    return sum(time.clock_gettime_ns(processor_clock(pid)) for pid in pids) / 1000
+
+
+class Backend:
+    """A connection, and the processor time of the process behind it."""
+
+    def __init__(self, role='none', db='bench'):
+        self.connection = psycopg.connect(dbname=db, autocommit=True, prepare_threshold=0,
+                                          options=f'-c role={role} -c synchronous_commit=off -c jit=off')
+        self.pid = self.connection.info.backend_pid
+
+    def call(self, *statement):
+        """Microseconds of the processor and microseconds that the client waited, and the rows."""
+        waited, used = time.monotonic_ns(), spent([self.pid])
+        rows = self.connection.execute(*statement).fetchall()
+        used = spent([self.pid]) - used
+        return (used, (time.monotonic_ns() - waited) / 1000), rows
 
 
 def slices(db, processors, variants, seconds, tokens):
     """Runs variants {name: (statement, parameter...)} on one connection, slice by slice
     in random order; see slices.c. Returns {name: [us a statement]} in the order of
-    time, without the first eighth, which warms up."""
+    time, without the first eighth, which warms up; and the same of the processor."""
     argv = [f'{WORK}/slices', str(processors), str(seconds), '25', str(tokens)]
     for name, statement in variants.items():
         argv += ['--', name, *statement]
     lines = [line.split('\t') for line in run(*argv, PGDATABASE=db, PGOPTIONS='-c synchronous_commit=off').splitlines()]
-    times = {name: [] for name in variants}
-    for name, value in lines[len(lines) // 8:]:
-        times[name].append(float(value))
-    return times
+    times, processor = {name: [] for name in variants}, {name: [] for name in variants}
+    for name, waited, used in lines[len(lines) // 8:]:
+        times[name].append(float(waited))
+        processor[name].append(float(used))
+    return times, processor
 
 
 def script(name, lines):
@@ -96,6 +126,12 @@ def us(values):
     return f'{middle:.1f} us' if middle < 1000 else f'{middle / 1000:.1f} ms'
 
 
+def beside(clock, ours, other, most=False):
+    """The times of another clock, and the ratio of their medians, as row() has it."""
+    a, b = statistics.median(ours), statistics.median(other)
+    return f'{clock} {us(ours)}, {us(other)}: {a / b if most else b / a:.2f}'
+
+
 PLACE = {2: 'client and backend on two processors', 1: 'on one processor'}
 AUTHORIZE = ('SELECT walwarden.authorize($1, $2)', '@token', SCOPE)
 
@@ -104,8 +140,8 @@ def authorize():
     secret = '0123456789abcdef0123456789abcdef'
     ((jwt,),) = psql('bench', f"""SELECT bench.sign_jwt(json_build_object('role', 'web_user', 'sub', gen_random_uuid(),
         'scope', 'backups:trigger {SCOPE}', 'exp', extract(epoch FROM now())::bigint + 86400), '{secret}')""")
-    for processors, place in PLACE.items():
-        t = slices('bench', processors, {
+    for (processors, place), target in zip(PLACE.items(), (0.95, 0.90)):
+        t, processor = slices('bench', processors, {
             'one': ('SELECT 1',),
             'authorize': AUTHORIZE,
             'two calls': ('SELECT walwarden.authenticate($1), walwarden.has_scope($2)', '@token', SCOPE),
@@ -114,23 +150,53 @@ def authorize():
             'four statements': ('SELECT bench.verify_api_key($1, $2)', '@token', SCOPE),
             'jwt': ('SELECT bench.verify_jwt($1, $2, $3)', jwt, secret, SCOPE),
         }, 6 if SMALL else 20, 1000)
-        one = rounds(t, 'authorize', 'one')
-        row(f'authorize, hot: 1,000 tokens at random, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']), one, 0.93)
+
+        def compare(what, other, name, target=None):
+            row(what, us(t['authorize']), f'{name}: {us(t[other])}', rounds(t, 'authorize', other), target,
+                beside=beside('processor', processor['authorize'], processor[other]))
+        compare(f'authorize, hot: 1,000 tokens at random, {place}', 'nothing', 'a C function that does nothing, same parameters', target)
+        compare('authorize', 'one', 'SELECT 1')
         two = rounds(t, 'two calls', 'one')
         row('authenticate and has_scope: points behind authorize', us(t['two calls']), 'authorize: ' + us(t['authorize']),
-            [a - b for a, b in zip(one, two)], 0.03, most=True)
-        row('authorize', us(t['authorize']), 'four statements in PL/pgSQL: ' + us(t['four statements']),
-            rounds(t, 'authorize', 'four statements'), 5)
-        row('authorize', us(t['authorize']), 'a C function that returns true, same parameters: ' + us(t['nothing']), rounds(t, 'authorize', 'nothing'))
-        row('authorize', us(t['authorize']), 'index look-up by fingerprint: ' + us(t['look-up']), rounds(t, 'authorize', 'look-up'))
-        row('authorize', us(t['authorize']), 'JWT verified in SQL: ' + us(t['jwt']), rounds(t, 'authorize', 'jwt'))
+            [a - b for a, b in zip(rounds(t, 'authorize', 'one'), two)], 0.03, most=True)
+        compare('authorize', 'four statements', 'four statements in PL/pgSQL', 5)
+        compare('authorize', 'look-up', 'index look-up by fingerprint')
+        compare('authorize', 'jwt', 'JWT verified in SQL')
+
+
+def storm():
+    """authorize with 16 clients, in stretches that are quiet and stretches with a change of one of the tokens in each second."""
+    stretch, pairs = 3, 3 if SMALL else 15
+    path = script('storm', ['\\set i random(1000000000000000001, 1000000000000001000)',
+                            f"SELECT walwarden.authorize('{'wal_':0<49}' || :i, :scope);"])
+    changer = Backend()
+    bench = subprocess.Popen(['pgbench', '-n', '-M', 'prepared', '-c', '16', '-j', '2', '-P', '1', '-T', str(2 * stretch * (pairs + 1) + 1), '-f', path, '-D', f'scope={SCOPE}', 'bench'],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    seconds, used = [], None
+    for line in bench.stderr:       # one a second
+        if not (progress := re.match(r'progress: .* s, ([0-9.]+) tps', line)):
+            sys.exit(f'pgbench: {line}')
+        if not seconds:
+            clients = [pid for pid, in changer.call("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")[1]]
+        was, used = used, spent(clients)
+        seconds.append((float(progress[1]), used - was if was else 0))
+        if len(seconds) // stretch % 2:
+            changer.call('SELECT walwarden.update_token(bench.token_id(%s), %s)', [1 + len(seconds) * 7 % 1000, f'changed in second {len(seconds)}'])
+    if bench.wait() != 0:
+        sys.exit('pgbench failed')
+    # one stretch after the other, without the first pair; in each the calls in a second, and processor time of one
+    stretches = [seconds[i:i + stretch] for i in range(2 * stretch, 2 * stretch * (pairs + 1), stretch)]
+    rate = [sum(tps for tps, _ in s) / stretch for s in stretches]
+    used = [sum(us for _, us in s) / sum(tps for tps, _ in s) for s in stretches]
+    row('authorize, 16 clients, with one change of a token a second', f'{statistics.median(rate[1::2]):,.0f}/s', f'itself, quiet: {statistics.median(rate[::2]):,.0f}/s',
+        [changing / quiet for quiet, changing in zip(rate[::2], rate[1::2])], 0.95, beside=beside('processor', used[1::2], used[::2]))
 
 
 def cold():
-    for processors, place in PLACE.items():
-        t = slices('bench_cold', processors, {'one': ('SELECT 1',), 'authorize': AUTHORIZE}, 4 if SMALL else 12, COLD)
+    for (processors, place), target in zip(PLACE.items(), (0.80, None)):
+        t, processor = slices('bench_cold', processors, {'one': ('SELECT 1',), 'authorize': AUTHORIZE}, 4 if SMALL else 12, COLD)
         row(f'authorize, cold: uniform over {COLD:,} tokens, {place}', us(t['authorize']), 'SELECT 1: ' + us(t['one']),
-            rounds(t, 'authorize', 'one'), 0.75)
+            rounds(t, 'authorize', 'one'), target, beside=beside('processor', processor['authorize'], processor['one']))
 
 
 def rls():
@@ -139,7 +205,7 @@ def rls():
     ((token, documents),) = psql('bench', "SELECT bench.token(1), to_char(count(*), 'FM9,999,999') FROM bench.document")
     seconds = 6 if SMALL else 15
     for workers, ours, other, name, target in (
-            (0, 'bench_scope', 'bench_noop', 'has_scope() in a policy', 1.10),
+            (0, 'bench_scope', 'bench_noop', 'has_scope() in a policy', 1.05),
             (2, 'bench_subselect', 'bench_true', '(SELECT has_scope()) in a policy, two workers', 1.15)):
         t = pgbench_slices('bench', {ours: count(ours), other: count(other)}, seconds, define=[f'token={token}'], mode='extended',
                    options=f'-c max_parallel_workers_per_gather={workers}')
@@ -161,42 +227,46 @@ def audit():
     plain = ("INSERT INTO bench.plain_entry (org_id, seq, at, kind, job_id, body, prev_hash, hash) "
              f"VALUES ({org}, nextval('bench.plain_seq'), now(), 'app.bench', NULL, :body, {bytes32}, {bytes32});")
 
-    def tps(statement, orgs, clients):
+    def tps(statement, orgs, clients, options=''):
         setup = [f'\\set o random(1001, {1000 + orgs})']
         if statement == plain:
             setup += [f'\\set {x} random(1, 9223372036854775806)' for x in 'abcd']
         path = script('audit', [*setup, statement])
         out = run('pgbench', '-n', '-M', 'prepared', '-c', str(clients), '-j', str(min(clients, 2)), '-T', '1',
-                  '-f', path, '-D', f'body={payload if statement == ours else stored}', 'bench')
+                  '-f', path, '-D', f'body={payload if statement == ours else stored}', 'bench', PGOPTIONS=options)
         return float(re.search(r'tps = ([0-9.]+)', out)[1])
 
     def early(value):
         psql('bench', "LOAD 'walwarden'", f'ALTER SYSTEM SET walwarden.early_lock_release = {value}', 'SELECT pg_reload_conf()')
         time.sleep(0.2)
 
-    have_early = psql('bench', "LOAD 'walwarden'", "SELECT 1 FROM pg_settings WHERE name = 'walwarden.early_lock_release'")
+    # the server sleeps before each flush, with the lock that only one has who flushes
+    slow = '-c commit_delay=1000 -c commit_siblings=0'
     t = {}
     for _ in range(1 + (4 if SMALL else 10)):
-        for orgs, clients in ((64, 16), (1, 1), (1, 16)):
-            t.setdefault((ours, orgs, clients), []).append(tps(ours, orgs, clients))
-            t.setdefault((plain, orgs, clients), []).append(tps(plain, orgs, clients))
-        if have_early:
-            early('on')
-            t.setdefault('early', []).append(tps(ours, 1, 16))
-            early('off')
+        def measure(*run):
+            t.setdefault(run, []).append(tps(*run))
+        for run in ((64, 16), (1, 1), (1, 16)):
+            measure(ours, *run)
+            measure(plain, *run)
+        for run in ((ours, 1, 1), (ours, 1, 16), (plain, 1, 16)):
+            measure(*run, slow)
+        early('on')
+        t.setdefault('early', []).append(tps(ours, 1, 16))
+        t.setdefault('early, slow', []).append(tps(ours, 1, 16, slow))
+        early('off')
     for values in t.values():
         del values[0]       # warm-up
 
-    def compare(what, a, other, b, target):
+    def compare(what, a, other, b, target=None):
         row(what, f'{statistics.median(t[a]):,.0f}/s', f'{other}: {statistics.median(t[b]):,.0f}/s',
             [x / y for x, y in zip(t[a], t[b])], target)
-    compare('audit append, 64 organisations, 16 clients', (ours, 64, 16), 'plain INSERT', (plain, 64, 16), 0.8)
-    compare('audit append, one organisation, 1 client', (ours, 1, 1), 'plain INSERT', (plain, 1, 1), 0.85)
-    compare('audit append, one organisation, 16 clients', (ours, 1, 16), 'itself with 1 client', (ours, 1, 1), 0.9)
-    if have_early:
-        compare('the same with early_lock_release', 'early', 'plain INSERT', (plain, 1, 16), 0.6)
-    else:
-        row('the same with early_lock_release', '', 'plain INSERT', [], 0.6, note='not available')
+    compare('audit append, 64 organisations, 16 clients', (ours, 64, 16), 'plain INSERT', (plain, 64, 16), 0.82)
+    compare('audit append, one organisation, 1 client', (ours, 1, 1), 'plain INSERT', (plain, 1, 1), 0.93)
+    compare('audit append, one organisation, 16 clients', (ours, 1, 16), 'itself with 1 client', (ours, 1, 1))
+    compare('the same with early_lock_release', 'early', 'plain INSERT', (plain, 1, 16))
+    compare('audit append, one organisation, 16 clients, a flush of 1 ms', (ours, 1, 16, slow), 'itself with 1 client', (ours, 1, 1, slow), 0.9)
+    compare('the same with early_lock_release', 'early, slow', 'plain INSERT', (plain, 1, 16, slow), 0.6)
 
     few, many = [], []
     for _ in range(3 if SMALL else 7):
@@ -253,106 +323,66 @@ def judge():
         f'SHA-256 alone: {statistics.median(other):.0f} ms', [o / s for o, s in zip(ours, other)][1:], 3, most=True)
 
 
-def timed(db, sql):
-    start = time.monotonic()
-    result = psql(db, sql)
-    return (time.monotonic() - start) * 1000000, result
-
-
-def sized(n):
-    return f'{n / 1000000:g} million' if n >= 1000000 else f'{n:,}'
-
-
-def scale():
-    large = os.environ['LARGE_DB']
-    sizes = {'bench': TOKENS, large: LARGE}
-    few, many = sized(TOKENS), sized(LARGE)
-
-    def both(what, measure, n, target=None):
-        """measure(db) gives microseconds, alternately of either database."""
-        t = {db: [] for db in sizes}
-        for _ in range(n):
-            for db in sizes:
-                t[db].append(measure(db))
-        row(what, f"{many}: {us(t[large])}", f"{few}: {us(t['bench'])}",
-            [a / b for a, b in zip(t[large], t['bench'])], target, most=True)
-
-    def authenticate(processors):
-        return lambda db: statistics.median(slices(db, processors, {'authenticate': ('SELECT walwarden.authenticate($1)', '@token')},
-                                                   2 if SMALL else 4, sizes[db])['authenticate'])
-
-    def page(db):
-        return statistics.median(pgbench_slices(db, {'page': "SELECT count(*) FROM walwarden.list_tokens('org-1', bench.token_id(:i), 100);"}, 2,
-                                                setup=[f'\\set i random(101, {sizes[db] // 10})'])['page'])
-
-    def revoke(db):
-        # tokens of org-1 that have not been revoked; nothing else is measured with them after this
-        revoke.last += 100
-        out = run('pgbench', '-n', '-M', 'prepared', '-c', '1', '-t', '100', '-D', f'last={revoke.last}',
-                  '-f', script('revoke', ['\\set last :last + 1', "SELECT walwarden.revoke_token(bench.token_id(:last), 'bench');"]), db)
-        return 1000 * float(re.search(r'latency average = ([0-9.]+) ms', out)[1])
-    revoke.last = 0
-
-    for db in sizes:
-        psql(db, 'CREATE EXTENSION IF NOT EXISTS pg_prewarm', """SELECT pg_prewarm(c.oid) FROM pg_class AS c
-            WHERE c.relnamespace = 'walwarden_internal'::regnamespace AND c.relname ~ '^(token|token_pkey|token_by_org|token_usage|token_usage_pkey|credential.*)$' AND c.relkind IN ('r', 'i')""")
-    for processors, place in PLACE.items():
-        both(f'authenticate, uniform, {many} tokens, {place}', authenticate(processors), 3 if SMALL else 5, 1.3)
-    both('a page of 100 of list_tokens', page, 2 if SMALL else 3, 2)
-
-    org2 = "(SELECT id FROM walwarden_internal.org WHERE slug = 'org-2')"
-    both('verification of a chain of 1,001 entries', lambda db: timed(db, f'SELECT walwarden_internal.verify_chain({org2}, NULL, NULL)')[0], 5)
-    both('cross-check of the state of its organisation', lambda db: timed(db, f'SELECT walwarden_internal.verify({org2}, NULL, NULL, NULL)')[0], 3)
-    spent, ((entries, bad),) = timed(large, 'SELECT sum(v.entries), count(v.reason) FROM walwarden_internal.org AS o, walwarden_internal.verify_chain(o.id, NULL, NULL) AS v')
-    row(f'verification of all {sized(LARGE)} tokens\' chains', f'{spent / 1e6:.1f} s', f'{us([spent / int(entries)])} an entry', [],
-        note=f'{bad} bad' if bad != '0' else 'all good')
-
-    for db in sizes:        # so that maintenance is left with the tokens
-        psql(db, """INSERT INTO walwarden_internal.verification (org_id, finished_at, entries, head_hash, ok)
-                    SELECT org_id, now(), 0, '', true FROM walwarden_internal.chains() ON CONFLICT DO NOTHING""")
-    both(f'run_maintenance() that removes {OVERDUE:,} tokens, each', lambda db: timed(db, 'SELECT walwarden.run_maintenance()')[0] / OVERDUE, 1)
-    both('revoke_token()', revoke, 3)
-
-
 def rest():
+    names = 'GET /databases, 25 rows', 'the same, with If-None-Match'
     if os.environ.get('MISSING'):
-        return row('GET /databases, 25 rows', '', 'a constant of that size', [], 0.9, note='skipped, missing: ' + os.environ['MISSING'].strip())
+        for name, target in zip(names, (0.75, 1.1)):
+            row(name, '', 'a constant of that size', [], target, note='skipped, missing: ' + os.environ['MISSING'].strip())
+        return
     url = os.environ['REST_URL']
-    ((token,),) = psql('bench', """SELECT token FROM walwarden.issue_token('org-1', 'rest',
-                                   ARRAY['databases:read', 'databases:write', 'destinations:read', 'destinations:write'])""")
+    ((token, node),) = psql('bench', """SELECT a.token, n.token FROM walwarden.issue_token('org-1', 'node', kind => 'node') AS n,
+        walwarden.issue_token('org-1', 'rest', '{databases:read,databases:write,destinations:read,destinations:write,backups:trigger}') AS a""")
     headers = {'Authorization': f'Bearer {token}', 'Content-Type': 'application/json'}
 
     def post(path, **body):
         request = urllib.request.Request(url + path, json.dumps(body).encode(), {**headers, 'Idempotency-Key': str(uuid.uuid4())})
         return json.load(urllib.request.urlopen(request))
     destination = post('/destinations', name='offsite', provider='s3', uri='s3://bench/backups')['id']
-    for i in range(25):
-        post('/databases', name=f'database-{i}', connectionRef=f'connection-{i}', destinationId=destination)
+    databases = [post('/databases', name=f'database-{i}', connectionRef=f'connection-{i}', destinationId=destination)['id'] for i in range(25)]
+    for _ in range(12):
+        for database in databases:
+            post(f'/databases/{database}/backups')
+        psql('bench', 'SET ROLE bench_runner', f"CALL bench.complete_backups('{node}')")
     ours = url + '/databases?limit=25'
-    answer = urllib.request.urlopen(urllib.request.Request(ours, headers=headers)).read().decode()
-    psql('bench', f"CREATE OR REPLACE FUNCTION walwarden_rest.bench_constant() RETURNS json LANGUAGE sql STABLE RETURN $json${answer}$json$::json")
+    answer = urllib.request.urlopen(urllib.request.Request(ours, headers=headers))
+    tag, body = answer.headers['ETag'], answer.read().decode()
+    psql('bench', f"CREATE OR REPLACE FUNCTION walwarden_rest.bench_constant() RETURNS json LANGUAGE sql STABLE RETURN $json${body}$json$::json")
     constant = url.replace('/api/v1', '/rest/rpc/bench_constant')
-    if len(json.loads(answer)['databases']) != 25 or urllib.request.urlopen(constant).read().decode() != answer:
+    if [d['readiness']['verdict'] for d in json.loads(body)['databases']] != 25 * ['ready'] or urllib.request.urlopen(constant).read().decode() != body:
         sys.exit('the two answers are not the same')
+    try:
+        urllib.request.urlopen(urllib.request.Request(ours, headers={**headers, 'If-None-Match': tag}))
+        sys.exit('no 304')
+    except urllib.error.HTTPError as error:
+        if error.code != 304:
+            raise
 
-    def rate(target, *extra):
-        out = run('wrk', '-t', '1', '-c', '8', '-d', '2s', *extra, target)
+    def rate(target, *fields):
+        """Requests a second, and microseconds of all backends for one."""
+        pids = [int(pid) for pid, in psql('bench', "SELECT pid FROM pg_stat_activity WHERE usename = 'authenticator'")]
+        used = spent(pids)
+        out = run('wrk', '-t', '1', '-c', '8', '-d', '2s', *(x for field in fields for x in ('-H', field)), target)
+        used = spent(pids) - used
         if 'Non-2xx' in out or 'Socket errors' in out:
             sys.exit(f'{target}:\n{out}')
-        return float(re.search(r'Requests/sec: *([0-9.]+)', out)[1])
-    a, b = [], []
+        return float(re.search(r'Requests/sec: *([0-9.]+)', out)[1]), used / int(re.search(r'([0-9]+) requests in', out)[1])
+    t = {name: [] for name in (*names, 'constant')}
     for _ in range(1 + (3 if SMALL else 12)):
-        a.append(rate(ours, '-H', f'Authorization: Bearer {token}'))
-        b.append(rate(constant))
-    row(f'GET /databases, 25 rows, {len(answer):,} bytes', f'{statistics.median(a[1:]):,.0f}/s', f'a constant of that size: {statistics.median(b[1:]):,.0f}/s',
-        [x / y for x, y in zip(a[1:], b[1:])], 0.9)
+        t[names[0]].append(rate(ours, f'Authorization: Bearer {token}'))
+        t['constant'].append(rate(constant))
+        t[names[1]].append(rate(ours, f'Authorization: Bearer {token}', f'If-None-Match: {tag}'))
+    others, others_used = zip(*t['constant'][1:])
+    for name, what, target in zip(names, (f'GET /databases, 25 rows with 12 verified backups each, {len(body):,} bytes', 'the same, with If-None-Match: 304'), (0.75, 1.1)):
+        rates, used = zip(*t[name][1:])
+        row(what, f'{statistics.median(rates):,.0f}/s', f'a constant of that size: {statistics.median(others):,.0f}/s',
+            [a / b for a, b in zip(rates, others)], target, beside=beside('processor of the backends', used, others_used))
 
 
 def table():
     with open(f'{WORK}/bench.jsonl') as f:
         rows = [json.loads(line) for line in f]
-    print('| what | ours | the other side | ratio | quartiles | target | |')
-    print('|---|---|---|---|---|---|---|')
+    print('| what | ours | the other side | ratio | quartiles | target | | beside it |')
+    print('|---|---|---|---|---|---|---|---|')
     for r in rows:
         ratio, spread, verdict = '', '', r['note']
         if r['ratios']:
@@ -364,8 +394,8 @@ def table():
             if r['target'] is not None:
                 verdict = 'met' if (middle <= r['target'] if r['most'] else middle >= r['target']) else 'not met'
         target = '' if r['target'] is None else f"{'<=' if r['most'] else '>='} {r['target']:g}"
-        print('|', ' | '.join([r['what'], r['ours'], r['other'], ratio, spread, target, verdict]), '|')
+        print('|', ' | '.join([r['what'], r['ours'], r['other'], ratio, spread, target, verdict, r['beside']]), '|')
 
 
-if __name__ == '__main__':     # else bench/runner.py takes functions from here
+if __name__ == '__main__':     # else others take functions from here
     globals()[sys.argv[1]]()

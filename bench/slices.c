@@ -5,10 +5,10 @@
  *		slices PROCESSORS SECONDS REPEAT LAST -- NAME SQL [PARAMETER...] [-- NAME SQL ...]
  *
  * Each statement is prepared; slices of REPEAT executions alternate in random
- * order for SECONDS, and for each slice "NAME MICROSECONDS" is printed, a
- * statement's time as its client sees it. The parameter @token stands for the token
- * of a random number from 1 to LAST, anew for each execution, as bench.token() makes
- * it.
+ * order for SECONDS, and for each slice "NAME MICROSECONDS MICROSECONDS" is printed: a
+ * statement's time as its client sees it, and the processor time of the backend, as the
+ * kernel has it. The parameter @token stands for the token of a random number from 1 to
+ * LAST, anew for each execution, as bench.token() makes it.
  *
  * PROCESSORS says whether client and backend share one (1), or have one each (2), where
  * each message waits for the other side to wake up. Left to the scheduler it is now
@@ -44,12 +44,19 @@ fail(const char *what)
 }
 
 static double
-now_us(void)
+read_us(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (clock_gettime(clock, &t) != 0)
+		fail("clock_gettime");
 	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static double
+now_us(void)
+{
+	return read_us(CLOCK_MONOTONIC);
 }
 
 static uint64_t
@@ -114,6 +121,7 @@ main(int argc, char **argv)
 {
 	Statement	statements[STATEMENTS] = {0};
 	int			n = 0;
+	clockid_t	backend;
 	double		end;
 	int			repeat;
 	uint64_t	last;
@@ -137,6 +145,8 @@ main(int argc, char **argv)
 	conn = PQconnectdb("");
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("connect");
+	if (clock_getcpuclockid(PQbackendPID(conn), &backend) != 0)
+		fail("clock_getcpuclockid");
 	stay_on(0, 0);
 	stay_on(PQbackendPID(conn), atoi(argv[1]) - 1);
 	for (int i = 0; i < n; i++)
@@ -152,11 +162,12 @@ main(int argc, char **argv)
 	while (now_us() < end)
 	{
 		const Statement *s = &statements[random_number() % n];
+		double		spent = read_us(backend);
 		double		start = now_us();
 
 		for (int i = 0; i < repeat; i++)
 			execute(s, last);
-		printf("%s\t%.3f\n", s->name, (now_us() - start) / repeat);
+		printf("%s\t%.3f\t%.3f\n", s->name, (now_us() - start) / repeat, (read_us(backend) - spent) / repeat);
 	}
 	PQfinish(conn);
 	return 0;
