@@ -29,18 +29,19 @@ AS $$
     ALTER TABLE walwarden_internal.token ENABLE ALWAYS TRIGGER refresh_token_status;
 $$;
 
+-- What the planner puts in the place of the call: the cast is immutable, what || does by itself is not.
 -- It ends with a number of 19 digits, because that is what pgbench can make.
 CREATE FUNCTION bench.token(i bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 'wal_000000000000000000000000000000000000000000000' || (1000000000000000000 + i);
+    RETURN 'wal_000000000000000000000000000000000000000000000' || (1000000000000000000 + i)::text;
 
 CREATE FUNCTION bench.token_id(i bigint) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN md5('token ' || i)::uuid;
+    RETURN md5('token ' || i::text)::uuid;
 
 CREATE FUNCTION bench.org_id(o bigint) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN md5('org ' || o)::uuid;
+    RETURN md5('org ' || o::text)::uuid;
 
 -- The organisation of a token, and its place there, from 1; tenth: how many org-1 has.
 CREATE FUNCTION bench.org_of(i bigint, tenth bigint) RETURNS bigint
