@@ -23,9 +23,9 @@ def sized(n):
     return f'{n / 1000000:g} million' if n >= 1000000 else f'{n:,}'
 
 
-def limit(what, ours, most, name, values, note=''):
+def limit(what, ours, most, name, values):
     """A row of a figure that is to be at most so much, whatever the other side takes."""
-    row(what, ours, f'limit: {name}', [v / most for v in values], 1, most=True, note=note)
+    row(what, ours, f'limit: {name}', [v / most for v in values], 1, most=True)
 
 
 def counters(backend, query):
