@@ -167,10 +167,11 @@ def authorize():
 def storm():
     """authorize with 16 clients, in stretches that are quiet and stretches with a change of one of the tokens in each second."""
     stretch, pairs = 3, 3 if SMALL else 15
+    duration = 2 * stretch * (1 + pairs)
     path = script('storm', ['\\set i random(1000000000000000001, 1000000000000001000)',
                             f"SELECT walwarden.authorize('{'wal_':0<49}' || :i, :scope);"])
     changer = Backend()
-    bench = subprocess.Popen(['pgbench', '-n', '-M', 'prepared', '-c', '16', '-j', '2', '-P', '1', '-T', str(2 * stretch * (pairs + 1) + 1), '-f', path, '-D', f'scope={SCOPE}', 'bench'],
+    bench = subprocess.Popen(['pgbench', '-n', '-M', 'prepared', '-c', '16', '-j', '2', '-P', '1', '-T', str(duration + 1), '-f', path, '-D', f'scope={SCOPE}', 'bench'],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     seconds, used = [], None
     for line in bench.stderr:       # one a second
@@ -180,12 +181,14 @@ def storm():
             clients = [pid for pid, in changer.call("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")[1]]
         was, used = used, spent(clients)
         seconds.append((float(progress[1]), used - was if was else 0))
+        if len(seconds) == duration:
+            break
         if len(seconds) // stretch % 2:
             changer.call('SELECT walwarden.update_token(bench.token_id(%s), %s)', [1 + len(seconds) * 7 % 1000, f'changed in second {len(seconds)}'])
     if bench.wait() != 0:
         sys.exit('pgbench failed')
     # one stretch after the other, without the first pair; in each the calls in a second, and processor time of one
-    stretches = [seconds[i:i + stretch] for i in range(2 * stretch, 2 * stretch * (pairs + 1), stretch)]
+    stretches = [seconds[i:i + stretch] for i in range(2 * stretch, duration, stretch)]
     rate = [sum(tps for tps, _ in s) / stretch for s in stretches]
     used = [sum(us for _, us in s) / sum(tps for tps, _ in s) for s in stretches]
     row('authorize, 16 clients, with one change of a token a second', f'{statistics.median(rate[1::2]):,.0f}/s', f'itself, quiet: {statistics.median(rate[::2]):,.0f}/s',
@@ -244,13 +247,11 @@ def audit():
     slow = '-c commit_delay=1000 -c commit_siblings=0'
     t = {}
     for _ in range(1 + (4 if SMALL else 10)):
-        def measure(*run):
-            t.setdefault(run, []).append(tps(*run))
-        for run in ((64, 16), (1, 1), (1, 16)):
-            measure(ours, *run)
-            measure(plain, *run)
-        for run in ((ours, 1, 1), (ours, 1, 16), (plain, 1, 16)):
-            measure(*run, slow)
+        for case in ((64, 16), (1, 1), (1, 16)):
+            for statement in (ours, plain):
+                t.setdefault((statement, *case), []).append(tps(statement, *case))
+        for case in ((ours, 1, 1, slow), (ours, 1, 16, slow), (plain, 1, 16, slow)):
+            t.setdefault(case, []).append(tps(*case))
         early('on')
         t.setdefault('early', []).append(tps(ours, 1, 16))
         t.setdefault('early, slow', []).append(tps(ours, 1, 16, slow))
