@@ -189,21 +189,38 @@ org_cache_forget(void)
 	drop_cache(&remembered);
 }
 
+/* The copy of a snapshot that does not list all subtransactions lists none, whatever it says. */
+static Size
+subxip_size_of(const SnapshotData *snapshot)
+{
+	if (snapshot->suboverflowed && !snapshot->takenDuringRecovery)
+		return 0;
+	return snapshot->subxcnt * sizeof(TransactionId);
+}
+
 static void
 set_moment(OrgCache *cache, Snapshot snapshot)
 {
 	Size		xip_size = snapshot->xcnt * sizeof(TransactionId);
-	Size		subxip_size = snapshot->subxcnt * sizeof(TransactionId);
+	Size		subxip_size = subxip_size_of(snapshot);
 	Moment	   *moment = MemoryContextAlloc(cache->memory, sizeof(Moment) + xip_size + subxip_size);
 
 	moment->snapshot = *snapshot;
 	moment->snapshot.xip = (TransactionId *) (moment + 1);
 	moment->snapshot.subxip = moment->snapshot.xip + snapshot->xcnt;
-	memcpy(moment->snapshot.xip, snapshot->xip, xip_size);
-	memcpy(moment->snapshot.subxip, snapshot->subxip, subxip_size);
+	if (xip_size > 0)
+		memcpy(moment->snapshot.xip, snapshot->xip, xip_size);
+	if (subxip_size > 0)
+		memcpy(moment->snapshot.subxip, snapshot->subxip, subxip_size);
 	moment->xid = GetTopTransactionIdIfAny();
 	moment->subid = GetCurrentSubTransactionId();
 	cache->moment = moment;
+}
+
+static bool
+same_bytes(const void *a, const void *b, Size size)
+{
+	return size == 0 || memcmp(a, b, size) == 0;
 }
 
 /* Whether a snapshot sees the same now. */
@@ -214,9 +231,10 @@ is_moment(const Moment *moment, Snapshot snapshot)
 
 	return moment->xid == GetTopTransactionIdIfAny() && moment->subid == GetCurrentSubTransactionId() &&
 		seen->curcid == snapshot->curcid && seen->xmin == snapshot->xmin && seen->xmax == snapshot->xmax &&
-		seen->xcnt == snapshot->xcnt && memcmp(seen->xip, snapshot->xip, seen->xcnt * sizeof(TransactionId)) == 0 &&
-		seen->subxcnt == snapshot->subxcnt && memcmp(seen->subxip, snapshot->subxip, seen->subxcnt * sizeof(TransactionId)) == 0 &&
-		seen->suboverflowed == snapshot->suboverflowed && seen->takenDuringRecovery == snapshot->takenDuringRecovery;
+		seen->suboverflowed == snapshot->suboverflowed && seen->takenDuringRecovery == snapshot->takenDuringRecovery &&
+		seen->xcnt == snapshot->xcnt && seen->subxcnt == snapshot->subxcnt &&
+		same_bytes(seen->xip, snapshot->xip, seen->xcnt * sizeof(TransactionId)) &&
+		same_bytes(seen->subxip, snapshot->subxip, subxip_size_of(seen));
 }
 
 /*
@@ -231,8 +249,10 @@ reading_begin_shared(Reading *reading, Snapshot snapshot, OrgCache **cache, Memo
 		drop_cache(cache);
 	if (*cache == NULL)
 	{
-		*cache = make_cache(context);
-		set_moment(*cache, snapshot);
+		OrgCache   *made = make_cache(context);
+
+		set_moment(made, snapshot);
+		*cache = made;
 		return;
 	}
 	if ((*cache)->orgs == NULL)

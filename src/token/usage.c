@@ -905,12 +905,33 @@ usage_lost(void)
 	return pg_atomic_read_u64(&usage->lost);
 }
 
-/* A row of token_usage, by column number. */
+/*
+ * A row of token_usage, by column number: for as long as the call site, with as many places
+ * as the table has columns there.
+ */
 typedef struct UsageRow
 {
-	Datum		values[Natts_token_usage + 1];
-	bool		nulls[Natts_token_usage + 1];
+	TupleDesc	desc;
+	Datum	   *values;
+	bool	   *nulls;
 } UsageRow;
+
+static UsageRow *
+usage_row(FunctionCallInfo fcinfo)
+{
+	static const Oid types[Natts_token_usage] = {
+		UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID
+	};
+	TupleDesc	desc = call_site_row(fcinfo);
+	UsageRow   *row;
+
+	walwarden_check_type(desc, types, lengthof(types));
+	row = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(UsageRow));
+	row->desc = desc;
+	row->values = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, (Max(desc->natts, Natts_token_usage) + 1) * sizeof(Datum));
+	row->nulls = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, (Max(desc->natts, Natts_token_usage) + 1) * sizeof(bool));
+	return row;
+}
 
 static void
 set_value(UsageRow *row, AttrNumber column, Datum value)
@@ -947,18 +968,18 @@ walwarden_current_usage(PG_FUNCTION_ARGS)
 {
 	static const AttrNumber slots[USAGE_SLOTS] = {Anum_token_usage_slot0_used_at, Anum_token_usage_slot1_used_at};
 	UsageEntry	entry;
-	UsageRow	row;
+	UsageRow   *row = fcinfo->flinfo->fn_extra;
 	bool		later;
 
-	if (fcinfo->flinfo->fn_extra == NULL)
-		fcinfo->flinfo->fn_extra = call_site_row(fcinfo);
-	memset(row.nulls, true, sizeof(row.nulls));
+	if (row == NULL)
+		fcinfo->flinfo->fn_extra = row = usage_row(fcinfo);
+	memset(row->nulls, true, Max(row->desc->natts, Natts_token_usage) + 1);
 	if (!PG_ARGISNULL(1))
 	{
 		HeapTupleHeader value = PG_GETARG_HEAPTUPLEHEADER(1);
 		HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(value),.t_data = value};
 
-		heap_deform_tuple(&tuple, fcinfo->flinfo->fn_extra, row.values + 1, row.nulls + 1);
+		heap_deform_tuple(&tuple, row->desc, row->values + 1, row->nulls + 1);
 	}
 	clear_entry(&entry);
 	if (usage != NULL && !PG_ARGISNULL(0))
@@ -971,20 +992,20 @@ walwarden_current_usage(PG_FUNCTION_ARGS)
 		unlock_entry(token_id, found);
 	}
 	for (int slot = 0; slot < USAGE_SLOTS; slot++)
-		(void) set_if_later(&row, slots[slot], entry.use.slot_at[slot]);
-	later = set_if_later(&row, Anum_token_usage_last_used_at, entry.use.at);
+		(void) set_if_later(row, slots[slot], entry.use.slot_at[slot]);
+	later = set_if_later(row, Anum_token_usage_last_used_at, entry.use.at);
 	if (usage == NULL || !served_here())
-		memset(row.nulls + Anum_token_usage_last_used_from, true, Natts_token_usage + 1 - Anum_token_usage_last_used_from);
+		memset(row->nulls + Anum_token_usage_last_used_from, true, Natts_token_usage + 1 - Anum_token_usage_last_used_from);
 	else
 	{
 		if (later)
-			row.values[Anum_token_usage_last_used_from] = network_address_inet(&entry.use.from, &row.nulls[Anum_token_usage_last_used_from]);
-		add_to_count(&row, Anum_token_usage_uses, entry.based, entry.base_uses, entry.use.uses);
-		add_to_count(&row, Anum_token_usage_refusals, entry.based, entry.base_refusals, entry.use.refusals);
-		if (set_if_later(&row, Anum_token_usage_last_refused_at, entry.use.refused_at))
-			set_value(&row, Anum_token_usage_last_refused_reason, CStringGetTextDatum(refusal_name(entry.use.refusal)));
+			row->values[Anum_token_usage_last_used_from] = network_address_inet(&entry.use.from, &row->nulls[Anum_token_usage_last_used_from]);
+		add_to_count(row, Anum_token_usage_uses, entry.based, entry.base_uses, entry.use.uses);
+		add_to_count(row, Anum_token_usage_refusals, entry.based, entry.base_refusals, entry.use.refusals);
+		if (set_if_later(row, Anum_token_usage_last_refused_at, entry.use.refused_at))
+			set_value(row, Anum_token_usage_last_refused_reason, CStringGetTextDatum(refusal_name(entry.use.refusal)));
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(fcinfo->flinfo->fn_extra, row.values + 1, row.nulls + 1)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(row->desc, row->values + 1, row->nulls + 1)));
 }
 
 /*

@@ -92,8 +92,8 @@ PGDLLEXPORT void walwarden_database_main(Datum arg);
  * The launcher.
  */
 
-/* Whether the last round ended because no background worker was free. */
-static bool starved = false;
+/* That no slot for another worker is free is logged once, for each number of those that run. */
+static bool said_starved[2] = {false, false};
 
 typedef struct Database
 {
@@ -187,7 +187,7 @@ static int	nvisits = 0;
 
 static TimestampTz last_flush;
 
-static bool launcher_round(bool maintain);
+static bool try_round(bool maintain);
 
 /*
  * Process signals. Does not return if the launcher must end. It exits with code 1, so that
@@ -256,7 +256,7 @@ watch(Visit *visit)
 		ereport(LOG,
 				(errmsg("walwarden: stopping the worker in database \"%s\", because walwarden.primary_conninfo has changed",
 						NameStr(visit->database->name))));
-	else if (visit->reports && wait_for(visit->started, REPORT_LIMIT) == 0)
+	else if (visit->reports && TimestampDifferenceExceeds(visit->started, GetCurrentTimestamp(), REPORT_LIMIT * 1000))
 		ereport(LOG,
 				(errmsg("walwarden: stopping the worker in database \"%s\", which could not report to the primary within %d seconds",
 						NameStr(visit->database->name), REPORT_LIMIT)));
@@ -285,8 +285,8 @@ is_flush_due(void)
 }
 
 /*
- * Start a worker in a database and wait until it has ended. maintain: whether it also
- * runs maintenance. Returns false if no slot for a worker is free.
+ * Start a worker in a database and wait until it has ended. maintain: whether it runs
+ * maintenance, or writes uses. Returns false if no slot for a worker is free.
  */
 static bool
 visit(const Database *database, bool maintain)
@@ -316,19 +316,23 @@ visit(const Database *database, bool maintain)
 	this->stopped = false;
 	if (!RegisterDynamicBackgroundWorker(&worker, &this->handle))
 	{
-		if (!starved)
+		if (!said_starved[nvisits])
 			ereport(LOG,
-					(errmsg("walwarden: no background worker slot is free, so maintenance is postponed"),
+					(nvisits == 0 ?
+					 errmsg("walwarden: no background worker slot is free, so maintenance is postponed") :
+					 errmsg("walwarden: no second background worker slot is free, so uses are written when maintenance is over"),
 					 errdetail("Parallel queries take their workers from the same %d slots, up to max_parallel_workers, which is %d.",
 							   max_worker_processes, max_parallel_workers),
 					 errhint("Set max_worker_processes to at least 3 for walwarden, and what other extensions and replication take, above max_parallel_workers.")));
+		said_starved[nvisits] = true;
 		return false;
 	}
-	if (starved)
-	{
-		ereport(LOG, (errmsg("walwarden: a background worker slot is free again, and maintenance goes on")));
-		starved = false;
-	}
+	if (said_starved[nvisits])
+		ereport(LOG,
+				(nvisits == 0 ?
+				 errmsg("walwarden: a background worker slot is free again, and maintenance goes on") :
+				 errmsg("walwarden: a second background worker slot is free again")));
+	said_starved[nvisits] = false;
 
 	nvisits++;
 	snprintf(activity, sizeof(activity), "%s in database %s", maintain ? "maintenance" : "last-used times", NameStr(database->name));
@@ -341,7 +345,7 @@ visit(const Database *database, bool maintain)
 		if (maintain && is_flush_due())
 		{
 			last_flush = GetCurrentTimestamp();
-			starved = !launcher_round(false);
+			(void) try_round(false);
 			pgstat_report_activity(STATE_RUNNING, activity);
 		}
 	}
@@ -390,23 +394,34 @@ log_error(MemoryContext context)
 	RESUME_INTERRUPTS();
 }
 
-/* Run a round and log its errors. Returns false if no worker was free. */
+/*
+ * Run a round and log its errors. Returns false if no worker was free. An error in a round
+ * beside another one ends the former only.
+ */
 static bool
 try_round(bool maintain)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(outer, "walwarden round", ALLOCSET_DEFAULT_SIZES);
+	const int	running = nvisits;
+	volatile bool done = true;
 
+	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		starved = !launcher_round(maintain);
+		done = launcher_round(maintain);
 	}
 	PG_CATCH();
 	{
-		nvisits = 0;
+		/* nobody would watch these any more */
+		while (nvisits > running)
+			TerminateBackgroundWorker(visits[--nvisits].handle);
 		log_error(context);
 	}
 	PG_END_TRY();
-	return !starved;
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+	return done;
 }
 
 /* Log that uses were lost. */
@@ -433,8 +448,8 @@ void
 walwarden_launcher_main(Datum arg)
 {
 	TimestampTz last_maintenance = 0;	/* the first is due at once */
+	bool		starved = false;	/* the last round found no worker free */
 	uint64		lost = usage_lost();
-	MemoryContext context;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
@@ -445,8 +460,7 @@ walwarden_launcher_main(Datum arg)
 	commit_record_configured();
 	last_flush = GetCurrentTimestamp();
 
-	context = AllocSetContextCreate(TopMemoryContext, "walwarden launcher", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(context);
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "walwarden launcher", ALLOCSET_DEFAULT_SIZES));
 	for (;;)
 	{
 		long		to_flush = wait_for(last_flush, walwarden_usage_flush_interval);
@@ -469,11 +483,14 @@ walwarden_launcher_main(Datum arg)
 
 		launcher_interrupts();
 		last_flush = GetCurrentTimestamp();
+		starved = !try_round(false);
 		if (to_maintain == 0)
+		{
 			last_maintenance = last_flush;
-		if (!try_round(to_maintain == 0) && to_maintain == 0)
-			last_maintenance = 0;
-		MemoryContextReset(context);
+			starved = starved || !try_round(true);
+			if (starved)
+				last_maintenance = 0;
+		}
 		if (usage_lost() != lost)
 			log_lost(usage_lost() - lost);
 		lost = usage_lost();
@@ -1159,7 +1176,9 @@ walwarden_database_main(Datum arg)
 		report_usage();
 		return;
 	}
-	flush_usage();
+	/* not both: one process at a time writes the uses of a database */
 	if (with_maintenance)
 		maintain();
+	else
+		flush_usage();
 }

@@ -154,6 +154,14 @@ CREATE TEMP TABLE without AS
 SELECT is_empty($$SELECT w.index, w.call, w.outcome, b.outcome FROM without AS w JOIN before AS b USING (call) WHERE w.outcome <> b.outcome$$, 'no index is needed');
 SELECT cmp_ok((SELECT count(DISTINCT index) FROM without), '>', 15::bigint, 'although there are some');
 
+-- more columns than the library knows: a later version may have added some, and a session goes on
+CREATE TEMP TABLE wide AS
+    SELECT t.of, k.key AS call, k.value AS outcome
+      FROM (SELECT DISTINCT of FROM col WHERE of <> 'walwarden_internal.audit_entry'::regclass) AS t,
+           jsonb_each_text(outcomes(format('ALTER TABLE %s ', t.of) || (SELECT string_agg(format('ADD more_%s text', n), ', ') FROM generate_series(1, 20) AS n))) AS k;
+SELECT is_empty($$SELECT w.of, w.call, w.outcome, b.outcome FROM wide AS w JOIN before AS b USING (call) WHERE w.outcome <> b.outcome AND w.of::text <> 'walwarden_internal.rest_operation'$$, 'columns that C does not know change nothing');
+SELECT isnt_empty($$SELECT FROM wide WHERE of::text = 'walwarden_internal.rest_operation' AND outcome = '500 internal_error'$$, 'but operations, which are read whole');
+
 -- the type of a caller, likewise: what C reads is what is there, or it is an error
 CREATE FUNCTION after_alter(alteration text, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN

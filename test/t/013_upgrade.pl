@@ -348,7 +348,7 @@ edit(qr/CREATE VIEW walwarden\.stat_auth AS\s+SELECT \* FROM walwarden_internal\
     AS 'BEGIN RETURN QUERY SELECT d.*, NULL::timestamptz FROM walwarden_internal.stat_auth_door() AS d; END';
 CREATE VIEW walwarden.stat_auth AS
     SELECT * FROM walwarden_internal.stat_auth_later()} });
-edit(qr/(CREATE VIEW walwarden\.token_list .*?SELECT \*)/s, sub { "$1, NULL::text AS note" });
+edit(qr/(CREATE VIEW walwarden\.token_list .*?f\.previous_last_used_at)/s, sub { "$1, NULL::text AS note" });
 edit(qr/(?=CREATE VIEW walwarden\.token_list )/, sub { "CREATE VIEW walwarden.later_list AS SELECT 1 AS one;\n" });
 edit(qr/(REVOKE ALL ON TYPE walwarden\.token_list)/, sub { "$1, walwarden.later_list" });
 # by hand: a column of a described row, which is described once it has a value; rows of

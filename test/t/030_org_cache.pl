@@ -43,6 +43,24 @@ $node->safe_psql('postgres', q{
 	CREATE VIEW cache AS SELECT string_agg(name, ', ' ORDER BY name COLLATE "C") AS contexts, sum(total_bytes) AS bytes FROM pg_backend_memory_contexts WHERE name ~ '^walwarden (org|owners|roles)';
 });
 
+# A listing compares snapshots. One that does not list all subtransactions has none, although it counts
+# those of the sessions before.
+$node->safe_psql('postgres', q{
+	CREATE TABLE written (n integer);
+	CREATE FUNCTION nested(n integer) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. n LOOP
+			BEGIN INSERT INTO written VALUES (i); EXCEPTION WHEN division_by_zero THEN NULL; END;
+		END LOOP;
+	END $$});
+my @writers = map { $node->background_psql('postgres') } 1 .. 4;
+# whichever of them comes first in the snapshot
+$writers[$_]->query_safe('BEGIN') for 0 .. 3;
+$writers[$_]->query_safe('SELECT nested(' . ($_ == 1 || $_ == 2 ? 100 : 3) . ')') for 0 .. 3;
+$node->safe_psql('postgres', 'SELECT txid_current()');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM walwarden.list_tokens('acme') WHERE state = 'active'}), '1000', 'a listing while a snapshot cannot list all subtransactions');
+$_->quit for @writers;
+
 # A transaction that writes would keep nothing. The first cache is full with one entry, and making the second one fails half-way.
 rebuild([ '#define ORG_CACHE_MAX 4096', '#define ORG_CACHE_MAX 1' ],
 	[ 'HASHCTL		control = {0};', 'HASHCTL control = {0}; static int calls = 0; if (++calls == 5) elog(ERROR, "failed on purpose");' ]);

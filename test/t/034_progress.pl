@@ -57,6 +57,22 @@ foreach my $run (
 	IPC::Run::finish($running);
 	is(shown(), '', 'nothing stays behind');
 }
+
+# all chains, by the workers of a parallel query
+sql(q{SELECT walwarden.create_org('org-' || n) FROM generate_series(1, 8) AS n});
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+my ($verified, $why) = ('', '');
+my $parallel = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', 'SELECT count(*), bool_and(ok) FROM walwarden.verify_audit_chain()' ], '<', \undef, '>', \$verified, '2>', \$why);
+ok($node->poll_query_until('postgres', q{SELECT count(*) > 1 FROM pg_locks AS l JOIN walwarden.stat_progress AS p USING (pid) WHERE l.locktype = 'advisory' AND NOT l.granted}), 'several processes verify, and are shown');
+is(sql(q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'parallel worker' AND leader_pid IS NOT NULL}), 't', 'some of them are workers');
+sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND query LIKE '%bool_and(ok)%' AND pid <> pg_backend_pid()});
+IPC::Run::finish($parallel);
+like($why, qr/canceling statement/, 'it is cancelled');
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM walwarden.stat_progress'), 'and nothing of the workers stays behind');
+$holder->query_safe('SELECT pg_advisory_unlock_all()');
+my $all = q{SELECT string_agg(format('%s %s %s %s', org, entries, head_hash, ok), ',') FROM walwarden.verify_audit_chain()};
+is(sql($all), sql("SET max_parallel_workers_per_gather = 0; $all"), 'the same verdicts with and without workers, in the same order');
+is(sql("BEGIN; SELECT walwarden.create_org('own') IS NULL; SELECT count(*), bool_and(ok) FROM walwarden.verify_audit_chain(); ROLLBACK"), "f\n11|t", 'workers see what the transaction has written');
 $holder->quit;
 
 # a step of maintenance: sessions wait for a lock on their table

@@ -278,7 +278,11 @@ COMMENT ON FUNCTION walwarden_internal.token_list_door() IS
 'The door behind the view token_list: all tokens that the caller may see, in all organisations. Errors: none. Example: SELECT name FROM walwarden.token_list;';
 
 CREATE VIEW walwarden.token_list WITH (security_barrier) AS
-    SELECT * FROM walwarden_internal.token_list_door();
+    SELECT f.org, f.token_id, f.name, f.fingerprint_handle, f.kind, f.visibility, f.owner, f.role, f.scopes, f.effective_scopes,
+           f.state, f.created_at, f.created_by, f.expires_at, f.last_used_at, f.disabled_at, f.disabled_reason,
+           f.revoked_at, f.revoked_by, f.revoked_reason, f.overlap_until, f.labels, f.networks, f.rate_limit, f.last_used_from,
+           f.uses, f.refusals, f.last_refused_at, f.last_refused_reason, f.previous_handle, f.previous_last_used_at
+      FROM walwarden_internal.token_list_door() AS f;
 COMMENT ON VIEW walwarden.token_list IS 'All tokens that the caller may see, in all organisations, newest first. Example: SELECT name, state FROM walwarden.token_list;';
 COMMENT ON COLUMN walwarden.token_list.org IS 'the slug of its organisation';
 COMMENT ON COLUMN walwarden.token_list.fingerprint_handle IS 'the first 12 hex digits of the SHA-256 of the newest plaintext';
