@@ -157,7 +157,9 @@ SELECT cmp_ok((SELECT count(DISTINCT index) FROM without), '>', 15::bigint, 'alt
 -- more columns than the library knows: a later version may have added some, and a session goes on
 CREATE TEMP TABLE wide AS
     SELECT t.of, k.key AS call, k.value AS outcome
-      FROM (SELECT DISTINCT of FROM col WHERE of <> 'walwarden_internal.audit_entry'::regclass) AS t,
+      FROM (SELECT of FROM col WHERE of <> 'walwarden_internal.audit_entry'::regclass GROUP BY of
+             -- last, because the server keeps plans with a function's columns when they are taken back
+             ORDER BY of = 'walwarden_internal.member'::regclass, of) AS t,
            jsonb_each_text(outcomes(format('ALTER TABLE %s ', t.of) || (SELECT string_agg(format('ADD more_%s text', n), ', ') FROM generate_series(1, 20) AS n))) AS k;
 SELECT is_empty($$SELECT w.of, w.call, w.outcome, b.outcome FROM wide AS w JOIN before AS b USING (call) WHERE w.outcome <> b.outcome AND w.of::text <> 'walwarden_internal.rest_operation'$$, 'columns that C does not know change nothing');
 SELECT isnt_empty($$SELECT FROM wide WHERE of::text = 'walwarden_internal.rest_operation' AND outcome = '500 internal_error'$$, 'but operations, which are read whole');

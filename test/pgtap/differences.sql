@@ -48,6 +48,7 @@ BEGIN
     END LOOP;
     FOR t, c IN SELECT k.conrelid, k.conname FROM pg_constraint AS k
                  WHERE k.connamespace = 'walwarden_internal'::regnamespace AND k.conrelid <> 'walwarden_internal.audit_entry'::regclass
+                   AND k.contype <> 'n'    -- follows below
                  ORDER BY k.contype = 'p', k.contype = 'u' LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', t, c);
     END LOOP;
