@@ -49,18 +49,45 @@ is_recent(TimestampTz at, TimestampTz now)
 		!TimestampDifferenceExceeds(now, at, walwarden_max_standby_lag);
 }
 
-/* Whether WAL is applied, or will be in a moment: what has just arrived takes some time. */
+/*
+ * Whether a message said how much there is, and not only how much was sent: that is no more
+ * than what has been written here. Right after the start nothing has.
+ */
+static bool
+says_all(XLogRecPtr end)
+{
+	XLogRecPtr	written = GetWalRcvWriteRecPtr();
+
+	return written != InvalidXLogRecPtr && end > written;
+}
+
+/*
+ * Whether all WAL that the primary had is applied, or will be in a moment: what has just
+ * arrived takes some time. end: what the last message said. If that was what was sent, more
+ * may have arrived since, with a message that says how much there is. It was noted before
+ * what it brought was written, so it is read after what is applied.
+ */
 static bool
 has_applied(XLogRecPtr end, TimeLineID timeline)
 {
+	bool		all = says_all(end);
+
 	for (int i = 0; i < APPLY_ATTEMPTS; i++)
 	{
 		TimeLineID	applied;
+		XLogRecPtr	said;
 
 		if (i > 0)
 			pg_usleep(APPLY_WAIT);
-		if (GetXLogReplayRecPtr(&applied) >= end && applied == timeline)
+		if (GetXLogReplayRecPtr(&applied) < end || applied != timeline)
+			continue;
+		SpinLockAcquire(&WalRcv->mutex);
+		said = WalRcv->latestWalEnd;
+		SpinLockRelease(&WalRcv->mutex);
+		if (all || said == end)
 			return true;
+		end = said;
+		all = says_all(end);
 	}
 	return false;
 }
