@@ -270,7 +270,7 @@ next_range(Described *d)
 	if (d->last == LAST_PLACE)
 		return false;
 	/* as many as this range lets expect to fit */
-	width = Max(1, width * (double) (d->most / 3 * 2) / (double) Max(d->count, 1));
+	width = Max(1, width * ((double) d->most / 3 * 2) / (double) Max(d->count, 1));
 	d->first = d->last + 1;
 	d->last = (int64) Min((double) d->first + width - 1, (double) LAST_PLACE);
 	memset(d->objects, 0, d->size * sizeof(Object));

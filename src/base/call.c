@@ -42,7 +42,8 @@ call_function(const char *name, int nargs, const Oid *types, const NullableDatum
 		elog(ERROR, "function walwarden_internal.%s is missing", name);
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*inner, &flinfo, nargs, DEFAULT_COLLATION_OID, NULL, NULL);
-	memcpy(inner->args, args, sizeof(NullableDatum) * nargs);
+	if (nargs > 0)
+		memcpy(inner->args, args, sizeof(NullableDatum) * nargs);
 	for (int i = 0; flinfo.fn_strict && i < nargs; i++)
 		inner->isnull |= args[i].isnull;
 	if (!inner->isnull)

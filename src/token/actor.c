@@ -150,8 +150,8 @@ walwarden_actor(PG_FUNCTION_ARGS)
 {
 	const char *who = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		nobody = strcmp(who, "system") == 0 || strcmp(who, "session") == 0;
-	const char *json;
-	Caller		caller;
+	const char *json = NULL;
+	Caller		caller = {0};
 
 	if (!nobody)
 		caller_argument(fcinfo, 1, &caller);
@@ -161,9 +161,9 @@ walwarden_actor(PG_FUNCTION_ARGS)
 		json = actor_of_token(&caller);
 	else if (strcmp(who, "bearer") == 0)
 		json = actor_of_bearer(&caller, PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3));
-	else if (!nobody)
-		elog(ERROR, "an actor cannot be \"%s\"", who);
-	else
+	else if (nobody)
 		json = actor_of_nobody(who, PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4));
+	else
+		elog(ERROR, "an actor cannot be \"%s\"", who);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 }
