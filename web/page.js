@@ -340,6 +340,7 @@ const startOf = (org) => pathOf(org, PAGES.find(([, , mayUse]) => mayUse(org))[0
 const apiOf = (org, path) => `/orgs/${org.slug}${path}`
 
 let shown            // the path of the view
+let moves = false    // its heading takes the focus; the browser places it for the first view
 let again = () => {} // reads what the view shows once more
 
 function go (path, { replace = false, issued } = {}) {
@@ -347,17 +348,22 @@ function go (path, { replace = false, issued } = {}) {
   return show(issued)
 }
 
-// Show a view under its heading. The value of a new token comes before its content.
+// Show a view under its heading, which takes the focus at once: later it would take it from
+// whoever went on. The value of a new token comes before its content, and keeps the focus.
 function render (title, org, ...content) {
   document.title = [title, org?.name, 'walwarden'].filter(Boolean).join(' - ')
-  put(byId('view'), h('h1', { tabindex: '-1' }, title), revealed, content)
+  const heading = h('h1', { tabindex: '-1' }, title)
+  const { activeElement } = document
+  put(byId('view'), heading, revealed, content)
+  if (revealed?.contains(activeElement)) activeElement.focus()
+  else if (moves) (revealed?.querySelector('h2') ?? heading).focus()
 }
 
 async function show (issued) {
   leaving.abort()
   leaving = new AbortController()
   const { signal } = leaving
-  const first = shown === undefined
+  moves = shown !== undefined
   shown = location.pathname
   again = () => {}
   wipe()
@@ -378,9 +384,6 @@ async function show (issued) {
       render('Sign in', null, error.reason === 'session_refused' && h('p', {}, 'Your session has ended.'), waysIn())
     } else render('This does not work', null, explain(error))
   }
-  if (signal.aborted) return
-  const heading = revealed?.querySelector('h2') ?? (first ? null : byId('view').querySelector('h1'))
-  heading?.focus()
 }
 
 function missing () {

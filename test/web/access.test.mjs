@@ -120,13 +120,14 @@ async function tabTo (page, wanted) {
   }
   assert.fail(`no ${wanted} by Tab, only ${passed.join(' | ')}`)
 }
-const heading = (page, name) => page.getByRole('heading', { name }).waitFor()
+// a view has the focus as soon as it is there
+const heading = (page, name) => page.getByRole('heading', { name }).and(page.locator(':focus')).waitFor()
 
 test('a token is issued and revoked by keyboard alone', async () => {
   const page = await (await context()).newPage()
   const { keyboard } = page
   await page.goto(link('ann@acme.example'))
-  await heading(page, 'Sign in')
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   await tabTo(page, /^BUTTON Sign in/)
   await keyboard.press('Enter')
   await heading(page, 'Organisations')
@@ -134,12 +135,11 @@ test('a token is issued and revoked by keyboard alone', async () => {
   await keyboard.press('Enter')
   await page.getByRole('button', { name: 'Sign out' }).waitFor()
   await page.waitForURL('**/o/acme/**')
-  // the view takes the focus when it is there, and would take it from the link
-  await page.locator(':is(h1, h2):focus').waitFor()
+  await page.locator('h1:focus').waitFor()
   await page.keyboard.press('Tab')
   await tabTo(page, /^A API tokens/)
   await keyboard.press('Enter')
-  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+  await heading(page, 'API tokens')
 
   await tabTo(page, /^A Issue a token/)
   await keyboard.press('Enter')
@@ -152,10 +152,10 @@ test('a token is issued and revoked by keyboard alone', async () => {
   await keyboard.press('Space')
   await tabTo(page, /^BUTTON Issue token/)
   await keyboard.press('Enter')
-  await page.getByRole('heading', { name: 'Store the token now' }).and(page.locator(':focus')).waitFor()
+  await heading(page, 'Store the token now')
   await tabTo(page, /^BUTTON I have stored it/)
   await keyboard.press('Enter')
-  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+  await heading(page, 'API tokens')
   assert.equal(sql("SELECT visibility || scopes::text FROM walwarden.list_tokens('acme') WHERE name = 'by keyboard'"), 'shared{databases:read}')
 
   const manage = page.getByRole('button', { name: 'Manage by keyboard', exact: true })
@@ -165,6 +165,7 @@ test('a token is issued and revoked by keyboard alone', async () => {
     await keyboard.press('Enter')
     await page.getByRole('dialog').waitFor()
   }
+  await manage.waitFor()
   // the menu closes, and the focus stays where it was
   await tabTo(page, /^BUTTON Manage by keyboard/)
   await keyboard.press('Enter')
@@ -188,6 +189,42 @@ test('a token is issued and revoked by keyboard alone', async () => {
   await keyboard.press('Enter')
   await page.getByRole('dialog').waitFor({ state: 'detached' })
   // the button is gone
-  await page.getByRole('heading', { name: 'API tokens' }).and(page.locator(':focus')).waitFor()
+  await heading(page, 'API tokens')
   assert.equal(sql("SELECT state FROM walwarden.list_tokens('acme') WHERE name = 'by keyboard'"), 'revoked')
+})
+
+test('a slow answer does not take the focus from whoever went on', async () => {
+  const page = await signedIn('ann@acme.example')
+  const { keyboard } = page
+  // answers to the path wait until they are let go
+  const hold = async (path) => {
+    let go
+    const gone = new Promise((resolve) => { go = resolve })
+    await page.route(path, async (route) => { await gone; await route.continue() })
+    return async () => { go(); await page.unroute(path, { behavior: 'wait' }) }
+  }
+  await visit(page, `${org}/members`)
+
+  const list = await hold('**/orgs/acme/tokens?*')
+  await tabTo(page, /^A API tokens/)
+  await keyboard.press('Enter')
+  await heading(page, 'API tokens')
+  await tabTo(page, /^A Issue a token/)
+  await list()
+  await page.getByRole('rowheader', { name: /nightly backups/ }).waitFor()
+  assert.equal(await focused(page), 'A Issue a token')
+
+  await keyboard.press('Enter')
+  await heading(page, 'Issue a token')
+  await page.getByLabel('Name', { exact: true }).fill('held')
+  await page.getByLabel('Read databases').check()
+  const view = await hold('**/orgs/acme')
+  await press(page, 'Issue token')
+  await heading(page, 'Store the token now')
+  await tabTo(page, /^BUTTON I have stored it/)
+  await view()
+  await page.getByRole('rowheader', { name: /nightly backups/ }).waitFor()
+  assert.equal(await focused(page), 'BUTTON I have stored it')
+  await keyboard.press('Enter')
+  await heading(page, 'API tokens')
 })
