@@ -136,6 +136,12 @@ UPDATE walwarden_internal.database SET next_run_at = next_run_at + interval '1 d
 SELECT is(pg_temp.changed(), '/databases /databases/ID', 'when it is due');
 UPDATE walwarden_internal.database SET next_drill_at = now() WHERE id = :'database';
 SELECT is(pg_temp.changed(), '/databases /databases/ID', 'when a drill is due');
+UPDATE walwarden_internal.database SET next_run_at = NULL WHERE id = :'database';
+SELECT is(pg_temp.changed(), '/databases /databases/ID', 'no backup any more');
+UPDATE walwarden_internal.database SET next_drill_at = now() + interval '1 hour' WHERE id = :'database';
+SELECT is(pg_temp.changed(), '/databases /databases/ID', 'when a drill is due that is alone');
+UPDATE walwarden_internal.database SET next_drill_at = NULL WHERE id = :'database';
+SELECT is(pg_temp.changed(), '/databases /databases/ID', 'nothing is due any more');
 UPDATE walwarden_internal.destination SET reported_at = now(), reported_state = 'verified' WHERE id = :'destination';
 SELECT is(pg_temp.changed(), '/destinations /destinations/ID', 'a report');
 UPDATE walwarden_internal.destination SET reported_detail = '{"message": "x"}' WHERE id = :'destination';

@@ -12,14 +12,19 @@ DECLARE
 BEGIN
     CASE schema
     WHEN 'Database' THEN
-        -- a schedule can become due at another time without an entry
-        silent := (
-            SELECT json_agg(json_build_array(d.id, d.next_run_at, d.next_drill_at) ORDER BY d.id)
-              FROM ((SELECT f.* FROM walwarden_internal.database AS f
-                      WHERE $3 IS NULL AND f.org_id = $1 AND f.deleted_at IS NULL AND (f.created_at, f.id) < ($5, $6::uuid)
-                      ORDER BY f.created_at DESC, f.id DESC LIMIT $4)
-                    UNION ALL
-                    SELECT f.* FROM walwarden_internal.database AS f WHERE f.org_id = $1 AND f.id = $3) AS d);
+        -- A schedule can become due at another time without an entry. An index finds that an
+        -- organisation has none: by min(), as in is_schedule_due().
+        IF id IS NOT NULL
+           OR coalesce((SELECT min(s.next_run_at) FROM walwarden_internal.database AS s WHERE s.org_id = $1),
+                       (SELECT min(s.next_drill_at) FROM walwarden_internal.database AS s WHERE s.org_id = $1)) IS NOT NULL THEN
+            silent := (
+                SELECT json_agg(json_build_array(d.id, d.next_run_at, d.next_drill_at) ORDER BY d.id)
+                  FROM ((SELECT f.id, f.next_run_at, f.next_drill_at FROM walwarden_internal.database AS f
+                          WHERE $3 IS NULL AND f.org_id = $1 AND f.deleted_at IS NULL AND (f.created_at, f.id) < ($5, $6::uuid)
+                          ORDER BY f.created_at DESC, f.id DESC LIMIT $4)
+                        UNION ALL
+                        SELECT f.id, f.next_run_at, f.next_drill_at FROM walwarden_internal.database AS f WHERE f.org_id = $1 AND f.id = $3) AS d);
+        END IF;
     WHEN 'Destination' THEN
         -- a report that repeats the state has no entry
         silent := (
@@ -33,7 +38,7 @@ BEGIN
         NULL;   -- of jobs, only those that are done are remembered
     END CASE;
     RETURN json_build_array(
-        walwarden_internal.version(),
+        (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'walwarden'),
         (SELECT encode(a.hash, 'hex') FROM walwarden_internal.audit_entry AS a WHERE a.org_id = $1 ORDER BY a.seq DESC LIMIT 1),
         silent);
 END
