@@ -8,6 +8,8 @@ CREATE TABLE walwarden_internal.verification (
     first_bad_seq bigint,
     reason        text
 );
+-- for maintenance: those that are old
+CREATE INDEX verification_by_age ON walwarden_internal.verification (finished_at);
 COMMENT ON TABLE walwarden_internal.verification IS 'The last stored verification of each audit chain.';
 COMMENT ON COLUMN walwarden_internal.verification.entries IS 'number of entries';
 COMMENT ON COLUMN walwarden_internal.verification.head_hash IS 'lower-case hex: hash of the last entry';

@@ -582,14 +582,21 @@ CREATE VIEW walwarden_internal.expiring_token AS
        AND t.expires_at <= walwarden_internal.later(statement_timestamp(), walwarden_internal.seconds(o.notice));
 COMMENT ON VIEW walwarden_internal.expiring_token IS 'The tokens whose expiry is near and has not been announced.';
 
+-- A notice of 7 days, the default, is found by time. An organisation with a longer one is asked
+-- by itself: by time, one with a notice of years would have the tokens of all others read.
 CREATE FUNCTION walwarden_internal.orgs_with_expiring_tokens() RETURNS SETOF uuid
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT o.id
-      FROM walwarden_internal.org AS o
-     WHERE EXISTS (SELECT FROM walwarden_internal.expiring_token AS t WHERE t.org_id = o.id OFFSET 0)    -- by the index of each
-     ORDER BY o.id      -- in which order their locks are acquired
+    SELECT candidate.org_id
+      FROM (SELECT t.org_id FROM walwarden_internal.token AS t
+             WHERE t.removed_at IS NULL AND t.revoked_at IS NULL AND t.disabled_at IS NULL
+               AND t.expires_at IS NOT NULL AND t.notice_for IS DISTINCT FROM t.expires_at
+               AND t.expires_at > statement_timestamp() AND t.expires_at <= walwarden_internal.later(statement_timestamp(), 604800)
+            UNION
+            SELECT o.id FROM walwarden_internal.org AS o WHERE walwarden_internal.seconds(o.notice) > 604800) AS candidate
+     WHERE EXISTS (SELECT FROM walwarden_internal.expiring_token AS t WHERE t.org_id = candidate.org_id OFFSET 0)    -- by the index of each
+     ORDER BY candidate.org_id      -- in which order their locks are acquired
 $$;
 
 -- Appends an entry for each token of an organisation that will expire within its notice, once

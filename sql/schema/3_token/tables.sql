@@ -16,6 +16,8 @@ CREATE TABLE walwarden_internal.org (
     max_lifetime interval,
     notice       interval NOT NULL DEFAULT '7 days'
 );
+-- for maintenance: those that orgs_with_expiring_tokens() asks one by one
+CREATE INDEX org_with_long_notice ON walwarden_internal.org (id) WHERE walwarden_internal.seconds(notice) > 604800;
 SELECT pg_extension_config_dump('walwarden_internal.org', '');
 COMMENT ON TABLE walwarden_internal.org IS 'Organisations. retention: how long a token is kept after it was disabled, it expired, or its owner was disabled. closed_at: from then on nothing in it changes. default_lifetime, max_lifetime: of tokens of kind api.';
 COMMENT ON COLUMN walwarden_internal.org.retention IS '0 to 3650 days, in whole seconds';
@@ -151,6 +153,8 @@ CREATE INDEX token_by_expiry ON walwarden_internal.token (expires_at) WHERE remo
 CREATE INDEX token_by_disabling ON walwarden_internal.token (disabled_at) WHERE removed_at IS NULL AND revoked_at IS NULL AND disabled_at IS NOT NULL;
 -- for maintenance: tokens of which no notice was given
 CREATE INDEX token_without_notice ON walwarden_internal.token (org_id, expires_at)
+    WHERE removed_at IS NULL AND revoked_at IS NULL AND disabled_at IS NULL AND expires_at IS NOT NULL AND notice_for IS DISTINCT FROM expires_at;
+CREATE INDEX token_next_notice ON walwarden_internal.token (expires_at, org_id)
     WHERE removed_at IS NULL AND revoked_at IS NULL AND disabled_at IS NULL AND expires_at IS NOT NULL AND notice_for IS DISTINCT FROM expires_at;
 SELECT pg_extension_config_dump('walwarden_internal.token', '');
 COMMENT ON TABLE walwarden_internal.token IS 'Tokens, including revoked ones. owner_id: NULL for a shared token. expired_at: the expiry that was recorded in an entry. removed_at: rows are marked, never deleted. No part of a plaintext is stored.';

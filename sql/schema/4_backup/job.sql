@@ -160,6 +160,7 @@ CREATE FUNCTION walwarden_internal.orgs_with_expired_leases() RETURNS SETOF uuid
 AS $$
     SELECT DISTINCT j.org_id FROM walwarden_internal.job AS j
      WHERE j.claimed_by IS NOT NULL AND NOT j.done AND j.lease_until <= clock_timestamp()
+     ORDER BY j.org_id      -- in which order their locks are acquired
 $$;
 
 -- The runner protocol.

@@ -78,15 +78,28 @@ CREATE VIEW walwarden_internal.needless_expiry AS
      WHERE x.kind = 'expire' AND x.state = 'queued' AND x.fence = 0 AND NOT walwarden_internal.is_expendable(x.backup_job_id);
 COMMENT ON VIEW walwarden_internal.needless_expiry IS 'Expiries that no node has claimed, of backups that are needed after all.';
 
+-- Looks at the organisations that have databases, or expiries that wait. They are found by skipping
+-- along an index.
 CREATE FUNCTION walwarden_internal.orgs_with_overdue_backups() RETURNS SETOF uuid
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT o.id
-      FROM walwarden_internal.org AS o
-     WHERE o.closed_at IS NULL
-       AND (EXISTS (SELECT FROM walwarden_internal.aged_backup AS b WHERE b.org_id = o.id AND walwarden_internal.is_expendable(b.id))
-            OR EXISTS (SELECT FROM walwarden_internal.needless_expiry AS x WHERE x.org_id = o.id))
+    WITH RECURSIVE protected AS (
+        (SELECT d.org_id FROM walwarden_internal.database AS d WHERE d.deleted_at IS NULL ORDER BY d.org_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT d.org_id FROM walwarden_internal.database AS d WHERE d.deleted_at IS NULL AND d.org_id > p.org_id ORDER BY d.org_id LIMIT 1)
+          FROM protected AS p
+         WHERE p.org_id IS NOT NULL
+    )
+    SELECT candidate.org_id
+      FROM (SELECT p.org_id FROM protected AS p
+            UNION
+            SELECT x.org_id FROM walwarden_internal.job AS x WHERE x.kind = 'expire' AND NOT x.done) AS candidate
+     WHERE (SELECT o.closed_at IS NULL FROM walwarden_internal.org AS o WHERE o.id = candidate.org_id)
+       -- OFFSET 0, so that it is asked for each by itself, as far as the first
+       AND (EXISTS (SELECT FROM walwarden_internal.aged_backup AS b WHERE b.org_id = candidate.org_id AND walwarden_internal.is_expendable(b.id) OFFSET 0)
+            OR EXISTS (SELECT FROM walwarden_internal.needless_expiry AS x WHERE x.org_id = candidate.org_id OFFSET 0))
+     ORDER BY candidate.org_id      -- in which order their locks are acquired
 $$;
 
 -- Ends an expiry that no node has ever claimed. The caller must hold the lock on the row.

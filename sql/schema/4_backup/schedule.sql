@@ -131,7 +131,10 @@ CREATE FUNCTION walwarden_internal.orgs_with_due_schedules() RETURNS SETOF uuid
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT o.id FROM walwarden_internal.org AS o WHERE walwarden_internal.is_schedule_due(o.id, statement_timestamp())
+    SELECT due.org_id
+      FROM (SELECT DISTINCT d.org_id FROM walwarden_internal.database AS d WHERE least(d.next_run_at, d.next_drill_at) <= statement_timestamp()) AS due
+     WHERE EXISTS (SELECT FROM walwarden_internal.org AS o WHERE o.id = due.org_id OFFSET 0)
+     ORDER BY due.org_id        -- in which order their locks are acquired
 $$;
 
 -- The same for one organisation whenever one of its nodes asks for a job, so that schedules

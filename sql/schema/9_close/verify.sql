@@ -145,20 +145,27 @@ AS $$
     ORDER BY 1, 2 LIMIT 1
 $$;
 
--- All chains: those with entries (found by skipping along the index), of organisations, and
--- the system chain.
-CREATE FUNCTION walwarden_internal.chains(OUT org_id uuid, OUT name text) RETURNS SETOF record
+-- The chains with entries, found by skipping along the index.
+CREATE FUNCTION walwarden_internal.chains_with_entries() RETURNS SETOF uuid
     LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
+    BEGIN ATOMIC
     WITH RECURSIVE found AS (
         (SELECT e.org_id FROM walwarden_internal.audit_entry AS e ORDER BY e.org_id LIMIT 1)
         UNION ALL
         SELECT (SELECT e.org_id FROM walwarden_internal.audit_entry AS e WHERE e.org_id > f.org_id ORDER BY e.org_id LIMIT 1)
           FROM found AS f
          WHERE f.org_id IS NOT NULL
-    ), chain AS (
-        SELECT f.org_id FROM found AS f WHERE f.org_id IS NOT NULL
+    )
+    SELECT f.org_id FROM found AS f WHERE f.org_id IS NOT NULL;
+END;
+
+-- All chains: those with entries, of organisations, and the system chain.
+CREATE FUNCTION walwarden_internal.chains(OUT org_id uuid, OUT name text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH chain AS (
+        SELECT f AS org_id FROM walwarden_internal.chains_with_entries() AS f
         UNION
         SELECT o.id FROM walwarden_internal.org AS o
         UNION
