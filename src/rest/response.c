@@ -17,12 +17,12 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "base/export.h"
+#include "base/json.h"
 #include "base/render.h"
 #include "base/tables.h"
 #include "common/syntax.h"
@@ -47,82 +47,6 @@ typedef struct Object
 #define ITEM_ID 2
 #define ITEM_ITEM 3
 
-/* Begin a JSON text, with room for a varlena header in front. */
-static void
-json_begin(StringInfo json)
-{
-	initStringInfo(json);
-	appendStringInfoSpaces(json, VARHDRSZ);
-}
-
-static Datum
-json_end(StringInfo json)
-{
-	SET_VARSIZE(json->data, json->len);
-	return PointerGetDatum(json->data);
-}
-
-/* Like escape_json(), which does not accept a length in every version of the server. */
-static void
-append_json_text(StringInfo json, const char *value, int len)
-{
-	const char *const end = value + len;
-	const char *plain = value;
-
-	appendStringInfoCharMacro(json, '"');
-	for (const char *at = value; at < end; at++)
-	{
-		char		named = '\0';
-
-		if ((unsigned char) *at >= ' ' && *at != '"' && *at != '\\')
-			continue;
-		appendBinaryStringInfo(json, plain, (int) (at - plain));
-		plain = at + 1;
-		switch (*at)
-		{
-			case '\b':
-				named = 'b';
-				break;
-			case '\f':
-				named = 'f';
-				break;
-			case '\n':
-				named = 'n';
-				break;
-			case '\r':
-				named = 'r';
-				break;
-			case '\t':
-				named = 't';
-				break;
-			case '"':
-			case '\\':
-				named = *at;
-				break;
-		}
-		if (named != '\0')
-		{
-			appendStringInfoCharMacro(json, '\\');
-			appendStringInfoCharMacro(json, named);
-		}
-		else
-			appendStringInfo(json, "\\u%04x", (unsigned char) *at);
-	}
-	appendBinaryStringInfo(json, plain, (int) (end - plain));
-	appendStringInfoCharMacro(json, '"');
-}
-
-static void
-append_json_varlena(StringInfo json, Datum value, bool quoted)
-{
-	struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
-
-	if (quoted)
-		append_json_text(json, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
-	else
-		appendBinaryStringInfo(json, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
-}
-
 /* A field of a row that must not be null. */
 static Datum
 present(Datum value, bool isnull)
@@ -130,77 +54,6 @@ present(Datum value, bool isnull)
 	if (isnull)
 		elog(ERROR, "a field of a page item is null");
 	return value;
-}
-
-static void
-append_json_time(StringInfo json, TimestampTz at)
-{
-	char		out[ANY_TIME_LEN + 1];
-
-	render_any_time(at, out);
-	appendStringInfoCharMacro(json, '"');
-	appendStringInfoString(json, out);
-	appendStringInfoCharMacro(json, '"');
-}
-
-static void
-append_json_uuid(StringInfo json, const pg_uuid_t *uuid)
-{
-	char		out[UUID_TEXT_LEN + 1];
-
-	render_uuid(uuid, out);
-	appendStringInfoCharMacro(json, '"');
-	appendBinaryStringInfo(json, out, UUID_TEXT_LEN);
-	appendStringInfoCharMacro(json, '"');
-}
-
-static void
-append_json_integer(StringInfo json, int64 value)
-{
-	char		out[MAXINT8LEN + 1];
-
-	appendBinaryStringInfo(json, out, pg_lltoa(value, out));
-}
-
-static void
-append_json_value(StringInfo json, Oid type, Datum value)
-{
-	switch (type)
-	{
-		case TEXTOID:
-			append_json_varlena(json, value, true);
-			break;
-		case JSONOID:
-			append_json_varlena(json, value, false);
-			break;
-		case JSONBOID:
-			{
-				Jsonb	   *jsonb = DatumGetJsonbP(value);
-
-				JsonbToCString(json, &jsonb->root, VARSIZE(jsonb));
-				break;
-			}
-		case UUIDOID:
-			append_json_uuid(json, DatumGetUUIDP(value));
-			break;
-		case BOOLOID:
-			appendStringInfoString(json, DatumGetBool(value) ? "true" : "false");
-			break;
-		case INT4OID:
-			append_json_integer(json, DatumGetInt32(value));
-			break;
-		case INT8OID:
-			append_json_integer(json, DatumGetInt64(value));
-			break;
-		case TIMESTAMPTZOID:
-			append_json_time(json, DatumGetTimestampTz(value));
-			break;
-		case UNKNOWNOID:		/* a literal */
-			append_json_text(json, DatumGetCString(value), (int) strlen(DatumGetCString(value)));
-			break;
-		default:
-			elog(ERROR, "object() does not support type %s", format_type_be(type));
-	}
 }
 
 /* The keys and types of a call site, found at its first call. */
@@ -227,7 +80,7 @@ get_object(FmgrInfo *flinfo, int nargs)
 			elog(ERROR, "a key of object() is not a literal");
 		initStringInfo(&label);
 		appendStringInfoString(&label, i == 0 ? "{" : ", ");
-		append_json_text(&label, DatumGetCString(key->constvalue), (int) strlen(DatumGetCString(key->constvalue)));
+		json_append_text(&label, DatumGetCString(key->constvalue), (int) strlen(DatumGetCString(key->constvalue)));
 		appendStringInfoString(&label, " : ");
 		member->label = MemoryContextStrdup(flinfo->fn_mcxt, label.data);
 		member->label_len = label.len;
@@ -259,7 +112,7 @@ walwarden_object(PG_FUNCTION_ARGS)
 		if (value->isnull)
 			appendStringInfoString(&json, "null");
 		else
-			append_json_value(&json, member->type, value->value);
+			json_append_value(&json, member->type, value->value);
 	}
 	appendStringInfoChar(&json, '}');
 	PG_RETURN_DATUM(json_end(&json));
@@ -282,19 +135,19 @@ append_cursor(StringInfo json, HeapTupleHeader request, HeapTupleHeader last)
 	initStringInfo(&key);
 	appendStringInfoChar(&key, '[');
 	value = GetAttributeByName(request, "operation", &isnull);
-	append_json_varlena(&key, present(value, isnull), true);
+	json_append_value(&key, TEXTOID, present(value, isnull));
 	appendStringInfoString(&key, ", ");
 	value = GetAttributeByName(request, "id", &isnull);
 	if (isnull)
 		appendStringInfoString(&key, "null");
 	else
-		append_json_uuid(&key, DatumGetUUIDP(value));
+		json_append_value(&key, UUIDOID, value);
 	appendStringInfoString(&key, ", ");
 	value = GetAttributeByNum(last, ITEM_AT, &isnull);
-	append_json_time(&key, DatumGetTimestampTz(present(value, isnull)));
+	json_append_value(&key, TIMESTAMPTZOID, present(value, isnull));
 	appendStringInfoString(&key, ", ");
 	value = GetAttributeByNum(last, ITEM_ID, &isnull);
-	append_json_varlena(&key, present(value, isnull), true);
+	json_append_value(&key, TEXTOID, present(value, isnull));
 	appendStringInfoChar(&key, ']');
 
 	appendStringInfoChar(json, '"');
@@ -425,7 +278,7 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 
 	json_begin(&json);
 	appendStringInfoChar(&json, '{');
-	append_json_text(&json, VARDATA_ANY(list_field), VARSIZE_ANY_EXHDR(list_field));
+	json_append_text(&json, VARDATA_ANY(list_field), VARSIZE_ANY_EXHDR(list_field));
 	appendStringInfoString(&json, " : [");
 	for (int i = 0; i < nshown; i++)
 	{
@@ -433,7 +286,7 @@ walwarden_rest_page(PG_FUNCTION_ARGS)
 
 		if (i > 0)
 			appendStringInfoString(&json, ", ");
-		append_json_varlena(&json, present(item, isnull), false);
+		json_append_value(&json, JSONOID, present(item, isnull));
 	}
 	appendStringInfoString(&json, "], \"pageInfo\" : {\"nextCursor\" : ");
 	if (more)

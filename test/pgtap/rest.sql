@@ -116,7 +116,7 @@ SELECT is(walwarden_internal.object('a', t, 'b "\', u, 'c', b, 'd', i, 'e', l, '
                ('', NULL, false, 0, -9223372036854775808, '[]', 'null', 'infinity'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '-infinity'),
                (repeat('x', 100000), NULL, NULL, 7, 7, NULL, NULL, '0001-01-01 00:00:00+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '4000-02-28 23:59:59.999999+00 BC'),
                (NULL, NULL, NULL, NULL, NULL, NULL, NULL, '12026-01-02 03:04:05+00'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)) AS v(t, u, b, i, l, j, k, at);
-SELECT throws_ok($$SELECT walwarden_internal.object('a', '{x}'::text[])$$, 'XX000', 'object() does not support type text[]', 'few types');
+SELECT throws_ok($$SELECT walwarden_internal.object('a', '{x}'::text[])$$, 'XX000', 'type text[] is not supported in JSON', 'few types');
 SELECT throws_ok($$SELECT walwarden_internal.object(VARIADIC '{a,b}'::text[])$$, 'XX000', 'object() requires pairs of keys and values', 'no array');
 
 -- secrets by their look, and what only looks a little like one
