@@ -3,7 +3,7 @@
  *		What a chain says of the objects that it describes, and whether the rows agree.
  *
  * While the entries are read in the order of seq, a table keeps for each object the last
- * entry about it and a digest of the state in it. Then the rows of the view audited_row are
+ * entry about it and a digest of the state in it. Then the rows of the view described_row are
  * read once: a row that names the last entry about its object and has the digest of its
  * state agrees. Whatever does not agree at once is compared with its entry itself, so the
  * digests only save work, and reasons and their order are those of cross_check(), the same in
@@ -27,7 +27,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -36,6 +35,7 @@
 #include "audit/columns.h"
 #include "audit/described.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "common/canonical.h"
@@ -424,7 +424,7 @@ add_again(Described *d)
  * The rows.
  */
 
-/* A row of audited_row. */
+/* A row of described_row. */
 typedef struct AuditedRow
 {
 	ObjectName	name;
@@ -433,7 +433,18 @@ typedef struct AuditedRow
 	bool		begins;			/* first_seq is the entry with which it began */
 	int64		first_seq;
 	const Jsonb *image;			/* or NULL */
+	const text *canonical;		/* the image as canonical text, or NULL */
+	bool		matched;		/* nothing else about it is to be looked at */
 } AuditedRow;
+
+static void
+append_name(StringInfo text, const char *name, size_t len)
+{
+	if (name != NULL)
+		json_append_text(text, name, (int) len);
+	else
+		appendStringInfoString(text, "null");
+}
 
 /* What a row says, as append_state() writes it; false if no entry can say it. */
 static bool
@@ -443,23 +454,26 @@ row_state(const AuditedRow *row, CanonicalText *text)
 
 	initStringInfo(&raw);
 	appendStringInfoChar(&raw, '{');
-	if (row->image != NULL)
+	if (row->image != NULL || row->canonical != NULL)
 	{
 		appendStringInfoString(&raw, "\"after\":");
-		(void) JsonbToCString(&raw, unconstify(JsonbContainer *, &row->image->root), VARSIZE(row->image));
+		if (row->canonical != NULL)
+			appendBinaryStringInfo(&raw, VARDATA_ANY(row->canonical), VARSIZE_ANY_EXHDR(row->canonical));
+		else
+			(void) JsonbToCString(&raw, unconstify(JsonbContainer *, &row->image->root), VARSIZE(row->image));
 		appendStringInfoChar(&raw, ',');
 	}
 	appendStringInfoString(&raw, "\"object\":{\"id\":");
-	if (row->name.id != NULL)
-		escape_json(&raw, pnstrdup(row->name.id, row->name.id_len));
-	else
-		appendStringInfoString(&raw, "null");
+	append_name(&raw, row->name.id, row->name.id_len);
 	appendStringInfoString(&raw, ",\"type\":");
-	if (row->name.type != NULL)
-		escape_json(&raw, pnstrdup(row->name.type, row->name.type_len));
-	else
-		appendStringInfoString(&raw, "null");
+	append_name(&raw, row->name.type, row->name.type_len);
 	appendStringInfoString(&raw, "}}");
+	if (row->canonical != NULL)
+	{
+		text->data = raw.data;
+		text->len = raw.len;
+		return true;
+	}
 	/* jsonb compares numbers, not spellings */
 	return canonical_render_request(raw.data, raw.len, ENTRY_BODY_MAX, &palloc_memory, text);
 }
@@ -552,8 +566,8 @@ compare_row(Described *d, const AuditedRow *row)
 }
 
 static const char rows_query[] =
-"SELECT d.type, d.id, d.key IS NOT NULL, d.audit_seq, d.first_seq, d.image"
-"  FROM walwarden_internal.audited_row AS d"
+"SELECT d.type, d.id, d.key IS NOT NULL, d.audit_seq, d.first_seq, d.image, d.canonical, d.matched"
+"  FROM walwarden_internal.described_row AS d"
 " WHERE d.org_id = $1 AND coalesce(hashtextextended(d.id COLLATE \"C\", $2) >> 32, 0) BETWEEN $3 AND $4";
 
 static SPIPlanPtr
@@ -576,8 +590,8 @@ rows_plan(void)
 static void
 read_row(HeapTuple tuple, TupleDesc desc, AuditedRow *row)
 {
-	Datum		values[6];
-	bool		nulls[6];
+	Datum		values[8];
+	bool		nulls[8];
 	const text *type;
 	const text *id;
 
@@ -597,6 +611,8 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditedRow *row)
 	row->begins = !nulls[4];
 	row->first_seq = nulls[4] ? 0 : DatumGetInt64(values[4]);
 	row->image = nulls[5] ? NULL : DatumGetJsonbP(values[5]);
+	row->canonical = nulls[6] ? NULL : DatumGetTextPP(values[6]);
+	row->matched = !nulls[7] && DatumGetBool(values[7]);
 }
 
 /*
@@ -628,6 +644,8 @@ compare_rows(Described *d, int64 *compared)
 			CHECK_FOR_INTERRUPTS();
 			read_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &row);
 			compare_row(d, &row);
+			if (!row.matched)
+				d->difference.unmatched = true;
 			progress_advance(++*compared);
 			MemoryContextSwitchTo(save);
 			MemoryContextReset(d->per_item);

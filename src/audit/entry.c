@@ -139,25 +139,28 @@ compare_commitment(void *arg, const char *key, size_t key_len, const char *value
 		wanted->found = true;
 }
 
-/*
- * walwarden_internal.commits_to(body text, commitment text)
- *
- * commitment: hex digits.
- */
-PG_FUNCTION_INFO_V1(walwarden_commits_to);
-Datum
-walwarden_commits_to(PG_FUNCTION_ARGS)
+/* Whether a body has this commitment, hex digits, among the credentials of the state after the change. */
+bool
+audit_commits_to(const text *body, const char *commitment, size_t len)
 {
-	text	   *body = PG_GETARG_TEXT_PP(0);
-	text	   *commitment = PG_GETARG_TEXT_PP(1);
 	CanonicalMember members[ENTRY_MEMBERS];
 	const CanonicalMember *after = &members[ENTRY_AFTER];
 	CanonicalMember credentials = CANONICAL_MEMBER("credentials");
-	Commitment	wanted = {VARDATA_ANY(commitment), VARSIZE_ANY_EXHDR(commitment), false};
+	Commitment	wanted = {commitment, len, false};
 
 	if (entry_members(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), members) && after->value != NULL &&
 		canonical_find(after->value, after->len, ENTRY_BODY_MAX, 2, &credentials, 1) &&
 		credentials.value != NULL && credentials.value[0] == '[')
 		(void) canonical_check(credentials.value, credentials.len, ENTRY_BODY_MAX, 3, compare_commitment, &wanted);
-	PG_RETURN_BOOL(wanted.found);
+	return wanted.found;
+}
+
+/* walwarden_internal.commits_to(body text, commitment text) */
+PG_FUNCTION_INFO_V1(walwarden_commits_to);
+Datum
+walwarden_commits_to(PG_FUNCTION_ARGS)
+{
+	const text *commitment = PG_GETARG_TEXT_PP(1);
+
+	PG_RETURN_BOOL(audit_commits_to(PG_GETARG_TEXT_PP(0), VARDATA_ANY(commitment), VARSIZE_ANY_EXHDR(commitment)));
 }

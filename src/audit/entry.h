@@ -27,5 +27,6 @@ extern void audit_hash(const uint8 *prev_hash, const char *body, size_t body_len
 extern bool audit_body_is_valid(const AuditColumns *columns, const char *body, size_t len, CanonicalMember *members);
 extern const char *audit_entry_error(const AuditColumns *columns, const text *body,
 									 const bytea *prev_hash, const bytea *hash, CanonicalMember *members);
+extern bool audit_commits_to(const text *body, const char *commitment, size_t len);
 
 #endif							/* WALWARDEN_AUDIT_ENTRY_H */

@@ -166,8 +166,8 @@ static Datum
 result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
 {
 	char		hex[DIGEST_HEX_LEN];
-	Datum		values[6];
-	bool		nulls[6];
+	Datum		values[7];
+	bool		nulls[7];
 
 	hex_lower(verdict->head, DIGEST_LEN, hex);
 	values[0] = Int64GetDatum(verdict->entries);
@@ -176,7 +176,8 @@ result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
 	values[3] = verdict->reason ? CStringGetTextDatum(verdict->reason) : (Datum) 0;
 	values[4] = Int64GetDatum(difference->seq);
 	values[5] = difference->reason ? CStringGetTextDatum(difference->reason) : (Datum) 0;
-	nulls[0] = nulls[1] = false;
+	values[6] = BoolGetDatum(difference->unmatched);
+	nulls[0] = nulls[1] = nulls[6] = false;
 	nulls[2] = nulls[3] = verdict->reason == NULL;
 	nulls[4] = !difference->has_seq;
 	nulls[5] = difference->reason == NULL;
@@ -186,7 +187,7 @@ result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
 /*
  * walwarden_internal.verify_chain(org_id, expected_seq, expected_hash, compare_rows,
  *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason,
- *						   OUT differing_seq, OUT difference)
+ *						   OUT differing_seq, OUT difference, OUT unmatched)
  *
  * The head of an empty chain is the prev_hash that its first entry would have.
  * expected_seq and expected_hash, both or neither, are an earlier head, possibly of the

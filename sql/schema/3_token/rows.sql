@@ -41,7 +41,6 @@ CREATE VIEW walwarden_internal.token_audited_row AS
       FROM walwarden_internal.member AS m
     UNION ALL
     SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, walwarden_internal.token_image(t,
-               -- credentials_image(), without starting two queries for each token
                (SELECT coalesce(jsonb_agg(walwarden_internal.credential_image(c) ORDER BY c.created_at, c.fingerprint), '[]')
                   FROM walwarden_internal.credential AS c
                  WHERE c.token_id = t.id))

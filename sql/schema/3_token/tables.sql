@@ -293,17 +293,6 @@ CREATE FUNCTION walwarden_internal.credential_image(c walwarden_internal.credent
         'createdAt', walwarden_internal.iso(c.created_at),
         'validUntil', walwarden_internal.iso(c.valid_until));
 
-CREATE FUNCTION walwarden_internal.credentials_image(credentials walwarden_internal.credential[]) RETURNS jsonb
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN (SELECT coalesce(jsonb_agg(walwarden_internal.credential_image(credentials[i])
-                                      ORDER BY credentials[i].created_at, credentials[i].fingerprint), '[]')
-              FROM generate_subscripts(credentials, 1) AS i);
-END
-$$;
-
 -- credentials: the image of all credentials of the token.
 CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials jsonb) RETURNS jsonb
     LANGUAGE sql STABLE
@@ -320,10 +309,10 @@ CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, crede
             'labels', t.labels, 'networks', t.networks, 'rateLimit', t.rate_limit, 'keyName', t.key_name,
             'lifetimeFrom', walwarden_internal.iso(t.lifetime_from), 'noticeFor', walwarden_internal.iso(t.notice_for)));
 
+-- The same as the canonical text that entries contain, made in C for whatever is made or compared there.
 -- credentials: all credentials of the token, in any order.
-CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS jsonb
-    LANGUAGE sql STABLE
-    RETURN walwarden_internal.token_image(t, walwarden_internal.credentials_image(credentials));
+CREATE FUNCTION walwarden_internal.token_image_text(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_image_text';
 
 CREATE FUNCTION walwarden_internal.credentials(token_id uuid) RETURNS walwarden_internal.credential[]
     LANGUAGE plpgsql STABLE STRICT

@@ -173,6 +173,11 @@ CREATE FUNCTION walwarden_internal.with_token_status(c walwarden_internal.creden
                t.org_id, t.kind, t.scopes, t.role, t.owner_id, t.expires_at,
                t.stopped, t.networks, t.rate_limit, c.slot)::walwarden_internal.credential;
 
+-- Whether each credential of a token has its status, and is in the entry that it names, if the token agrees
+-- with its own entry: that one has them all. Not whether it does: false if that is not sure.
+CREATE FUNCTION walwarden_internal.credentials_match(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS boolean
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_credentials_match';
+
 -- Waits for a concurrent change of the token, and fails if the snapshot does not see the
 -- latest version. One case remains: under REPEATABLE READ, a transaction can change a token
 -- that got a credential after its snapshot. The functions of this extension rule that out by
@@ -239,10 +244,12 @@ DECLARE
     had walwarden_internal.credential[] := CASE WHEN was.id IS NULL THEN '{}' ELSE walwarden_internal.credentials(t.id) END;
     has walwarden_internal.credential[] := coalesce(credentials, had);
 BEGIN
-    t.audit_seq := walwarden_internal.append(t.org_id, event,
-        walwarden_internal.change(actor, 'token', t.id::text,
-                          CASE WHEN was.id IS NOT NULL THEN walwarden_internal.token_image(was, had) END, walwarden_internal.token_image(t, has))
-        || CASE WHEN reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', reason) END);
+    -- as change() makes it, but in text
+    t.audit_seq := walwarden_internal.append_body(t.org_id, event, NULL,
+        format('{"actor":%s,"object":{"type":"token","id":"%s"},"before":%s,"after":%s%s}', actor, t.id,
+               CASE WHEN was.id IS NULL THEN 'null' ELSE walwarden_internal.token_image_text(was, had) END,
+               walwarden_internal.token_image_text(t, has),
+               ',"reason":' || to_json(reason)));
     IF was.id IS NULL THEN
         INSERT INTO walwarden_internal.token (
             id, org_id, name, kind, scopes, role, owner_id, created_at, created_by, expires_at, expired_at,

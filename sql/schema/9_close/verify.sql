@@ -8,6 +8,19 @@ CREATE VIEW walwarden_internal.audited_row AS
     SELECT r.* FROM walwarden_internal.backup_audited_row AS r;
 COMMENT ON VIEW walwarden_internal.audited_row IS 'All audited rows, each with its chain, its last entry and its image. Both verifiers compare them with the chains.';
 
+-- The same for the verifier in C. canonical: the image as text, instead of a jsonb, where C makes it.
+-- matched: whether nothing else about the row is to be looked at.
+CREATE VIEW walwarden_internal.described_row AS
+    SELECT r.*, NULL::text AS canonical, true AS matched
+      FROM walwarden_internal.audited_row AS r
+     WHERE r.type <> 'token'
+    UNION ALL
+    SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, NULL,
+           walwarden_internal.token_image_text(t, c.credentials), walwarden_internal.credentials_match(t, c.credentials)
+      FROM walwarden_internal.token AS t
+     CROSS JOIN LATERAL (SELECT ARRAY(SELECT c FROM walwarden_internal.credential AS c WHERE c.token_id = t.id) OFFSET 0) AS c(credentials);
+COMMENT ON VIEW walwarden_internal.described_row IS 'All audited rows as verify_chain() compares them, with images of tokens made in C.';
+
 -- A row that belongs to nothing: a credential without its token and, in the system chain, rows of
 -- organisations that do not exist. The first, as in cross_check(), or NULL.
 CREATE FUNCTION walwarden_internal.stray_row(chain uuid, OUT bad_seq bigint, OUT reason text)
@@ -43,9 +56,8 @@ END
 $$;
 
 -- A credential that differs from its token, or of which the entry that it names knows nothing; the
--- first, as in cross_check(), or NULL. look_up_all: whether no token is known to agree with its entry.
--- One that does has the commitments of all its credentials there.
-CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, look_up_all boolean, OUT bad_seq bigint, OUT reason text)
+-- first, as in cross_check(), or NULL. It looks up every entry: verify_chain() tells whether there is one.
+CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, OUT bad_seq bigint, OUT reason text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
@@ -61,13 +73,10 @@ BEGIN
                            FROM walwarden_internal.credential AS c
                           WHERE c.token_id = t.id OFFSET 0) AS c
      WHERE t.org_id = chain
-       -- CASE, because the planner turns OR and AND around, and would look up every entry
-       AND CASE WHEN NOT c.status THEN true
-                WHEN look_up_all OR c.audit_seq IS DISTINCT FROM t.audit_seq
-                THEN (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
-                        FROM walwarden_internal.audit_entry AS e
-                       WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE
-                ELSE false END
+       AND (NOT c.status
+            OR (SELECT walwarden_internal.commits_to(e.body, walwarden_internal.commitment(c.token_id, c.fingerprint))
+                  FROM walwarden_internal.audit_entry AS e
+                 WHERE e.org_id = chain AND e.seq = c.audit_seq) IS NOT TRUE)
      ORDER BY 1, 2 LIMIT 1;
 END
 $$;
@@ -80,8 +89,8 @@ $$;
 -- that whose reason is first by bytes. The caller has verified the entries: their bodies are parsed
 -- without a check.
 --
--- verify_chain() and unmatched_credential() find the same in a small part of the time. This is the
--- second opinion, but for stray_row(), which both verifiers call.
+-- verify_chain() finds the same in a small part of the time. This is the second opinion, but for
+-- stray_row(), which both verifiers call.
 --
 -- Invariant: memory does not grow with the chain, and there are no temporary files. Each
 -- row looks up its entry by key, and each entry its row; OFFSET 0 keeps the planner from
@@ -188,15 +197,16 @@ AS $$
 DECLARE
     differing_seq bigint;
     difference text;
+    unmatched boolean;
 BEGIN
-    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason, v.differing_seq, v.difference
-      INTO entries, head_hash, first_bad_seq, reason, differing_seq, difference
+    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason, v.differing_seq, v.difference, v.unmatched
+      INTO entries, head_hash, first_bad_seq, reason, differing_seq, difference, unmatched
       FROM walwarden_internal.verify_chain(chain, expected_seq, expected_hash, true) AS v;
     IF reason IS NULL THEN
         SELECT f.bad_seq, f.reason INTO first_bad_seq, reason
           FROM (SELECT differing_seq, difference COLLATE "C"
                 UNION ALL
-                SELECT c.bad_seq, c.reason COLLATE "C" FROM walwarden_internal.unmatched_credential(chain, difference IS NOT NULL) AS c
+                SELECT c.bad_seq, c.reason COLLATE "C" FROM walwarden_internal.unmatched_credential(chain) AS c WHERE unmatched OR difference IS NOT NULL
                 UNION ALL
                 SELECT r.bad_seq, r.reason COLLATE "C" FROM walwarden_internal.stray_row(chain) AS r) AS f(bad_seq, reason)
          WHERE f.reason IS NOT NULL
