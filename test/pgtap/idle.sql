@@ -24,32 +24,33 @@ ANALYZE walwarden_internal.org, walwarden_internal.token, walwarden_internal.dat
     walwarden_internal.verification, walwarden_internal.org_summary, walwarden_internal.audit_entry, walwarden_internal.idempotency_key,
     walwarden_internal.session, walwarden_internal.sign_in_code;
 
--- The tables that a statement reads whole, and how many rows it returns.
+-- Which of the tables that are large here a statement reads whole.
 CREATE FUNCTION read_whole(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     before jsonb;
-    n bigint;
 BEGIN
     SELECT jsonb_object_agg(s.relname, s.seq_scan) INTO before FROM pg_stat_xact_all_tables AS s WHERE s.schemaname = 'walwarden_internal';
-    EXECUTE 'SELECT count(*) FROM (' || statement || ') AS s' INTO n;
-    RETURN (SELECT concat_ws(' ', n, string_agg(s.relname, ' ' ORDER BY s.relname))
-              FROM pg_stat_xact_all_tables AS s WHERE s.schemaname = 'walwarden_internal' AND s.seq_scan > (before ->> s.relname::text)::bigint);
+    EXECUTE 'SELECT count(*) FROM (' || statement || ') AS s';
+    RETURN (SELECT coalesce(string_agg(s.relname, ' ' ORDER BY s.relname), 'none')
+              FROM pg_stat_xact_all_tables AS s
+             WHERE s.schemaname = 'walwarden_internal' AND s.seq_scan > (before ->> s.relname::text)::bigint
+               AND s.relname IN ('org', 'token', 'database', 'destination', 'job', 'verification', 'org_summary', 'audit_entry', 'idempotency_key', 'session', 'sign_in_code'));
 END
 $$;
-SELECT is(read_whole('SELECT FROM walwarden_internal.org UNION ALL SELECT FROM walwarden_internal.org_summary'), '400 org org_summary', 'what is read whole is found');
-SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), '5', 'a round with nothing to do reads no table whole');
-SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(true)'), '0', 'nor with nothing to count');
-SELECT is(read_whole('SELECT walwarden.run_maintenance()'), '1 guard role_grant', 'nor does the round itself, but for the small ones that it checks');
+SELECT is(read_whole('SELECT FROM walwarden_internal.org UNION ALL SELECT FROM walwarden_internal.org_summary'), 'org org_summary', 'what is read whole is found');
+SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), 'none', 'a round with nothing to do reads no table whole');
+SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(true)'), 'none', 'nor with nothing to count');
+SELECT is(read_whole('SELECT walwarden.run_maintenance()'), 'none', 'nor does the round itself');
 
 -- nor where the statistics are of a time when all was due
 UPDATE walwarden_internal.database SET next_run_at = now() - interval '1 day', next_drill_at = now() - interval '1 day';
 UPDATE walwarden_internal.token SET expires_at = now() + interval '1 day', notice_for = now() + interval '1 day';
 UPDATE walwarden_internal.verification SET finished_at = now() - interval '30 days';
 ANALYZE walwarden_internal.database, walwarden_internal.token, walwarden_internal.verification;
-SELECT is(read_whole('SELECT FROM walwarden_internal.orgs_with_due_schedules()'), '200 database org', 'without more, the server reads whole what it expects to be due');
+SELECT matches(read_whole('SELECT FROM walwarden_internal.orgs_with_due_schedules()'), 'database', 'without more, the server reads whole what it expects to be due');
 UPDATE walwarden_internal.database SET next_run_at = now() + interval '1 day', next_drill_at = NULL;
 UPDATE walwarden_internal.verification SET finished_at = now();
-SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), '5', 'statistics change nothing');
+SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), 'none', 'statistics change nothing');
 
 -- what is due is found in the order of the organisations, however long their notice is
 UPDATE walwarden_internal.token SET expires_at = now() + interval '90 days', notice_for = NULL;
