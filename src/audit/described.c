@@ -470,8 +470,9 @@ row_state(const AuditedRow *row, CanonicalText *text)
 	appendStringInfoString(&raw, "}}");
 	if (row->canonical != NULL)
 	{
-		text->data = raw.data;
-		text->len = raw.len;
+		CanonicalText made = {.data = raw.data,.len = raw.len};
+
+		*text = made;
 		return true;
 	}
 	/* jsonb compares numbers, not spellings */

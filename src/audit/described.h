@@ -19,7 +19,7 @@ typedef struct Difference
 	const char *reason;			/* or NULL: there is none */
 	bool		has_seq;		/* whether it concerns a single entry */
 	int64		seq;
-	bool		unmatched;		/* whether a credential may differ, which is not compared here */
+	bool		unmatched;		/* a credential may differ: not compared here */
 } Difference;
 
 extern Described *described_begin(const pg_uuid_t *org_id);

@@ -54,7 +54,7 @@ typedef struct Member
 	const char *key;
 	AttrNumber	column;
 	Oid			type;			/* of the column */
-	bool		later;			/* left out where it is null: a later version added it */
+	bool		later;			/* of a later version: left out where null */
 } Member;
 
 /* In the order of their keys. */
