@@ -16,7 +16,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY '{walwarden_internal.token_usage,walwarden_internal.credential,walwarden_internal.token}'::regclass[] LOOP
         EXECUTE format('ALTER TABLE %s DISABLE TRIGGER ALL', t);
-        FOR c IN SELECT n.conname FROM pg_constraint AS n WHERE n.conrelid = t ORDER BY n.contype = 'p' LOOP
+        FOR c IN SELECT n.conname FROM pg_constraint AS n WHERE n.conrelid = t ORDER BY n.contype = 'n', n.contype = 'p' LOOP
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', t, c);
         END LOOP;
         FOR c IN SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = t AND a.attnotnull AND a.attnum > 0 LOOP
