@@ -1,4 +1,4 @@
--- A round of maintenance with nothing to do reads no table whole.
+-- A round of maintenance with nothing to do reads no table whole, nor does verification of one chain.
 BEGIN;
 SELECT no_plan();
 SELECT walwarden.create_org('idle-' || n) FROM generate_series(1, 200) AS n \g /dev/null
@@ -41,6 +41,8 @@ SELECT is(read_whole('SELECT FROM walwarden_internal.org UNION ALL SELECT FROM w
 SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), 'none', 'a round with nothing to do reads no table whole');
 SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(true)'), 'none', 'nor with nothing to count');
 SELECT is(read_whole('SELECT walwarden.run_maintenance()'), 'none', 'nor does the round itself');
+SELECT is(read_whole(format('SELECT * FROM walwarden_internal.verify_chain(%L, NULL, NULL, true)', (SELECT o.id FROM walwarden_internal.org AS o WHERE o.slug = 'idle-1'))), 'none',
+    'nor does verification of one chain');
 
 -- nor where the statistics are of a time when all was due
 UPDATE walwarden_internal.database SET next_run_at = now() - interval '1 day', next_drill_at = now() - interval '1 day';

@@ -26,6 +26,8 @@ CREATE TABLE walwarden_internal.node_token (
     node_id   uuid NOT NULL REFERENCES walwarden_internal.node,
     audit_seq bigint NOT NULL
 );
+-- for verification
+CREATE UNIQUE INDEX node_token_of_org ON walwarden_internal.node_token (org_id, token_id);
 SELECT pg_extension_config_dump('walwarden_internal.node_token', '');
 COMMENT ON TABLE walwarden_internal.node_token IS 'The node that each token speaks for, as recorded by its first register_node().';
 

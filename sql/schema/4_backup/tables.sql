@@ -60,6 +60,8 @@ CREATE INDEX database_next_run ON walwarden_internal.database (org_id, next_run_
 CREATE INDEX database_next_drill ON walwarden_internal.database (org_id, next_drill_at) WHERE next_drill_at IS NOT NULL;
 -- for maintenance: what is due in any organisation
 CREATE INDEX database_due ON walwarden_internal.database (least(next_run_at, next_drill_at), org_id) WHERE least(next_run_at, next_drill_at) IS NOT NULL;
+-- for verification, which reads deleted ones too
+CREATE UNIQUE INDEX database_of_org ON walwarden_internal.database (org_id, id);
 CREATE INDEX database_by_destination ON walwarden_internal.database (destination_id) WHERE deleted_at IS NULL;
 SELECT pg_extension_config_dump('walwarden_internal.database', '');
 COMMENT ON TABLE walwarden_internal.database IS 'Protected databases. connection_ref: a name that nodes know. schedule, drill_schedule: five-field cron expressions, in UTC. deleted_at: rows are marked, never deleted.';
