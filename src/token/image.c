@@ -312,9 +312,13 @@ walwarden_token_image_text(PG_FUNCTION_ARGS)
 static bool
 is_copied(const Fields *credential, AttrNumber copy, const Fields *token, AttrNumber column)
 {
-	Form_pg_attribute to = TupleDescAttr(credential->desc, copy - 1);
-	Form_pg_attribute from = TupleDescAttr(token->desc, column - 1);
+	Form_pg_attribute to;
+	Form_pg_attribute from;
 
+	if (copy > credential->desc->natts || column > token->desc->natts)
+		return false;
+	to = TupleDescAttr(credential->desc, copy - 1);
+	from = TupleDescAttr(token->desc, column - 1);
 	if (to->atttypid != from->atttypid || credential->nulls[copy - 1] != token->nulls[column - 1])
 		return false;
 	return token->nulls[column - 1] || datum_image_eq(credential->values[copy - 1], token->values[column - 1], to->attbyval, to->attlen);
@@ -360,6 +364,10 @@ credential_matches(const Fields *credential, const Fields *token)
 
 	for (int i = 0; i < lengthof(copies); i++)
 		if (!is_copied(credential, copies[i][0], token, copies[i][1]))
+			return false;
+	/* with_token_status() does not know what others have added, and leaves it NULL */
+	for (int i = Anum_credential_slot; i < credential->desc->natts; i++)
+		if (!credential->nulls[i])
 			return false;
 	if (!has_field(credential, Anum_credential_audit_seq, INT8OID) || !has_field(token, Anum_token_audit_seq, INT8OID) ||
 		!has_field(token, Anum_token_org_id, UUIDOID))

@@ -137,6 +137,9 @@ SELECT is(verdict(format('UPDATE walwarden_internal.credential SET audit_seq = %
     format('%s a credential of token <id> is not in entry %1$s', :api_seq), 'credentials that name an entry about another token');
 SELECT is(verdict(format('UPDATE walwarden_internal.credential SET audit_seq = 99999 WHERE token_id = %L', :'api'), :'org'),
     '99999 a credential of token <id> is not in entry 99999', 'one that is not there');
+SELECT is(verdict('ALTER TABLE walwarden_internal.credential ADD extra text', :'org'), ' ', 'a column that somebody adds');
+SELECT is(verdict(format('ALTER TABLE walwarden_internal.credential ADD extra text; UPDATE walwarden_internal.credential SET extra = ''x'' WHERE token_id = %L', :'api'), :'org'),
+    format('%s a credential of token <id> does not have its status', :api_seq), 'and a value in it');
 SELECT is(verdict(format('UPDATE walwarden_internal.token SET name = ''x'' WHERE id = %1$L; UPDATE walwarden_internal.credential SET fingerprint = sha256(''x'') WHERE token_id = %1$L', :'api'), :'org'),
     format('%s a credential of token <id> is not in entry %1$s', :api_seq), 'of two differences at one entry the first by bytes');
 
