@@ -20,7 +20,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
@@ -175,12 +174,12 @@ commitment_of(const Fields *credential, char *out)
 static char *
 labels_text(Datum labels)
 {
-	Jsonb	   *stripped = DatumGetJsonbP(DirectFunctionCall2(jsonb_strip_nulls, labels, BoolGetDatum(false)));
 	StringInfoData raw;
 	CanonicalText text;
 
 	initStringInfo(&raw);
-	json_append_value(&raw, JSONBOID, JsonbPGetDatum(stripped));
+	/* false: not in arrays, which PostgreSQL 18 asks */
+	json_append_value(&raw, JSONBOID, DirectFunctionCall2(jsonb_strip_nulls, labels, BoolGetDatum(false)));
 	if (!canonical_render_request(raw.data, raw.len, ENTRY_BODY_MAX, &palloc_memory, &text))
 		return raw.data;
 	return text.data[0] == 'n' ? NULL : pnstrdup(text.data, text.len);

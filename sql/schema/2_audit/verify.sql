@@ -18,7 +18,8 @@ COMMENT ON COLUMN walwarden_internal.verification.first_bad_seq IS 'seq of the f
 -- Verifies the entries and links of one chain, streamed in the order of seq, and the expected
 -- head if one is given. compare_rows: if the entries are sound, then compare the rows of the view
 -- described_row with them; difference is the first in the order of cross_check(). unmatched: whether
--- a credential differs, if there is no difference. src/audit/described.c has the query.
+-- unmatched_credential() may find a credential, although there is no difference. src/audit/described.c
+-- has the query.
 CREATE FUNCTION walwarden_internal.verify_chain(
         org_id uuid, expected_seq bigint, expected_hash text, compare_rows boolean DEFAULT false,
         OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text,

@@ -227,7 +227,8 @@ COMMENT ON COLUMN walwarden_internal.token_usage.slot0_used_at IS 'the last use 
 COMMENT ON COLUMN walwarden_internal.token_usage.slot1_used_at IS 'the last use of a value with slot 1';
 
 -- The image of a row in the chain is decided only here. The same functions render the entry
--- when a change is made, and the row when the current state is compared with the chain.
+-- when a change is made, and the row when the current state is compared with the chain. Only
+-- of a token, token_image_text() says the same in C, for entries and for the verifier in C.
 -- They are expressions that the planner puts in the place of the call: a function in SQL that
 -- it cannot inline is planned at each call.
 
@@ -309,7 +310,7 @@ CREATE FUNCTION walwarden_internal.token_image(t walwarden_internal.token, crede
             'labels', t.labels, 'networks', t.networks, 'rateLimit', t.rate_limit, 'keyName', t.key_name,
             'lifetimeFrom', walwarden_internal.iso(t.lifetime_from), 'noticeFor', walwarden_internal.iso(t.notice_for)));
 
--- The same as the canonical text that entries contain, made in C for whatever is made or compared there.
+-- The same as the canonical text that entries contain, made in C.
 -- credentials: all credentials of the token, in any order.
 CREATE FUNCTION walwarden_internal.token_image_text(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_image_text';

@@ -173,8 +173,9 @@ CREATE FUNCTION walwarden_internal.with_token_status(c walwarden_internal.creden
                t.org_id, t.kind, t.scopes, t.role, t.owner_id, t.expires_at,
                t.stopped, t.networks, t.rate_limit, c.slot)::walwarden_internal.credential;
 
--- Whether each credential of a token has its status, and is in the entry that it names, if the token agrees
--- with its own entry: that one has them all. Not whether it does: false if that is not sure.
+-- Whether each credential of a token has its status, and is in the entry that it names. That of the token
+-- is not read: if the token agrees with it, which the caller finds out, then it has all of them. False
+-- also if that is not sure; unmatched_credential() decides.
 CREATE FUNCTION walwarden_internal.credentials_match(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS boolean
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_credentials_match';
 

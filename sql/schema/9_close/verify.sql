@@ -56,7 +56,7 @@ END
 $$;
 
 -- A credential that differs from its token, or of which the entry that it names knows nothing; the
--- first, as in cross_check(), or NULL. It looks up every entry: verify_chain() tells whether there is one.
+-- first, as in cross_check(), or NULL. It looks up every entry: verify_chain() tells whether there may be one.
 CREATE FUNCTION walwarden_internal.unmatched_credential(chain uuid, OUT bad_seq bigint, OUT reason text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
