@@ -366,7 +366,7 @@ credential_matches(const Fields *credential, const Fields *token)
 			return false;
 	/* slot is the last that with_token_status() knows: what others have added it leaves NULL */
 	for (int i = Anum_credential_slot; i < credential->desc->natts; i++)
-		if (!credential->nulls[i])
+		if (!credential->nulls[i] && !TupleDescAttr(credential->desc, i)->attisdropped)
 			return false;
 	if (!has_field(credential, Anum_credential_audit_seq, INT8OID) || !has_field(token, Anum_token_audit_seq, INT8OID) ||
 		!has_field(token, Anum_token_org_id, UUIDOID))

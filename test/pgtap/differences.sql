@@ -140,6 +140,9 @@ SELECT is(verdict(format('UPDATE walwarden_internal.credential SET audit_seq = 9
 SELECT is(verdict('ALTER TABLE walwarden_internal.credential ADD extra text', :'org'), ' ', 'a column that somebody adds');
 SELECT is(verdict(format('ALTER TABLE walwarden_internal.credential ADD extra text; UPDATE walwarden_internal.credential SET extra = ''x'' WHERE token_id = %L', :'api'), :'org'),
     format('%s a credential of token <id> does not have its status', :api_seq), 'and a value in it');
+SELECT is(verdict(format('ALTER TABLE walwarden_internal.credential ADD extra text; UPDATE walwarden_internal.credential SET extra = ''x''; ALTER TABLE walwarden_internal.credential DROP extra;'
+                         'DO $d$BEGIN ASSERT NOT (SELECT v.unmatched FROM walwarden_internal.verify_chain(%L, NULL, NULL, true) AS v); END$d$', :'org'), :'org'),
+    ' ', 'nothing is looked up for one that is dropped again');
 SELECT is(verdict(format('UPDATE walwarden_internal.token SET name = ''x'' WHERE id = %1$L; UPDATE walwarden_internal.credential SET fingerprint = sha256(''x'') WHERE token_id = %1$L', :'api'), :'org'),
     format('%s a credential of token <id> is not in entry %1$s', :api_seq), 'of two differences at one entry the first by bytes');
 
