@@ -37,12 +37,27 @@ BEGIN
                AND s.relname IN ('org', 'token', 'database', 'destination', 'job', 'verification', 'org_summary', 'audit_entry', 'idempotency_key', 'session', 'sign_in_code'));
 END
 $$;
+-- How many entries of the indexes of a table, and of its rows, a statement reads in maintenance_steps().
+CREATE FUNCTION entries_read(statement text, relation regclass) RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    read CONSTANT text := 'SELECT sum(pg_stat_get_xact_tuples_returned(r.oid)) FROM (SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid = $1 UNION ALL SELECT $1) AS r(oid)';
+    before bigint;
+    after bigint;
+BEGIN
+    EXECUTE read INTO before USING relation;
+    EXECUTE 'SELECT count(*) FROM (' || statement || ') AS s';
+    EXECUTE read INTO after USING relation;
+    RETURN after - before;
+END
+$$;
 SELECT is(read_whole('SELECT FROM walwarden_internal.org UNION ALL SELECT FROM walwarden_internal.org_summary'), 'org org_summary', 'what is read whole is found');
 SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(false)'), 'none', 'a round with nothing to do reads no table whole');
 SELECT is(read_whole('SELECT * FROM walwarden_internal.maintenance_steps(true)'), 'none', 'nor with nothing to count');
 SELECT is(read_whole('SELECT walwarden.run_maintenance()'), 'none', 'nor does the round itself');
 SELECT is(read_whole(format('SELECT * FROM walwarden_internal.verify_chain(%L, NULL, NULL, true)', (SELECT o.id FROM walwarden_internal.org AS o WHERE o.slug = 'idle-1'))), 'none',
     'nor does verification of one chain');
+SELECT is(entries_read('SELECT * FROM walwarden_internal.orgs_with_overdue_backups()', 'walwarden_internal.org'), 0::bigint, 'no organisation is asked whose backups are not old enough to expire');
+SELECT is(entries_read('SELECT * FROM walwarden_internal.orgs_with_expiring_tokens()', 'walwarden_internal.org'), 0::bigint, 'nor one without tokens whose expiry is near');
 
 -- nor where the statistics are of a time when all was due
 UPDATE walwarden_internal.database SET next_run_at = now() - interval '1 day', next_drill_at = now() - interval '1 day';
@@ -70,6 +85,18 @@ CREATE FUNCTION due(step text) RETURNS TABLE (org_id uuid) LANGUAGE sql AS $$
 $$;
 SELECT results_eq($$SELECT * FROM due('notices')$$, $$SELECT id FROM walwarden_internal.org WHERE slug IN ('idle-1', 'idle-3', 'idle-6') ORDER BY id$$, 'notices');
 SELECT results_eq($$SELECT * FROM due('schedules')$$, $$SELECT id FROM walwarden_internal.org WHERE slug IN ('idle-1', 'idle-2', 'idle-3', 'idle-4') ORDER BY id$$, 'schedules');
+
+-- tokens that are near and not due, because their organisation has a short notice: not all are read
+INSERT INTO walwarden_internal.token (org_id, name, kind, scopes, created_at, created_by, expires_at, audit_seq)
+SELECT o.id, 'short', 'api', '{}', now(), 'test', now() + interval '1 day' + n * interval '1 s', 1 FROM walwarden_internal.org AS o, generate_series(1, 20000) AS n WHERE o.slug = 'idle-5';
+ANALYZE walwarden_internal.token;
+SELECT cmp_ok(entries_read($$SELECT * FROM walwarden_internal.maintenance_steps(false) WHERE step = 'notices'$$, 'walwarden_internal.token'), '<', 5000::bigint, 'of 20000 tokens that are near and not due, part are read');
+SELECT results_eq($$SELECT * FROM due('notices')$$, $$SELECT id FROM walwarden_internal.org WHERE slug IN ('idle-1', 'idle-3', 'idle-6') ORDER BY id$$, 'tokens behind them are found');
+
+-- expiries that wait are read once, although the statistics know of none
+INSERT INTO walwarden_internal.job (org_id, kind, database_id, destination_id, backup_job_id, trigger, state, done, attempt, max_attempts, fence, queued_at, first_seq, audit_seq)
+SELECT j.org_id, 'expire', j.database_id, j.destination_id, j.id, 'schedule', 'claimed', false, 1, 3, 1, now(), 1, 1 FROM walwarden_internal.job AS j WHERE j.kind = 'backup';
+SELECT cmp_ok(entries_read('SELECT * FROM walwarden_internal.orgs_with_overdue_backups()', 'walwarden_internal.job'), '<', 10000::bigint, 'of 1000 expiries that wait, none is read for each organisation');
 
 -- a chain is verified whoever lost what: the system's and one without a row first
 SELECT gen_random_uuid() AS stray, gen_random_uuid() AS nothing \gset
