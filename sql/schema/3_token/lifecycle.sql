@@ -583,19 +583,35 @@ CREATE VIEW walwarden_internal.expiring_token AS
 COMMENT ON VIEW walwarden_internal.expiring_token IS 'The tokens whose expiry is near and has not been announced.';
 
 -- A notice of 7 days, the default, is found by time. An organisation with a longer one is asked
--- by itself: by time, one with a notice of years would have the tokens of all others read.
+-- by itself: by time, one with a notice of years would have the tokens of all others read. With a
+-- shorter one, any number of tokens can be near that are not due. If so many are near, every
+-- organisation is asked, which costs less than to read them all.
 CREATE FUNCTION walwarden_internal.orgs_with_expiring_tokens() RETURNS SETOF uuid
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+    WITH unannounced AS NOT MATERIALIZED (
+        SELECT t.org_id, t.expires_at FROM walwarden_internal.token AS t
+         WHERE t.removed_at IS NULL AND t.revoked_at IS NULL AND t.disabled_at IS NULL
+           AND t.expires_at IS NOT NULL AND t.notice_for IS DISTINCT FROM t.expires_at
+           AND t.expires_at > statement_timestamp()
+    ), near AS MATERIALIZED (
+        SELECT u.org_id FROM unannounced AS u
+         WHERE u.expires_at <= walwarden_internal.later(statement_timestamp(), 604800)
+         ORDER BY u.expires_at LIMIT 2000
+    )
     SELECT candidate.org_id
-      FROM (SELECT t.org_id FROM walwarden_internal.token AS t
-             WHERE t.removed_at IS NULL AND t.revoked_at IS NULL AND t.disabled_at IS NULL
-               AND t.expires_at IS NOT NULL AND t.notice_for IS DISTINCT FROM t.expires_at
-               AND t.expires_at > statement_timestamp() AND t.expires_at <= walwarden_internal.later(statement_timestamp(), 604800)
+      FROM (SELECT n.org_id FROM near AS n
             UNION
-            SELECT o.id FROM walwarden_internal.org AS o WHERE walwarden_internal.seconds(o.notice) > 604800) AS candidate
-     WHERE EXISTS (SELECT FROM walwarden_internal.expiring_token AS t WHERE t.org_id = candidate.org_id OFFSET 0)    -- by the index of each
+            SELECT o.id FROM walwarden_internal.org AS o WHERE walwarden_internal.seconds(o.notice) > 604800
+            UNION
+            SELECT o.id FROM walwarden_internal.org AS o WHERE (SELECT count(*) FROM near) = 2000) AS candidate
+     -- as in expiring_token, by the first of each: the planner could look for any among all of them
+     WHERE (SELECT u.expires_at FROM unannounced AS u
+             WHERE u.org_id = candidate.org_id AND u.expires_at > clock_timestamp()
+             ORDER BY u.expires_at LIMIT 1)
+        <= (SELECT walwarden_internal.later(statement_timestamp(), walwarden_internal.seconds(o.notice))
+              FROM walwarden_internal.org AS o WHERE o.id = candidate.org_id)
      ORDER BY candidate.org_id      -- in which order their locks are acquired
 $$;
 
