@@ -82,7 +82,8 @@ $$;
 -- The steps that are due, in order. run_maintenance() runs them in one transaction, the
 -- worker runs each in its own transaction. Steps that lock organisations come after those that
 -- do not. counting: the steps that count what the others have left. Ask for them afterwards.
--- If nothing is due, no table is read whole.
+-- If nothing is due, what is read grows with the number of organisations and of their databases,
+-- not with that of tokens, jobs and entries.
 CREATE FUNCTION walwarden_internal.maintenance_steps(counting boolean) RETURNS TABLE (step text, org_id uuid)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
