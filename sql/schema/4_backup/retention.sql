@@ -91,7 +91,8 @@ AS $$
      WHERE (SELECT o.closed_at IS NULL FROM walwarden_internal.org AS o WHERE o.id = candidate.org_id)
        -- OFFSET 0, so that it is asked for each by itself, as far as the first
        AND (EXISTS (SELECT FROM walwarden_internal.aged_backup AS b WHERE b.org_id = candidate.org_id AND walwarden_internal.is_expendable(b.id) OFFSET 0)
-            OR EXISTS (SELECT FROM walwarden_internal.needless_expiry AS x WHERE x.org_id = candidate.org_id OFFSET 0))
+            -- for all at once: the planner could read all that wait for each
+            OR candidate.org_id IN (SELECT x.org_id FROM walwarden_internal.needless_expiry AS x))
      ORDER BY candidate.org_id      -- in which order their locks are acquired
 $$;
 
