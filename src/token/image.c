@@ -364,7 +364,7 @@ credential_matches(const Fields *credential, const Fields *token)
 	for (int i = 0; i < lengthof(copies); i++)
 		if (!is_copied(credential, copies[i][0], token, copies[i][1]))
 			return false;
-	/* slot is the last that with_token_status() knows: what others have added it leaves NULL */
+	/* with_token_status() leaves NULL what others have added after slot */
 	for (int i = Anum_credential_slot; i < credential->desc->natts; i++)
 		if (!credential->nulls[i] && !TupleDescAttr(credential->desc, i)->attisdropped)
 			return false;

@@ -2,7 +2,8 @@
 -- seconds, and nothing is added to a time but seconds: a month or a change to summer time
 -- has no length of its own, so no result depends on TimeZone.
 
--- The seconds of an interval. A month counts as 30 days, a year as 365.
+-- The seconds of an interval. A month counts as 30 days, a year as 365. The index org_with_long_notice
+-- depends on it: a version that changes this rebuilds that.
 CREATE FUNCTION walwarden_internal.seconds(span interval) RETURNS numeric
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN isfinite(span) THEN extract(epoch FROM span) - 21600 * extract(year FROM span)     -- which has 365.25 days there
