@@ -38,7 +38,7 @@ BEGIN
         NULL;   -- of jobs, only those that are done are remembered
     END CASE;
     RETURN json_build_array(
-        (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'walwarden'),
+        (SELECT e.extversion FROM pg_extension AS e WHERE e.extname = 'walwarden'),     -- version(), without starting a function
         (SELECT encode(a.hash, 'hex') FROM walwarden_internal.audit_entry AS a WHERE a.org_id = $1 ORDER BY a.seq DESC LIMIT 1),
         silent);
 END
