@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "audit/append.h"
 #include "audit/columns.h"
 #include "audit/commit.h"
 #include "audit/entry.h"
@@ -41,6 +42,7 @@
 #include "base/refuse.h"
 #include "base/memory.h"
 #include "base/render.h"
+#include "base/row_write.h"
 #include "base/tables.h"
 #include "common/canonical.h"
 #include "common/entry.h"
@@ -496,6 +498,35 @@ walwarden_audit_append(PG_FUNCTION_ARGS)
 	commit_record_append(takes);
 
 	return PointerGetDatum(heap_form_tuple(RelationGetDescr(trigdata->tg_relation), values, nulls));
+}
+
+/*
+ * Append an entry to a chain and return its seq. payload: a JSON object. Call it as late as
+ * possible, because the chain is locked from here to the end of the transaction.
+ */
+int64
+audit_append(const pg_uuid_t *org_id, const text *kind, const pg_uuid_t *job_id, const text *payload)
+{
+	static const AttrNumber columns[] = {Anum_audit_entry_org_id, Anum_audit_entry_kind, Anum_audit_entry_job_id, Anum_audit_entry_body};
+	const NullableDatum values[] = {
+		{UUIDPGetDatum(org_id), org_id == NULL},
+		{PointerGetDatum(kind), kind == NULL},
+		{UUIDPGetDatum(job_id), job_id == NULL},
+		{PointerGetDatum(payload), payload == NULL}
+	};
+
+	return DatumGetInt64(row_insert("audit_entry", lengthof(columns), columns, values, Anum_audit_entry_seq));
+}
+
+/* walwarden_internal.append_body(org_id uuid, kind text, job_id uuid, payload text) */
+PG_FUNCTION_INFO_V1(walwarden_append_body);
+Datum
+walwarden_append_body(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(audit_append(PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0),
+								 PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1),
+								 PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2),
+								 PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3)));
 }
 
 /* The trigger on tables and events that nobody may change. */

@@ -15,6 +15,11 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"				/* postgres.h had it before */
 #endif
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#endif
 #include "replication/walreceiver.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -149,6 +154,44 @@ compat_shmem_hash(const char *name, int nelems, HASHCTL *control, int flags)
 	return ShmemInitHash(name, nelems, control, flags);
 #else
 	return ShmemInitHash(name, nelems, nelems, control, flags);
+#endif
+}
+
+/* Make a table the range table of an executor. updated: the columns that are, offset as usual. */
+static inline void
+compat_init_range_table(EState *estate, Relation heap, Bitmapset *updated)
+{
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(heap);
+	entry->relkind = heap->rd_rel->relkind;
+	entry->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, entry)->updatedCols = updated;
+#else
+	entry->updatedCols = updated;
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(entry), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+}
+
+/* For an executor that never evaluates a plan again. */
+static inline void
+compat_epq_init(EPQState *epq, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL);
+#else
+	EvalPlanQualInit(epq, estate, NULL, NIL, -1);
 #endif
 }
 

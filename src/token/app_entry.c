@@ -8,13 +8,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
+#include "utils/uuid.h"
 
-#include "base/call.h"
+#include "audit/append.h"
 #include "base/export.h"
 #include "base/refuse.h"
 #include "common/syntax.h"
@@ -51,8 +51,6 @@ PG_FUNCTION_INFO_V1(walwarden_append_audit);
 Datum
 walwarden_append_audit(PG_FUNCTION_ARGS)
 {
-	const Oid	types[] = {UUIDOID, TEXTOID, UUIDOID, TEXTOID};
-	NullableDatum args[4];
 	const text *kind = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	const text *org = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
 	const TokenStatus *token;
@@ -61,7 +59,8 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 	Jsonb	   *data;
 	const char *actor;
 	Caller		caller;
-	Datum		seq;
+	const char *payload;
+	int64		seq;
 
 	door_caller(&caller);
 	token = identity_current();
@@ -93,12 +92,8 @@ walwarden_append_audit(PG_FUNCTION_ARGS)
 			   "Give any JSON value with integers only, for example {}.",
 			   NULL);
 
-	memset(args, 0, sizeof(args));
-	args[0].value = UUIDPGetDatum(&chain);
-	args[1].value = PointerGetDatum(kind);
-	args[2] = fcinfo->args[2];
-	args[3].value = CStringGetTextDatum(psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data))));
-	seq = call_function("append_body", lengthof(args), types, args, NULL);
+	payload = psprintf("{\"actor\": %s, \"data\": %s}", actor, JsonbToCString(NULL, &data->root, VARSIZE(data)));
+	seq = audit_append(&chain, kind, PG_ARGISNULL(2) ? NULL : PG_GETARG_UUID_P(2), cstring_to_text(payload));
 	permission_require_open(&chain);
-	PG_RETURN_DATUM(seq);
+	PG_RETURN_INT64(seq);
 }

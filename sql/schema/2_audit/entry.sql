@@ -62,19 +62,7 @@ CREATE FUNCTION walwarden_internal.flush_audit() RETURNS void
 -- The only way in which this extension writes an entry. Call it as late as possible, because
 -- the chain is locked from here to the end of the transaction.
 CREATE FUNCTION walwarden_internal.append_body(org_id uuid, kind text, job_id uuid, payload text) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    appended bigint;
-BEGIN
-    INSERT INTO walwarden_internal.audit_entry (org_id, kind, job_id, body)
-    VALUES (org_id, kind, job_id, payload)
-    RETURNING audit_entry.seq INTO appended;
-    RETURN appended;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_append_body';
 
 CREATE FUNCTION walwarden_internal.append(org_id uuid, kind text, payload jsonb, job_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE sql
