@@ -44,7 +44,7 @@ EXTRA_CLEAN = walwarden--*.sql walwarden-*.zip
 # cluster.
 REGRESS_OPTS   = --encoding=UTF8 --no-locale
 REGRESS        = catalogue errors
-ISOLATION      = chain lifecycle ended uses snapshots managers revoke rewrite waits close jobs schedule checkpoint signin sessions schemas
+ISOLATION      = chain lifecycle ended uses snapshots managers revoke rewrite waits close jobs schedule checkpoint signin sessions schemas credential
 ISOLATION_OPTS = --encoding=UTF8 --no-locale --inputdir=test/isolation --outputdir=output_iso
 
 PG_CONFIG ?= pg_config

@@ -25,6 +25,10 @@
 #define Anum_permission_target			2
 #define Anum_permission_any_of			3
 
+#define Anum_token_transition_action	1
+#define Anum_token_transition_from_state 2
+#define Anum_token_transition_event		4
+
 #define Anum_scope_name					1
 
 #define Anum_role_name					1

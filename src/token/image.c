@@ -19,7 +19,6 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
@@ -38,6 +37,8 @@
 #include "common/hex.h"
 #include "common/syntax.h"
 #include "token/columns.h"
+#include "token/image.h"
+#include "token/status_copy.h"
 
 /* A row of token or credential. */
 typedef struct Fields
@@ -265,62 +266,50 @@ compare_credentials(const void *left, const void *right)
 	return order;
 }
 
-/*
- * walwarden_internal.token_image_text(t walwarden_internal.token, credentials walwarden_internal.credential[])
- *
- * credentials: all of the token, in any order.
- */
-PG_FUNCTION_INFO_V1(walwarden_token_image_text);
-Datum
-walwarden_token_image_text(PG_FUNCTION_ARGS)
+/* Append the image of a token. values: all credentials of the token, in any order. */
+void
+token_image(StringInfo json, HeapTupleHeader value, ArrayType *values)
 {
 	Fields		token;
 	int			count;
-	Fields	   *credentials = read_credentials(PG_GETARG_ARRAYTYPE_P(1), &count);
-	StringInfoData json;
+	Fields	   *credentials = read_credentials(values, &count);
 
-	read_fields(PG_GETARG_HEAPTUPLEHEADER(0), &token);
+	read_fields(value, &token);
 	qsort(credentials, count, sizeof(Fields), compare_credentials);
-	json_begin(&json);
 	for (int i = 0; i < lengthof(token_members); i++)
 	{
 		const Member *member = &token_members[i];
 
 		if (member->column != 0)
 		{
-			append_member(&json, member, &token, i == 0);
+			append_member(json, member, &token, i == 0);
 			continue;
 		}
-		append_key(&json, member, i == 0);
-		appendStringInfoChar(&json, '[');
+		append_key(json, member, i == 0);
+		appendStringInfoChar(json, '[');
 		for (int c = 0; c < count; c++)
 		{
 			if (c > 0)
-				appendStringInfoChar(&json, ',');
-			append_credential(&json, &credentials[c]);
+				appendStringInfoChar(json, ',');
+			append_credential(json, &credentials[c]);
 		}
-		appendStringInfoChar(&json, ']');
+		appendStringInfoChar(json, ']');
 	}
-	appendStringInfoChar(&json, '}');
+	appendStringInfoChar(json, '}');
 	release_fields(&token, 1);
 	release_fields(credentials, count);
-	PG_RETURN_DATUM(json_end(&json));
 }
 
-/* Whether a column of a credential is what with_token_status() copies there. */
-static bool
-is_copied(const Fields *credential, AttrNumber copy, const Fields *token, AttrNumber column)
+/* walwarden_internal.token_image_text(t walwarden_internal.token, credentials walwarden_internal.credential[]) */
+PG_FUNCTION_INFO_V1(walwarden_token_image_text);
+Datum
+walwarden_token_image_text(PG_FUNCTION_ARGS)
 {
-	Form_pg_attribute to;
-	Form_pg_attribute from;
+	StringInfoData json;
 
-	if (copy > credential->desc->natts || column > token->desc->natts)
-		return false;
-	to = TupleDescAttr(credential->desc, copy - 1);
-	from = TupleDescAttr(token->desc, column - 1);
-	if (to->atttypid != from->atttypid || credential->nulls[copy - 1] != token->nulls[column - 1])
-		return false;
-	return token->nulls[column - 1] || datum_image_eq(credential->values[copy - 1], token->values[column - 1], to->attbyval, to->attlen);
+	json_begin(&json);
+	token_image(&json, PG_GETARG_HEAPTUPLEHEADER(0), PG_GETARG_ARRAYTYPE_P(1));
+	PG_RETURN_DATUM(json_end(&json));
 }
 
 /* Whether an entry contains the commitment of a credential. */
@@ -349,20 +338,9 @@ entry_has(const pg_uuid_t *org_id, int64 seq, const Fields *credential)
 static bool
 credential_matches(const Fields *credential, const Fields *token)
 {
-	static const AttrNumber copies[][2] = {
-		{Anum_credential_org_id, Anum_token_org_id},
-		{Anum_credential_token_kind, Anum_token_kind},
-		{Anum_credential_scopes, Anum_token_scopes},
-		{Anum_credential_role, Anum_token_role},
-		{Anum_credential_owner_id, Anum_token_owner_id},
-		{Anum_credential_expires_at, Anum_token_expires_at},
-		{Anum_credential_stopped, Anum_token_stopped},
-		{Anum_credential_networks, Anum_token_networks},
-		{Anum_credential_rate_limit, Anum_token_rate_limit}
-	};
-
-	for (int i = 0; i < lengthof(copies); i++)
-		if (!is_copied(credential, copies[i][0], token, copies[i][1]))
+	for (int i = 0; i < STATUS_COPIES; i++)
+		if (!status_copy_is_equal(&status_copies[i], credential->desc, credential->values, credential->nulls,
+								  token->desc, token->values, token->nulls))
 			return false;
 	/* with_token_status() leaves NULL what others have added after slot */
 	for (int i = Anum_credential_slot; i < credential->desc->natts; i++)
@@ -371,7 +349,7 @@ credential_matches(const Fields *credential, const Fields *token)
 	if (!has_field(credential, Anum_credential_audit_seq, INT8OID) || !has_field(token, Anum_token_audit_seq, INT8OID) ||
 		!has_field(token, Anum_token_org_id, UUIDOID))
 		return false;
-	return is_copied(credential, Anum_credential_audit_seq, token, Anum_token_audit_seq) ||
+	return DatumGetInt64(credential->values[Anum_credential_audit_seq - 1]) == DatumGetInt64(token->values[Anum_token_audit_seq - 1]) ||
 		entry_has(DatumGetUUIDP(token->values[Anum_token_org_id - 1]), DatumGetInt64(credential->values[Anum_credential_audit_seq - 1]), credential);
 }
 

@@ -342,20 +342,27 @@ typedef struct Ended
 
 static Ended *ended = NULL;
 
+/* The counter of a token ends with this transaction, if it commits. */
+void
+limiter_release(const pg_uuid_t *token_id)
+{
+	Ended	   *token;
+
+	if (limiter == NULL)
+		return;
+	token = MemoryContextAlloc(TopTransactionContext, sizeof(Ended));
+	token->token_id = *token_id;
+	token->nest_level = GetCurrentTransactionNestLevel();
+	token->next = ended;
+	ended = token;
+}
+
 /* walwarden_internal.release_limiter(token_id uuid) */
 PG_FUNCTION_INFO_V1(walwarden_release_limiter);
 Datum
 walwarden_release_limiter(PG_FUNCTION_ARGS)
 {
-	Ended	   *token;
-
-	if (limiter == NULL)
-		PG_RETURN_VOID();
-	token = MemoryContextAlloc(TopTransactionContext, sizeof(Ended));
-	token->token_id = *PG_GETARG_UUID_P(0);
-	token->nest_level = GetCurrentTransactionNestLevel();
-	token->next = ended;
-	ended = token;
+	limiter_release(PG_GETARG_UUID_P(0));
 	PG_RETURN_VOID();
 }
 

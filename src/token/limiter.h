@@ -25,5 +25,6 @@ extern void limiter_shmem_request(void);
 extern void limiter_shmem_init(void);
 extern void limiter_init(void);
 extern Refusal limiter_use(const pg_uuid_t *token_id, const pg_uuid_t *org_id, int limit, LimiterSlot **remembered, RateState *rate);
+extern void limiter_release(const pg_uuid_t *token_id);
 
 #endif							/* WALWARDEN_LIMITER_H */

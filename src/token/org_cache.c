@@ -564,3 +564,14 @@ org_cache_role_scopes(Reading *reading, const text *role)
 	}
 	return scopes;
 }
+
+/* walwarden_internal.plan_has_tokens(plan text) */
+PG_FUNCTION_INFO_V1(walwarden_plan_has_tokens);
+Datum
+walwarden_plan_has_tokens(PG_FUNCTION_ARGS)
+{
+	Reading		reading;
+
+	reading_begin(&reading, GetActiveSnapshot(), invalidation_generation, false);
+	PG_RETURN_BOOL(plan_has_tokens(&reading, PG_GETARG_TEXT_PP(0)));
+}

@@ -7,10 +7,14 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
+#include "base/export.h"
 #include "base/tables.h"
+#include "token/columns.h"
 #include "token/scope_list.h"
 
 /* The names point into a copy of the array, in the current memory context. */
@@ -76,4 +80,23 @@ scope_list_has(const ScopeList *list, const char *name, size_t len)
 			memcmp(VARDATA_ANY(list->names[i]), name, len) == 0)
 			return true;
 	return false;
+}
+
+/* walwarden_internal.unknown_scope(names text[]) */
+PG_FUNCTION_INFO_V1(walwarden_unknown_scope);
+Datum
+walwarden_unknown_scope(PG_FUNCTION_ARGS)
+{
+	ScopeList	names = scope_list_from_array(PG_GETARG_DATUM(0));
+
+	for (int i = 0; i < names.n; i++)
+	{
+		Row			row;
+		bool		known = row_find_text(&row, "scope", "scope_pkey", Anum_scope_name, names.names[i], GetActiveSnapshot());
+
+		row_close(&row);
+		if (!known)
+			PG_RETURN_TEXT_P(names.names[i]);
+	}
+	PG_RETURN_NULL();
 }

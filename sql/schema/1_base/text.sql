@@ -85,7 +85,7 @@ $$;
 -- Validates text from a caller: 1 to max characters, at least one of them visible, none hidden,
 -- and no token. Every name, subject, label and reason goes through here;
 -- src/base/schema_problem.c checks those of a request alike.
-CREATE FUNCTION walwarden_internal.check_text(what text, value text, max integer) RETURNS void
+CREATE FUNCTION walwarden_internal.check_text(what text, INOUT value text, max integer)
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$

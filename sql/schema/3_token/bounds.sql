@@ -90,7 +90,7 @@ CREATE FUNCTION walwarden_internal.has_limiter() RETURNS boolean
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_has_limiter';
 
 -- Validates a rate limit, in uses per minute.
-CREATE FUNCTION walwarden_internal.check_rate_limit(rate_limit integer) RETURNS void
+CREATE FUNCTION walwarden_internal.check_rate_limit(INOUT rate_limit integer)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$

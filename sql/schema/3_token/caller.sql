@@ -154,14 +154,18 @@ BEGIN
 END
 $$;
 
--- Validates an array of scopes: each known and named once, no NULL, no wildcard.
-CREATE FUNCTION walwarden_internal.check_scopes(scopes text[]) RETURNS void
+-- The first of these names that is no scope, or NULL.
+CREATE FUNCTION walwarden_internal.unknown_scope(names text[]) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_unknown_scope';
+
+-- Validates an array of scopes: each known and named once, no NULL, no wildcard. Returns it with
+-- bounds that begin at 1.
+CREATE FUNCTION walwarden_internal.check_scopes(INOUT scopes text[])
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     bad text;
-    place bigint;
 BEGIN
     IF scopes IS NULL THEN
         PERFORM walwarden_internal.refuse('22023', 'scopes are missing',
@@ -174,27 +178,27 @@ BEGIN
             'Give at most 200 scopes, each once.');
     END IF;
 
-    SELECT u.n INTO place FROM unnest(scopes) WITH ORDINALITY AS u(name, n) WHERE u.name IS NULL ORDER BY u.n LIMIT 1;
-    IF FOUND THEN
-        PERFORM walwarden_internal.refuse('22023', format('scope %s of the array is NULL', place),
+    scopes := scopes[:];
+    IF array_position(scopes, NULL) IS NOT NULL THEN
+        PERFORM walwarden_internal.refuse('22023', format('scope %s of the array is NULL', array_position(scopes, NULL)),
             'Name every scope.');
     END IF;
 
-    -- one by one: a query for all of them would be planned anew for each array
-    FOREACH bad IN ARRAY scopes LOOP
-        IF NOT EXISTS (SELECT FROM walwarden_internal.scope AS s WHERE s.name = bad) THEN
-            PERFORM walwarden_internal.refuse('22023', format('unknown scope %s', walwarden_internal.shown(bad)),
-                CASE WHEN strpos(bad, '*') > 0
-                            THEN 'Name every scope. There are no wildcards.'
-                            ELSE 'Use scopes of the catalogue: '
-                                 || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden_internal.scope AS s) || '.' END);
-        END IF;
-    END LOOP;
+    bad := walwarden_internal.unknown_scope(scopes);
+    IF bad IS NOT NULL THEN
+        PERFORM walwarden_internal.refuse('22023', format('unknown scope %s', walwarden_internal.shown(bad)),
+            CASE WHEN strpos(bad, '*') > 0
+                        THEN 'Name every scope. There are no wildcards.'
+                        ELSE 'Use scopes of the catalogue: '
+                             || (SELECT string_agg(s.name, ', ' ORDER BY s.name) FROM walwarden_internal.scope AS s) || '.' END);
+    END IF;
 
-    SELECT u.name INTO bad FROM unnest(scopes) AS u(name) GROUP BY u.name HAVING count(*) > 1 ORDER BY u.name LIMIT 1;
-    IF FOUND THEN
-        PERFORM walwarden_internal.refuse('22023', format('duplicate scope %s', walwarden_internal.shown(bad)),
-            'Name every scope once.');
+    IF cardinality(scopes) > 1 THEN
+        SELECT u.name INTO bad FROM unnest(scopes) AS u(name) GROUP BY u.name HAVING count(*) > 1 ORDER BY u.name LIMIT 1;
+        IF FOUND THEN
+            PERFORM walwarden_internal.refuse('22023', format('duplicate scope %s', walwarden_internal.shown(bad)),
+                'Name every scope once.');
+        END IF;
     END IF;
 END
 $$;

@@ -32,9 +32,13 @@ CREATE FUNCTION walwarden_internal.end_legacy_credential(actor jsonb, t walwarde
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    credentials walwarden_internal.credential[] := walwarden_internal.credentials(t.id);
+    credentials walwarden_internal.credential[];
 BEGIN
-    IF t.revoked_at IS NOT NULL OR NOT EXISTS (SELECT FROM unnest(credentials) AS f WHERE f.kind = 'legacy') THEN
+    IF t.kind <> 'legacy' OR t.revoked_at IS NOT NULL THEN
+        RETURN t;
+    END IF;
+    credentials := walwarden_internal.credentials(t.id);
+    IF NOT EXISTS (SELECT FROM unnest(credentials) AS f WHERE f.kind = 'legacy') THEN
         RETURN t;
     END IF;
     RETURN walwarden_internal.store_token(actor, 'legacy.ended', t, t,
@@ -68,6 +72,7 @@ DECLARE
     t walwarden_internal.token;
     legacy walwarden_internal.credential;
     bearer walwarden_internal.credential;
+    minted record;
     actor jsonb;
 BEGIN
     c := walwarden_internal.caller();       -- after the wait
@@ -105,7 +110,9 @@ BEGIN
     bearer := legacy;
     bearer.kind := 'bearer';
     bearer.slot := 0;
-    SELECT minted.token, minted.fingerprint INTO token, bearer.fingerprint FROM walwarden_internal.mint() AS minted;
+    minted := walwarden_internal.mint();
+    token := minted.token;
+    bearer.fingerprint := minted.fingerprint;
     t := walwarden_internal.store_token(actor, walwarden_internal.transition('import', 'none'), NULL, t, ARRAY[legacy, bearer]);
     PERFORM walwarden_internal.append_revealed(actor, t, m);
 

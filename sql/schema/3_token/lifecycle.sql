@@ -101,18 +101,6 @@ CREATE FUNCTION walwarden_internal.token_target(c walwarden_internal.caller, t w
                 WHEN t.id IS NOT NULL AND t.owner_id IS NULL AND walwarden_internal.may(c, t.org_id, 'token.list', 'all') THEN 'shared'
                 ELSE 'private' END;
 
-CREATE FUNCTION walwarden_internal.check_token_id(token_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF token_id IS NULL THEN
-        PERFORM walwarden_internal.refuse('22023', 'token_id is missing',
-            'To see your tokens, run SELECT token_id, name FROM walwarden.token_list.');
-    END IF;
-END
-$$;
-
 CREATE FUNCTION walwarden_internal.refuse_unknown_token(token_id uuid) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -152,7 +140,10 @@ AS $$
 DECLARE
     t walwarden_internal.token;
 BEGIN
-    PERFORM walwarden_internal.check_token_id(token_id);
+    IF token_id IS NULL THEN
+        PERFORM walwarden_internal.refuse('22023', 'token_id is missing',
+            'To see your tokens, run SELECT token_id, name FROM walwarden.token_list.');
+    END IF;
     IF c.operator OR walwarden_internal.sees_token(c, token_id) THEN
         SELECT * INTO t FROM walwarden_internal.token AS f WHERE f.id = token_id AND f.removed_at IS NULL;
     END IF;
@@ -175,8 +166,7 @@ DECLARE
 BEGIN
     IF t.id IS NOT NULL OR NOT c.operator THEN
         target := walwarden_internal.token_target(c, t);
-        PERFORM walwarden_internal.require(c, t.org_id, action, target);
-        PERFORM walwarden_internal.lock_org(t.org_id, action, target);
+        PERFORM walwarden_internal.require(c, t.org_id, action, target), walwarden_internal.lock_org(t.org_id, action, target);
         SELECT * INTO t FROM walwarden_internal.token AS f WHERE f.id = token_id AND f.removed_at IS NULL FOR NO KEY UPDATE;
     END IF;
     IF t.id IS NULL THEN
@@ -232,7 +222,7 @@ DECLARE
     was walwarden_internal.token := walwarden_internal.token_for_change(token_id, 'token.disable');
     c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
 BEGIN
-    PERFORM walwarden_internal.check_reason(reason);
+    reason := walwarden_internal.check_reason(reason);
     RETURN walwarden_internal.disable(walwarden_internal.actor('caller', c, was.org_id), was,
                                       walwarden_internal.token_target(c, was) = 'own', reason);
 END
@@ -302,8 +292,7 @@ BEGIN
     o := walwarden_internal.org_for_change_of(was);
     event := walwarden_internal.transition('update', walwarden_internal.state(was));
     IF new_name IS NOT NULL THEN
-        PERFORM walwarden_internal.check_text('token name', new_name, 100);
-        t.name := new_name;
+        t.name := walwarden_internal.check_text('token name', new_name, 100);
     END IF;
     IF expiry IS NOT NULL THEN
         t.expires_at := walwarden_internal.check_expiry(expiry);
@@ -325,14 +314,13 @@ BEGIN
                 CASE WHEN was.kind = 'legacy' THEN 'Revoke it and issue a token with its own scopes. A legacy token has the permissions of its owner''s role.'
                             ELSE 'Issue another token with its own scopes.' END);
         END IF;
-        PERFORM walwarden_internal.check_scopes(new_scopes);
+        t.scopes := walwarden_internal.check_scopes(new_scopes);
         IF was.owner_id IS NOT NULL THEN
             SELECT * INTO m FROM walwarden_internal.member AS f WHERE f.id = was.owner_id;
             PERFORM walwarden_internal.check_within_role(new_scopes, m, 'the owner');
         ELSIF NOT c.operator THEN
             PERFORM walwarden_internal.check_within_role(new_scopes, walwarden_internal.caller_member(c, was.org_id), 'the issuer');
         END IF;
-        t.scopes := new_scopes[:];  -- from 1, whatever its bounds were
     END IF;
     IF new_labels IS NOT NULL THEN
         t.labels := walwarden_internal.check_labels(new_labels);
@@ -343,8 +331,7 @@ BEGIN
     IF new_rate_limit = 0 THEN
         t.rate_limit := NULL;
     ELSIF new_rate_limit IS NOT NULL THEN
-        PERFORM walwarden_internal.check_rate_limit(new_rate_limit);
-        t.rate_limit := new_rate_limit;
+        t.rate_limit := walwarden_internal.check_rate_limit(new_rate_limit);
     END IF;
     IF t IS NOT DISTINCT FROM was THEN
         RETURN false;
@@ -372,6 +359,7 @@ DECLARE
     actor jsonb := walwarden_internal.actor('caller', c, t.org_id);
     old walwarden_internal.credential;
     new walwarden_internal.credential;
+    minted record;
     m walwarden_internal.member;
     seconds numeric := walwarden_internal.exact_seconds(overlap);
 BEGIN
@@ -390,7 +378,9 @@ BEGIN
     END IF;
     t := walwarden_internal.end_legacy_credential(actor, t, 'value renewed');
 
-    SELECT minted.token, minted.fingerprint INTO token, new.fingerprint FROM walwarden_internal.mint() AS minted;
+    minted := walwarden_internal.mint();
+    token := minted.token;
+    new.fingerprint := minted.fingerprint;
     new.token_id := t.id;
     new.kind := 'bearer';
     new.created_at := clock_timestamp();
@@ -495,7 +485,7 @@ DECLARE
     t walwarden_internal.token := walwarden_internal.token_for_change(token_id, 'token.revoke');
     c walwarden_internal.caller := walwarden_internal.caller();      -- after the wait
 BEGIN
-    PERFORM walwarden_internal.check_reason(reason);
+    reason := walwarden_internal.check_reason(reason);
     RETURN walwarden_internal.revoke(walwarden_internal.actor('caller', c, t.org_id), t, reason);
 END
 $$;

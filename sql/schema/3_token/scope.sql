@@ -76,10 +76,10 @@ BEGIN
     PERFORM walwarden_internal.require(c, NULL, 'role.configure', 'any');
     PERFORM walwarden_internal.check_role(role);
     IF scopes IS NOT NULL THEN
-        PERFORM walwarden_internal.check_scopes(scopes);
+        scopes := walwarden_internal.check_scopes(scopes);
     END IF;
     c := walwarden_internal.lock_system('role.configure');
-    RETURN walwarden_internal.store_role_scopes(c, role, scopes[:]);    -- with lower bound 1
+    RETURN walwarden_internal.store_role_scopes(c, role, scopes);
 END
 $$;
 
@@ -114,7 +114,7 @@ BEGIN
         PERFORM walwarden_internal.refuse('22023', 'scopes are missing',
             'Give an array of one or more scope names. To empty a role, or to restore its built-in set, use set_role_scopes().');
     END IF;
-    PERFORM walwarden_internal.check_scopes(scopes);
+    scopes := walwarden_internal.check_scopes(scopes);
 
     c := walwarden_internal.lock_system('role.configure');
     carried := walwarden_internal.role_scopes(role);

@@ -316,15 +316,7 @@ CREATE FUNCTION walwarden_internal.token_image_text(t walwarden_internal.token, 
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_token_image_text';
 
 CREATE FUNCTION walwarden_internal.credentials(token_id uuid) RETURNS walwarden_internal.credential[]
-    LANGUAGE plpgsql STABLE STRICT
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN (SELECT coalesce(array_agg(c), '{}')
-              FROM walwarden_internal.credential AS c
-             WHERE c.token_id = $1);
-END
-$$;
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_credentials';
 
 CREATE FUNCTION walwarden_internal.scope_image(s walwarden_internal.scope) RETURNS jsonb
     LANGUAGE sql STABLE

@@ -72,16 +72,20 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION walwarden_internal.check_reason(reason text) RETURNS void
+CREATE FUNCTION walwarden_internal.check_reason(INOUT reason text)
     LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF reason IS NOT NULL THEN
-        PERFORM walwarden_internal.check_text('reason', reason, 500);
+        reason := walwarden_internal.check_text('reason', reason, 500);
     END IF;
 END
 $$;
+
+-- Whether a plan includes API tokens; false if it does not exist.
+CREATE FUNCTION walwarden_internal.plan_has_tokens(plan text) RETURNS boolean
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_plan_has_tokens';
 
 -- On a plan without API tokens, tokens can only be listed, disabled and revoked.
 CREATE FUNCTION walwarden_internal.check_plan_has_tokens(o walwarden_internal.org) RETURNS void
@@ -89,7 +93,7 @@ CREATE FUNCTION walwarden_internal.check_plan_has_tokens(o walwarden_internal.or
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT (SELECT p.api_tokens FROM walwarden_internal.plan AS p WHERE p.name = o.plan) THEN
+    IF NOT walwarden_internal.plan_has_tokens(o.plan) THEN
         PERFORM walwarden_internal.refuse('55000', format('the plan %s does not include API tokens', walwarden_internal.shown(o.plan)),
             'Ask an operator to change the plan to team with walwarden.set_plan().');
     END IF;
@@ -179,119 +183,34 @@ CREATE FUNCTION walwarden_internal.with_token_status(c walwarden_internal.creden
 CREATE FUNCTION walwarden_internal.credentials_match(t walwarden_internal.token, credentials walwarden_internal.credential[]) RETURNS boolean
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'walwarden_credentials_match';
 
--- Waits for a concurrent change of the token, and fails if the snapshot does not see the
--- latest version. One case remains: under REPEATABLE READ, a transaction can change a token
--- that got a credential after its snapshot. The functions of this extension rule that out by
--- locking the organisation. Verification finds it if something else writes these tables.
+-- Copies the columns of the token, whatever the statement wrote there.
 CREATE FUNCTION walwarden_internal.copy_token_status() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    t walwarden_internal.token;
-BEGIN
-    SELECT * INTO t FROM walwarden_internal.token AS f WHERE f.id = NEW.token_id FOR SHARE;
-    RETURN walwarden_internal.with_token_status(NEW, t);
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_copy_token_status';
 
 -- Fires the trigger of credential again, also for a token that is restored after its
 -- credential.
 CREATE FUNCTION walwarden_internal.refresh_token_status() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    UPDATE walwarden_internal.credential AS c
-       SET token_id = c.token_id
-     WHERE c.token_id = coalesce(NEW.id, OLD.id) AND walwarden_internal.with_token_status(c, NEW) IS DISTINCT FROM c;
-    RETURN NULL;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_refresh_token_status';
 
 -- The kind of the entry for an action on a token in a state; NULL if the action changes
 -- nothing. Fails if token_transition has no such row.
 CREATE FUNCTION walwarden_internal.transition(action text, state text) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    event text;
-BEGIN
-    SELECT t.event INTO event FROM walwarden_internal.token_transition AS t WHERE t.action = $1 AND t.from_state = $2;
-    IF NOT FOUND THEN
-        PERFORM walwarden_internal.refuse('55000', format('cannot %s a token that is %s', action, state),
-            CASE state
-                WHEN 'revoked' THEN 'Issue a new token. A revoked token cannot be used again.'
-                WHEN 'expired' THEN 'Give the token a new expiry with walwarden.enable_token() first, or issue a new token.'
-                WHEN 'disabled' THEN 'Enable the token with walwarden.enable_token() first.'
-                ELSE 'Enable its owner first, or change the plan of its organisation.' END);
-    END IF;
-    RETURN event;
-END
-$$;
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_transition';
 
--- The only function that writes tokens and credentials. Appends the entry and stores the row
--- t in place of was. credentials: all credentials of the token from now on; NULL keeps them.
--- Returns the row as stored. The caller holds the locks on the organisation and the row.
+-- The payload of the entry of a change, as change() makes it, but in text. was: NULL for a new
+-- token; had, has: its credentials before and after; reason: NULL for none.
+CREATE FUNCTION walwarden_internal.token_change(
+        actor jsonb, was walwarden_internal.token, had walwarden_internal.credential[],
+        t walwarden_internal.token, has walwarden_internal.credential[], reason text) RETURNS text
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_token_change';
+
+-- The only function that writes tokens and credentials. Appends the entry and stores the row t in place of was. credentials: all credentials of the token from now on;
+-- NULL keeps them. Returns the row as stored. The caller holds the locks on the organisation and
+-- the row.
 CREATE FUNCTION walwarden_internal.store_token(
         actor jsonb, event text, was walwarden_internal.token, t walwarden_internal.token,
         credentials walwarden_internal.credential[] DEFAULT NULL, reason text DEFAULT NULL) RETURNS walwarden_internal.token
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_variable
-DECLARE
-    had walwarden_internal.credential[] := CASE WHEN was.id IS NULL THEN '{}' ELSE walwarden_internal.credentials(t.id) END;
-    has walwarden_internal.credential[] := coalesce(credentials, had);
-BEGIN
-    -- as change() makes it, but in text
-    t.audit_seq := walwarden_internal.append_body(t.org_id, event, NULL,
-        format('{"actor":%s,"object":{"type":"token","id":"%s"},"before":%s,"after":%s%s}', actor, t.id,
-               CASE WHEN was.id IS NULL THEN 'null' ELSE walwarden_internal.token_image_text(was, had) END,
-               walwarden_internal.token_image_text(t, has),
-               ',"reason":' || to_json(reason)));
-    IF was.id IS NULL THEN
-        INSERT INTO walwarden_internal.token (
-            id, org_id, name, kind, scopes, role, owner_id, created_at, created_by, expires_at, expired_at,
-            disabled_at, disabled_by, disabled_by_owner, disabled_reason, revoked_at, revoked_by, revoked_reason,
-            removed_at, labels, networks, rate_limit, audit_seq, key_name, lifetime_from, notice_for)
-        VALUES (
-            t.id, t.org_id, t.name, t.kind, t.scopes, t.role, t.owner_id, t.created_at, t.created_by, t.expires_at, t.expired_at,
-            t.disabled_at, t.disabled_by, t.disabled_by_owner, t.disabled_reason, t.revoked_at, t.revoked_by, t.revoked_reason,
-            t.removed_at, t.labels, t.networks, t.rate_limit, t.audit_seq, t.key_name, t.lifetime_from, t.notice_for);
-        INSERT INTO walwarden_internal.token_usage (token_id) VALUES (t.id);
-    ELSE
-        UPDATE walwarden_internal.token AS f
-           SET name = t.name, scopes = t.scopes, expires_at = t.expires_at, expired_at = t.expired_at,
-               disabled_at = t.disabled_at, disabled_by = t.disabled_by,
-               disabled_by_owner = t.disabled_by_owner, disabled_reason = t.disabled_reason,
-               revoked_at = t.revoked_at, revoked_by = t.revoked_by, revoked_reason = t.revoked_reason,
-               removed_at = t.removed_at, labels = t.labels, networks = t.networks, rate_limit = t.rate_limit,
-               audit_seq = t.audit_seq,
-               lifetime_from = t.lifetime_from, notice_for = t.notice_for
-         WHERE f.id = t.id;
-        IF t.rate_limit IS NOT NULL AND (t.revoked_at IS NOT NULL OR t.removed_at IS NOT NULL) THEN
-            PERFORM walwarden_internal.release_limiter(t.id);
-        END IF;
-    END IF;
-    IF credentials IS NOT NULL THEN
-        IF cardinality(had) > 0 THEN
-            DELETE FROM walwarden_internal.credential AS f
-             WHERE f.token_id = t.id AND f.fingerprint <> ALL (SELECT n.fingerprint FROM unnest(has) AS n);
-            UPDATE walwarden_internal.credential AS f
-               SET valid_until = n.valid_until
-              FROM unnest(has) AS n
-             WHERE f.fingerprint = n.fingerprint AND f.token_id = t.id AND f.valid_until IS DISTINCT FROM n.valid_until;
-        END IF;
-        INSERT INTO walwarden_internal.credential (fingerprint, token_id, kind, created_at, valid_until, audit_seq, slot)
-        SELECT n.fingerprint, t.id, n.kind, n.created_at, n.valid_until, t.audit_seq, n.slot
-          FROM unnest(has) AS n
-         WHERE n.fingerprint <> ALL (SELECT f.fingerprint FROM unnest(had) AS f);
-    END IF;
-    RETURN t;
-END
-$$;
+    LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_store_token';
 
 -- The entry for a plaintext that was returned to somebody other than the owner.
 CREATE FUNCTION walwarden_internal.append_revealed(actor jsonb, t walwarden_internal.token, m walwarden_internal.member) RETURNS void
@@ -324,6 +243,7 @@ DECLARE
     cred walwarden_internal.credential;
     carried text[];
     actor jsonb;
+    minted record;
 BEGIN
     c := walwarden_internal.caller();       -- after the wait
     IF from_role IS NOT NULL THEN
@@ -333,8 +253,8 @@ BEGIN
         PERFORM walwarden_internal.require(c, o.id, 'token.issue', 'node');
     END IF;
 
-    PERFORM walwarden_internal.check_text('token name', wanted_name, 100);
-    PERFORM walwarden_internal.check_scopes(wanted_scopes);
+    t.name := walwarden_internal.check_text('token name', wanted_name, 100);
+    t.scopes := walwarden_internal.check_scopes(wanted_scopes);
     t.created_at := clock_timestamp();
     -- not instead of 'infinity', which asks for no expiry
     IF expiry IS NULL AND wanted_kind = 'api' THEN
@@ -360,13 +280,11 @@ BEGIN
     END IF;
     t.labels := walwarden_internal.check_labels(wanted_labels);
     t.networks := walwarden_internal.check_networks(wanted_networks);
-    PERFORM walwarden_internal.check_rate_limit(rate_limit);
-    t.rate_limit := rate_limit;
-    t.scopes := wanted_scopes[:];   -- from 1, whatever its bounds were
-    PERFORM walwarden_internal.check_token_size(t);
-    PERFORM walwarden_internal.check_plan_has_tokens(o);
+    t.rate_limit := walwarden_internal.check_rate_limit(rate_limit);
     t.kind := wanted_kind;
-    PERFORM walwarden_internal.check_lifetime(o, t, t.created_at, 'Give expires_at, at most %s from now.');
+    PERFORM walwarden_internal.check_token_size(t),
+            walwarden_internal.check_plan_has_tokens(o),
+            walwarden_internal.check_lifetime(o, t, t.created_at, 'Give expires_at, at most %s from now.');
 
     carried := CASE WHEN from_role IS NULL THEN wanted_scopes ELSE walwarden_internal.role_scopes(from_role) END;
     IF owner IS NOT NULL THEN
@@ -386,14 +304,15 @@ BEGIN
     PERFORM walwarden_internal.check_token_limit(o);
 
     actor := walwarden_internal.actor('caller', c, o.id);
-    SELECT minted.token, minted.fingerprint INTO token, cred.fingerprint FROM walwarden_internal.mint() AS minted;
+    minted := walwarden_internal.mint();
+    token := minted.token;
     t.id := gen_random_uuid();
     t.org_id := o.id;
-    t.name := wanted_name;
-    t.key_name := wanted_name;
+    t.key_name := t.name;
     t.role := from_role;
     t.owner_id := m.id;
     t.created_by := walwarden_internal.actor_name(actor);
+    cred.fingerprint := minted.fingerprint;
     cred.token_id := t.id;
     cred.kind := 'bearer';
     cred.created_at := t.created_at;

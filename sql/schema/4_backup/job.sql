@@ -188,7 +188,7 @@ $$;
 
 -- Refuses JSON from a node that is too large, before anything else is done with it. In bytes,
 -- because an entry holds it twice, in the images before and after.
-CREATE FUNCTION walwarden_internal.check_report_size(what text, value jsonb) RETURNS void
+CREATE FUNCTION walwarden_internal.check_report_size(what text, INOUT value jsonb)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -201,22 +201,26 @@ END
 $$;
 
 -- Checks JSON from a node against a schema.
-CREATE FUNCTION walwarden_internal.check_report(what text, schema text, value jsonb) RETURNS void
+CREATE FUNCTION walwarden_internal.check_report(what text, schema text, INOUT value jsonb)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    problem jsonb;
+    problem text;
+    canonical record;
 BEGIN
-    PERFORM walwarden_internal.check_report_size(what, value);
-    problem := CASE
-        WHEN value IS NULL THEN jsonb_build_object('message', what || ' is missing')
-        ELSE coalesce(walwarden_internal.schema_problem(schema, value, what),
-                      (SELECT jsonb_build_object('message', format('%s is not acceptable JSON: %s', what, p.error))
-                         FROM walwarden_internal.canonical_json(convert_to(value::text, 'UTF8')) AS p
-                        WHERE p.error IS NOT NULL)) END;
+    value := walwarden_internal.check_report_size(what, value);
+    IF value IS NULL THEN
+        problem := what || ' is missing';
+    ELSE
+        problem := walwarden_internal.schema_problem(schema, value, what) ->> 'message';
+        IF problem IS NULL THEN
+            canonical := walwarden_internal.canonical_json(convert_to(value::text, 'UTF8'));
+            problem := what || ' is not acceptable JSON: ' || canonical.error;
+        END IF;
+    END IF;
     IF problem IS NOT NULL THEN
-        PERFORM walwarden_internal.refuse('22023', problem ->> 'message',
+        PERFORM walwarden_internal.refuse('22023', problem,
             format('Give at most 16 KiB of JSON that matches the schema %s, with integers only. docs/runner-protocol.md has examples.', schema));
     END IF;
 END
@@ -405,7 +409,7 @@ DECLARE
     j walwarden_internal.job := walwarden_internal.held_job(walwarden_internal.caller(), job_id, fence);
 BEGIN
     IF progress IS NOT NULL THEN
-        PERFORM walwarden_internal.check_report('progress', 'Progress', progress);
+        progress := walwarden_internal.check_report('progress', 'Progress', progress);
     END IF;
     IF j.done THEN
         PERFORM walwarden_internal.refuse_job_state(j, 'be worked on');
@@ -458,13 +462,13 @@ DECLARE
     foreign_part text := CASE WHEN was.kind = 'backup' OR (was.kind = 'expire' AND detail -> 'validation' <> 'null') THEN 'validation' ELSE 'artifact' END;
     missing text;
 BEGIN
-    PERFORM walwarden_internal.check_report_size('detail', detail);
+    detail := walwarden_internal.check_report_size('detail', detail);
     IF NOT EXISTS (SELECT FROM walwarden_internal.job_state AS s WHERE s.machine = was.kind AND s.state = report_job.state) THEN
         PERFORM walwarden_internal.refuse('22023', format('unknown state %s for a %s', walwarden_internal.shown(state), was.kind),
             'Use one of these states: ' || (SELECT string_agg(s.state, ', ' ORDER BY s.state) FROM walwarden_internal.job_state AS s WHERE s.machine = was.kind) || '.');
     END IF;
     detail := walwarden_internal.plain_report(coalesce(detail, '{}'));
-    PERFORM walwarden_internal.check_report('detail', 'JobReport', detail);
+    detail := walwarden_internal.check_report('detail', 'JobReport', detail);
     IF state = was.state THEN
         -- a repeated report
         UPDATE walwarden_internal.job AS f
