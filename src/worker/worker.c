@@ -48,6 +48,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -1032,6 +1033,8 @@ typedef struct MaintenanceStep
 	bool		has_org;
 	pg_uuid_t	org_id;
 	bool		more;			/* out: run the step again */
+	Datum		failed;			/* in and out: those it failed on, or 0 */
+	MemoryContext context;		/* of these */
 } MaintenanceStep;
 
 typedef struct MaintenancePlan
@@ -1059,6 +1062,7 @@ plan_step(void *arg)
 		char		uuid[UUID_TEXT_LEN + 1];
 		Datum		value = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull);
 
+		step->context = plan->context;
 		step->what = TextDatumGetCString(value);
 		step->activity = step->what;
 		value = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull);
@@ -1078,17 +1082,24 @@ static void
 maintenance_step(void *arg)
 {
 	MaintenanceStep *step = arg;
-	Oid			types[2] = {TEXTOID, UUIDOID};
-	Datum		values[2];
-	char		nulls[2] = {' ', step->has_org ? ' ' : 'n'};
+	Oid			types[3] = {TEXTOID, UUIDOID, UUIDARRAYOID};
+	Datum		values[3];
+	char		nulls[3] = {' ', step->has_org ? ' ' : 'n', step->failed != 0 ? ' ' : 'n'};
+	MemoryContext save;
+	Datum		failed;
 	bool		isnull;
 
 	values[0] = CStringGetTextDatum(step->what);
 	values[1] = UUIDPGetDatum(&step->org_id);
-	if (SPI_execute_with_args("SELECT s.more FROM walwarden_internal.maintenance_step($1, $2) AS s", 2, types, values, nulls, false, 0) != SPI_OK_SELECT ||
+	values[2] = step->failed;
+	if (SPI_execute_with_args("SELECT s.more, s.failed FROM walwarden_internal.maintenance_step($1, $2, $3) AS s", lengthof(types), types, values, nulls, false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "walwarden_internal.maintenance_step() did not return one row");
 	step->more = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	failed = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+	save = MemoryContextSwitchTo(step->context);
+	step->failed = isnull ? 0 : datumCopy(failed, false, -1);
+	MemoryContextSwitchTo(save);
 }
 
 /* Run every step that is due. A failed step does not stop the next one. */

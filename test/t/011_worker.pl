@@ -243,6 +243,21 @@ $offset = -s $node->logfile;
 ok(wait_for_log(qr/WARNING:  walwarden: maintenance failed on guards: broken on purpose\n.*walwarden: guards in database "broken"/s), 'an error is logged, with its database');
 verified_after($_, verified($_)) for ('broken', 'two');
 
+# nor do tokens that cannot be removed, of which there are more than a transaction removes
+$offset = -s $node->logfile;
+sql('broken', q{
+	CREATE FUNCTION refuse_stuck() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'stuck on purpose'; END$$;
+	CREATE TRIGGER stuck BEFORE UPDATE ON walwarden_internal.token FOR EACH ROW WHEN (OLD.disabled_at IS NOT NULL AND OLD.name ~ 'stuck') EXECUTE FUNCTION refuse_stuck();
+	SELECT walwarden.create_org('many'), walwarden.set_org_retention('many', '0') \g /dev/null
+	BEGIN;
+	SELECT walwarden.disable_token(t.token_id) FROM generate_series(1, 310) AS n, walwarden.issue_token('many', 'stuck ' || n) AS t \g /dev/null
+	SELECT walwarden.disable_token(t.token_id) FROM generate_series(1, 310) AS n, walwarden.issue_token('many', 'free ' || n) AS t \g /dev/null
+	COMMIT});
+wait_until('broken', q{SELECT count(*) = 310 FROM walwarden_internal.token WHERE name ~ 'free' AND removed_at IS NOT NULL}, 'tokens are removed beside others that cannot be');
+ok(wait_for_log(qr/WARNING:  walwarden: maintenance failed on token [0-9a-f-]{36}: stuck on purpose\n.*maintenance failed on [0-9]+ more tokens\n.*walwarden: tokens of .* in database "broken"/s), 'the first of which the log names');
+verified_after($_, verified($_)) for ('broken', 'two');
+is(sql('broken', q{SELECT count(v.reason) FROM walwarden_internal.org AS o, walwarden_internal.verify_chain(o.id, NULL, NULL) AS v}), '0', 'and the chain verifies');
+
 # a worker that is busy for long: uses are written meanwhile, and it leaves when its database is to be copied or dropped
 sql('broken', q{CREATE OR REPLACE FUNCTION walwarden_internal.restore_guards() RETURNS boolean LANGUAGE sql AS 'SELECT pg_sleep(1000) IS NULL'});
 my $busy = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'walwarden maintenance' AND datname = 'broken' AND query = 'guards'};

@@ -59,10 +59,32 @@ CREATE FUNCTION walwarden_internal.audit_append() RETURNS trigger
 CREATE FUNCTION walwarden_internal.flush_audit() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'walwarden_flush_audit';
 
--- The only way in which this extension writes an entry. Call it as late as possible, because
--- the chain is locked from here to the end of the transaction.
+-- The only ways in which this extension writes entries are append_body() and append_bodies().
+-- Call them as late as possible, because the chain is locked from here to the end of the
+-- transaction.
 CREATE FUNCTION walwarden_internal.append_body(org_id uuid, kind text, job_id uuid, payload text) RETURNS bigint
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_append_body';
+
+-- Appends entries in this order, in one statement. Returns the seq of each.
+CREATE FUNCTION walwarden_internal.append_bodies(org_id uuid, kinds text[], payloads text[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    appended bigint[];
+BEGIN
+    WITH entry AS (
+        INSERT INTO walwarden_internal.audit_entry (org_id, kind, body)
+        SELECT org_id, n.kind, n.payload
+          FROM unnest(kinds, payloads) WITH ORDINALITY AS n(kind, payload, place)
+         ORDER BY n.place
+        RETURNING audit_entry.seq
+    )
+    SELECT array_agg(e.seq ORDER BY e.seq) INTO appended FROM entry AS e;
+    RETURN appended;
+END
+$$;
 
 CREATE FUNCTION walwarden_internal.append(org_id uuid, kind text, payload jsonb, job_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE sql

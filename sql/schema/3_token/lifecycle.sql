@@ -39,47 +39,62 @@ CREATE VIEW walwarden_internal.ended_token AS
      WHERE e.ended_at IS NOT NULL;
 COMMENT ON VIEW walwarden_internal.ended_token IS 'Tokens that have ended and are neither revoked nor removed, and when they ended. Maintenance records and removes them.';
 
--- Removes a token whose retention is over: deletes its credentials and marks its row.
-CREATE FUNCTION walwarden_internal.remove_token(was walwarden_internal.token, reason text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    t walwarden_internal.token;
-BEGIN
-    was := walwarden_internal.record_expiry(was);
-    t := was;
-    t.removed_at := clock_timestamp();
-    PERFORM walwarden_internal.store_token(walwarden_internal.actor('system'), walwarden_internal.transition('remove', walwarden_internal.state(was)),
-                                   was, t, '{}', reason);
-END
-$$;
-
--- Records the expiries of tokens of one organisation and removes removable tokens. Returns
--- whether anything changed. The caller holds the lock on the organisation.
-CREATE FUNCTION walwarden_internal.expire_tokens(ids uuid[]) RETURNS boolean
+-- Records the expiries of tokens of one organisation and removes removable tokens, or fails as a
+-- whole. Returns whether anything changed. The caller holds the locks on the organisation and
+-- the rows.
+CREATE FUNCTION walwarden_internal.record_ends(ids uuid[]) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan    -- a plan for each array would take longer than the look-ups
 AS $$
 DECLARE
+    actor CONSTANT jsonb := walwarden_internal.actor('system');
     e record;
-    changed boolean := false;
+    was walwarden_internal.token;
+    t walwarden_internal.token;
+    kinds text[] := '{}';
+    payloads text[] := '{}';
+    ended walwarden_internal.token[] := '{}';
+BEGIN
+    FOR e IN SELECT f AS t, ARRAY(SELECT c FROM walwarden_internal.credential AS c WHERE c.token_id = f.id) AS had,
+                    n.unrecorded, n.removable, n.reason
+               FROM walwarden_internal.ended_token AS n JOIN walwarden_internal.token AS f ON f.id = n.id
+              WHERE n.id = ANY (ids) AND (n.removable OR n.unrecorded)
+              ORDER BY n.id LOOP
+        t := e.t;
+        IF e.unrecorded THEN
+            was := t;
+            t.expired_at := t.expires_at;
+            kinds := kinds || walwarden_internal.transition('expire', CASE WHEN was.disabled_at IS NULL THEN 'active' ELSE 'disabled' END);
+            payloads := payloads || walwarden_internal.token_change(actor, was, e.had, t, e.had, NULL);
+        END IF;
+        IF e.removable THEN
+            was := t;
+            t.removed_at := clock_timestamp();
+            kinds := kinds || walwarden_internal.transition('remove', walwarden_internal.state(was));
+            payloads := payloads || walwarden_internal.token_change(actor, was, e.had, t, '{}', e.reason);
+        END IF;
+        t.audit_seq := cardinality(kinds);
+        ended := ended || t;
+    END LOOP;
+    IF cardinality(kinds) = 0 THEN
+        RETURN false;
+    END IF;
+    PERFORM walwarden_internal.store_ended(t.org_id, kinds, payloads, ended);
+    RETURN true;
+END
+$$;
+
+-- The same for a person who changes a member. The caller holds the lock on the organisation.
+CREATE FUNCTION walwarden_internal.expire_tokens(ids uuid[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+AS $$
 BEGIN
     -- lock all rows before the first entry, because the lock of the chain always comes last
     PERFORM FROM walwarden_internal.token AS f WHERE f.id = ANY (ids) ORDER BY f.id FOR NO KEY UPDATE;
-    FOR e IN SELECT t, n.removable, n.reason
-               FROM walwarden_internal.ended_token AS n JOIN walwarden_internal.token AS t ON t.id = n.id
-              WHERE n.id = ANY (ids) AND (n.removable OR n.unrecorded)
-              ORDER BY n.id LOOP
-        IF e.removable THEN
-            PERFORM walwarden_internal.remove_token(e.t, e.reason);
-        ELSE
-            PERFORM walwarden_internal.record_expiry(e.t);
-        END IF;
-        changed := true;
-    END LOOP;
-    RETURN changed;
+    RETURN walwarden_internal.record_ends(ids);
 END
 $$;
 
@@ -390,7 +405,7 @@ BEGIN
     was := t;
     t.lifetime_from := new.created_at;
     new.slot := coalesce(1 - old.slot, 0);
-    t := walwarden_internal.store_token(actor, event, was, t, ARRAY[old, new]);
+    t := walwarden_internal.store_token(actor, event, was, t, CASE WHEN old.fingerprint IS NULL THEN ARRAY[new] ELSE ARRAY[old, new] END);
     -- an operator whose role is said to be the owner's
     IF t.owner_id IS DISTINCT FROM walwarden_internal.acting_member_id(c, t.org_id) AND t.owner_id IS NOT NULL THEN
         SELECT * INTO m FROM walwarden_internal.member AS f WHERE f.id = t.owner_id;
@@ -544,19 +559,63 @@ AS $$
      ORDER BY n.org_id      -- in which order their locks are acquired
 $$;
 
--- Records or removes the ended tokens of an organisation, at most so many; returns how many.
-CREATE FUNCTION walwarden_internal.expire_tokens_of(org_id uuid, most integer) RETURNS integer
+-- record_ends() for maintenance: if it fails, one by one, so that a token that cannot be removed
+-- does not hold up the others. Returns those with which it fails; a WARNING names each of the
+-- first. An error that concerns the transaction or the server is raised again: the next token
+-- would have it too.
+CREATE FUNCTION walwarden_internal.try_record_ends(ids uuid[], named boolean DEFAULT true) RETURNS uuid[]
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    names CONSTANT integer := 10;
+    id uuid;
+    failed uuid[] := '{}';
+BEGIN
+    PERFORM walwarden_internal.record_ends(ids);
+    RETURN failed;
+EXCEPTION
+    WHEN lock_not_available OR transaction_rollback OR read_only_sql_transaction OR
+         insufficient_resources OR operator_intervention OR system_error THEN
+        RAISE;
+    WHEN OTHERS THEN
+        IF cardinality(ids) = 1 THEN
+            IF named THEN
+                RAISE WARNING 'walwarden: maintenance failed on token %: %', ids[1], SQLERRM USING ERRCODE = SQLSTATE;
+            END IF;
+            RETURN ids;
+        END IF;
+        FOREACH id IN ARRAY ids LOOP
+            failed := failed || walwarden_internal.try_record_ends(ARRAY[id], cardinality(failed) < names);
+        END LOOP;
+        IF cardinality(failed) > names THEN
+            RAISE WARNING 'walwarden: maintenance failed on % more tokens', cardinality(failed) - names;
+        END IF;
+        RETURN failed;
+END
+$$;
+
+-- Records or removes the ended tokens of an organisation, at most so many, and none of those in
+-- failed, to which it adds those with which it fails. ended: how many it did. more: call it again.
+CREATE FUNCTION walwarden_internal.expire_tokens_of(org_id uuid, most integer, INOUT failed uuid[], OUT ended integer, OUT more boolean)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     ids uuid[];
+    stuck uuid[];
 BEGIN
     PERFORM walwarden_internal.acquire_org_lock(org_id);
     ids := ARRAY(SELECT n.id FROM walwarden_internal.ended_token AS n
                   WHERE n.org_id = expire_tokens_of.org_id AND (n.removable OR n.unrecorded)
+                    AND n.id NOT IN (SELECT f.id FROM unnest(failed) AS f(id))
                   LIMIT most);
-    RETURN CASE WHEN walwarden_internal.expire_tokens(ids) THEN cardinality(ids) ELSE 0 END;
+    -- lock all rows before the first entry, because the lock of the chain always comes last
+    ids := ARRAY(SELECT f.id FROM walwarden_internal.token AS f WHERE f.id = ANY (ids) ORDER BY f.id FOR NO KEY UPDATE);
+    stuck := walwarden_internal.try_record_ends(ids);
+    failed := failed || stuck;
+    ended := cardinality(ids) - cardinality(stuck);
+    more := cardinality(ids) = most;
 END
 $$;
 

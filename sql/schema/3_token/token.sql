@@ -204,13 +204,41 @@ CREATE FUNCTION walwarden_internal.token_change(
         t walwarden_internal.token, has walwarden_internal.credential[], reason text) RETURNS text
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'walwarden_token_change';
 
--- The only function that writes tokens and credentials. Appends the entry and stores the row t in place of was. credentials: all credentials of the token from now on;
+-- Only store_token() and store_ended() write tokens and credentials. This one appends the entry
+-- and stores the row t in place of was. credentials: all credentials of the token from now on;
 -- NULL keeps them. Returns the row as stored. The caller holds the locks on the organisation and
 -- the row.
 CREATE FUNCTION walwarden_internal.store_token(
         actor jsonb, event text, was walwarden_internal.token, t walwarden_internal.token,
         credentials walwarden_internal.credential[] DEFAULT NULL, reason text DEFAULT NULL) RETURNS walwarden_internal.token
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_store_token';
+
+-- What store_token() does, for many tokens of an organisation that end: one statement for each
+-- table. kinds, payloads: their entries, in order. ended: their rows, with the place of their
+-- last entry as audit_seq. Of a token that ends, expired_at and removed_at change; what is
+-- removed has no credentials. The caller holds the locks on the organisation and the rows.
+CREATE FUNCTION walwarden_internal.store_ended(org_id uuid, kinds text[], payloads text[], ended walwarden_internal.token[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan    -- a plan for each array would take longer than the look-ups
+AS $$
+#variable_conflict use_variable
+DECLARE
+    seqs bigint[] := walwarden_internal.append_bodies(org_id, kinds, payloads);
+BEGIN
+    -- first, or the trigger of token would bring them up to date
+    DELETE FROM walwarden_internal.credential AS f
+     USING unnest(ended) AS n
+     WHERE f.token_id = n.id AND n.removed_at IS NOT NULL;
+    UPDATE walwarden_internal.token AS f
+       SET expired_at = n.expired_at, removed_at = n.removed_at, audit_seq = seqs[n.audit_seq]
+      FROM unnest(ended) AS n
+     WHERE f.id = n.id;
+    PERFORM walwarden_internal.release_limiter(n.id)
+       FROM unnest(ended) AS n
+      WHERE n.rate_limit IS NOT NULL AND n.removed_at IS NOT NULL;
+END
+$$;
 
 -- The entry for a plaintext that was returned to somebody other than the owner.
 CREATE FUNCTION walwarden_internal.append_revealed(actor jsonb, t walwarden_internal.token, m walwarden_internal.member) RETURNS void

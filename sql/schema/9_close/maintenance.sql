@@ -106,11 +106,11 @@ BEGIN
 END
 $$;
 
--- Runs one of these steps. more: the step did part of its work and must be called again.
--- Each wait for a lock is limited to one second. An organisation that is in use is skipped
--- until the next run. So is one whose step fails with another error, because it must not
--- hold up the others.
-CREATE FUNCTION walwarden_internal.maintenance_step(step text, org_id uuid, OUT changed boolean, OUT more boolean)
+-- Runs one of these steps. more: the step did part of its work and must be called again, with
+-- what it returned as failed: tokens on which it has failed in this run. Each wait for a lock
+-- is limited to one second. An organisation that is in use is skipped until the next run. So
+-- is one whose step fails with another error, because it must not hold up the others.
+CREATE FUNCTION walwarden_internal.maintenance_step(step text, org_id uuid, INOUT failed uuid[], OUT changed boolean, OUT more boolean)
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -151,9 +151,8 @@ BEGIN
         WHEN 'sessions' THEN
             changed := walwarden_internal.forget_old_sessions();
         WHEN 'tokens' THEN
-            ended := walwarden_internal.expire_tokens_of(org_id, batch);
-            changed := ended > 0;
-            more := ended = batch;
+            SELECT e.failed, e.ended > 0, e.more INTO failed, changed, more
+              FROM walwarden_internal.expire_tokens_of(org_id, batch, failed) AS e;
         WHEN 'leases' THEN
             ended := walwarden_internal.end_leases(org_id, batch);
             changed := ended > 0;
@@ -196,6 +195,7 @@ DECLARE
     counting boolean;
     due record;
     did record;
+    failed uuid[];
     changed boolean := false;
 BEGIN
     PERFORM walwarden_internal.require(walwarden_internal.caller(), NULL, 'maintenance.run', 'any');
@@ -204,8 +204,10 @@ BEGIN
     END IF;
     FOREACH counting IN ARRAY '{false,true}'::boolean[] LOOP
         FOR due IN SELECT s.step, s.org_id FROM walwarden_internal.maintenance_steps(counting) AS s LOOP
+            failed := NULL;
             LOOP
-                did := walwarden_internal.maintenance_step(due.step, due.org_id);
+                did := walwarden_internal.maintenance_step(due.step, due.org_id, failed);
+                failed := did.failed;
                 changed := changed OR did.changed;
                 -- the rest of many jobs waits for the next call: a transaction holds the chain
                 EXIT WHEN NOT did.more OR due.step IN ('schedules', 'retention');
@@ -219,4 +221,4 @@ $$;
 CREATE FUNCTION walwarden.run_maintenance() RETURNS boolean
     LANGUAGE C AS 'MODULE_PATHNAME', 'walwarden_door';
 COMMENT ON FUNCTION walwarden.run_maintenance() IS
-'Runs the maintenance that is due, in one transaction. Records expiries, announces those that are near, removes tokens that ended longer ago than their organisation''s retention, and purges responses older than walwarden.idempotency_retention, expired sign-in codes, and sessions that expired a week ago. If it runs more than 24 hours after the last time, it removes and purges nothing for 24 hours that was not due the last time: the clock may have jumped. Takes jobs whose lease has expired from their node: a job with attempts left is queued again, other jobs fail, and a restore that has begun to write to its target times out. Verifies every chain that was not verified within walwarden.verify_interval, and stores the verdict. Queues the backups and drills that schedules ask for, and the expiry of backups whose retention is over, at most 50 of each in an organisation; no more than 1000 expiries of an organisation wait for a node. Counts tokens and jobs for the views stat_tokens and stat_jobs, which does not count as a change. Restores guards to ENABLE ALWAYS, with a WARNING, if pg_restore --disable-triggers changed them. In a cluster to which the database was restored or upgraded, stores the OIDs that server roles have there. An organisation whose lock cannot be acquired within one second is skipped until the next run. Returns whether anything changed. If two calls overlap, the second returns false at once. Without preload, call it every minute to every hour, for example with pg_cron. With preload, a background worker runs the same steps. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT walwarden.run_maintenance();';
+'Runs the maintenance that is due, in one transaction. Records expiries, announces those that are near, removes tokens that ended longer ago than their organisation''s retention, and purges responses older than walwarden.idempotency_retention, expired sign-in codes, and sessions that expired a week ago. If it runs more than 24 hours after the last time, it removes and purges nothing for 24 hours that was not due the last time: the clock may have jumped. Takes jobs whose lease has expired from their node: a job with attempts left is queued again, other jobs fail, and a restore that has begun to write to its target times out. Verifies every chain that was not verified within walwarden.verify_interval, and stores the verdict. Queues the backups and drills that schedules ask for, and the expiry of backups whose retention is over, at most 50 of each in an organisation; no more than 1000 expiries of an organisation wait for a node. Counts tokens and jobs for the views stat_tokens and stat_jobs, which does not count as a change. Restores guards to ENABLE ALWAYS, with a WARNING, if pg_restore --disable-triggers changed them. In a cluster to which the database was restored or upgraded, stores the OIDs that server roles have there. An organisation whose lock cannot be acquired within one second is skipped until the next run. A token that cannot be removed is named in a WARNING and holds up no other. Returns whether anything changed. If two calls overlap, the second returns false at once. Without preload, call it every minute to every hour, for example with pg_cron. With preload, a background worker runs the same steps. For operators. Errors: 42501 if the caller is not an operator. Example: SELECT walwarden.run_maintenance();';
