@@ -434,7 +434,7 @@ typedef struct AuditedRow
 	int64		first_seq;
 	const Jsonb *image;			/* or NULL */
 	const text *canonical;		/* the image as canonical text, or NULL */
-	bool		matched;		/* nothing else about it is to be looked at */
+	int32		credentials;	/* -1: one of them may differ from it */
 } AuditedRow;
 
 static void
@@ -545,6 +545,11 @@ compare_row(Described *d, const AuditedRow *row)
 		if (object->seq == 0)
 			object = NULL;
 	}
+	/* where a key was dropped, a second row has the same credentials */
+	if (row->credentials < 0)
+		d->difference.unmatched = true;
+	else if (object != NULL && !object->has_row)
+		d->difference.credentials += row->credentials;
 	if (object != NULL && row->has_seq && (!object->has_row || row->seq < object->row_seq))
 	{
 		object->row_seq = row->seq;
@@ -567,7 +572,7 @@ compare_row(Described *d, const AuditedRow *row)
 }
 
 static const char rows_query[] =
-"SELECT d.type, d.id, d.key IS NOT NULL, d.audit_seq, d.first_seq, d.image, d.canonical, d.matched"
+"SELECT d.type, d.id, d.key IS NOT NULL, d.audit_seq, d.first_seq, d.image, d.canonical, d.credentials"
 "  FROM walwarden_internal.described_row AS d"
 " WHERE d.org_id = $1"
 "   AND ($2 IS NULL OR coalesce(hashtextextended(d.id COLLATE \"C\", $2) >> 32, 0) BETWEEN $3 AND $4)";
@@ -615,7 +620,7 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditedRow *row)
 	row->first_seq = nulls[4] ? 0 : DatumGetInt64(values[4]);
 	row->image = nulls[5] ? NULL : DatumGetJsonbP(values[5]);
 	row->canonical = nulls[6] ? NULL : DatumGetTextPP(values[6]);
-	row->matched = !nulls[7] && DatumGetBool(values[7]);
+	row->credentials = nulls[7] ? -1 : DatumGetInt32(values[7]);
 }
 
 /*
@@ -649,8 +654,6 @@ compare_rows(Described *d, int64 *compared)
 			CHECK_FOR_INTERRUPTS();
 			read_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &row);
 			compare_row(d, &row);
-			if (!row.matched)
-				d->difference.unmatched = true;
 			progress_advance(++*compared);
 			MemoryContextSwitchTo(save);
 			MemoryContextReset(d->per_item);

@@ -20,6 +20,7 @@ typedef struct Difference
 	bool		has_seq;		/* whether it concerns a single entry */
 	int64		seq;
 	bool		unmatched;		/* a credential may differ: not compared here */
+	int64		credentials;	/* that were compared, each once */
 } Difference;
 
 extern Described *described_begin(const pg_uuid_t *org_id);

@@ -163,7 +163,7 @@ judge_chain(const pg_uuid_t *org_id, const Expected *expected, Verdict *verdict,
 
 /* What verify_chain() returns. */
 static Datum
-result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
+result_row(TupleDesc desc, const Verdict *verdict, bool compared, const Difference *difference)
 {
 	char		hex[DIGEST_HEX_LEN];
 	Datum		values[7];
@@ -176,18 +176,19 @@ result_row(TupleDesc desc, const Verdict *verdict, const Difference *difference)
 	values[3] = verdict->reason ? CStringGetTextDatum(verdict->reason) : (Datum) 0;
 	values[4] = Int64GetDatum(difference->seq);
 	values[5] = difference->reason ? CStringGetTextDatum(difference->reason) : (Datum) 0;
-	values[6] = BoolGetDatum(difference->unmatched);
-	nulls[0] = nulls[1] = nulls[6] = false;
+	values[6] = Int64GetDatum(difference->credentials);
+	nulls[0] = nulls[1] = false;
 	nulls[2] = nulls[3] = verdict->reason == NULL;
 	nulls[4] = !difference->has_seq;
 	nulls[5] = difference->reason == NULL;
+	nulls[6] = !compared || difference->unmatched || difference->reason != NULL;
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 /*
  * walwarden_internal.verify_chain(org_id, expected_seq, expected_hash, compare_rows,
  *						   OUT entries, OUT head_hash, OUT first_bad_seq, OUT reason,
- *						   OUT differing_seq, OUT difference, OUT unmatched)
+ *						   OUT differing_seq, OUT difference, OUT credentials)
  *
  * The head of an empty chain is the prev_hash that its first entry would have.
  * expected_seq and expected_hash, both or neither, are an earlier head, possibly of the
@@ -201,6 +202,7 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 	pg_uuid_t  *org_id;
 	Expected	expected = {0, NULL};
 	Described  *described;
+	bool		compared;
 	Difference	difference = {0};
 	Verdict		verdict = {.at = DT_NOBEGIN};
 	TupleDesc	result_desc;
@@ -220,8 +222,9 @@ walwarden_verify_chain(PG_FUNCTION_ARGS)
 
 	described = PG_GETARG_BOOL(3) ? described_begin(org_id) : NULL;
 	judge_chain(org_id, &expected, &verdict, described);
-	if (described != NULL && verdict.reason == NULL)
+	compared = described != NULL && verdict.reason == NULL;
+	if (compared)
 		difference = described_compare(described);
 	progress_end();
-	PG_RETURN_DATUM(result_row(result_desc, &verdict, &difference));
+	PG_RETURN_DATUM(result_row(result_desc, &verdict, compared, &difference));
 }

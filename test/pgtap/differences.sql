@@ -137,11 +137,19 @@ SELECT is(verdict(format('UPDATE walwarden_internal.credential SET audit_seq = %
     format('%s a credential of token <id> is not in entry %1$s', :api_seq), 'credentials that name an entry about another token');
 SELECT is(verdict(format('UPDATE walwarden_internal.credential SET audit_seq = 99999 WHERE token_id = %L', :'api'), :'org'),
     '99999 a credential of token <id> is not in entry 99999', 'one that is not there');
+SELECT is(verdict(format('UPDATE walwarden_internal.credential SET token_id = gen_random_uuid() WHERE token_id = %L', :'api'), :'org'),
+    format('%s a credential of token <id> has no token', :api_seq), 'one without a token');
+SELECT is(verdict(format('INSERT INTO walwarden_internal.credential (fingerprint, token_id, kind, created_at, audit_seq, org_id) SELECT sha256(''x''), %3$s, ''bearer'', now(), 1, %1$L;'
+                         'INSERT INTO walwarden_internal.token (id, org_id, name, kind, scopes, role, owner_id, created_at, created_by, expires_at, labels, key_name, audit_seq) SELECT id, org_id, name, kind, scopes, role, owner_id, created_at, created_by, expires_at, labels, key_name, audit_seq FROM walwarden_internal.token WHERE id = %2$L',
+                         :'org', :'api', c.token), :'org'), c.wanted, c.what)
+  FROM (VALUES ('gen_random_uuid()', '1 a credential of token <id> has no token', 'another one without a token, beside a token that is there twice'),
+               ('NULL', '1 a credential of token  has no token', 'one of no token'),
+               (format('%L', :'other'), ' ', 'one of a token of another organisation, which is found there')) AS c(token, wanted, what);
 SELECT is(verdict('ALTER TABLE walwarden_internal.credential ADD extra text', :'org'), ' ', 'a column that somebody adds');
 SELECT is(verdict(format('ALTER TABLE walwarden_internal.credential ADD extra text; UPDATE walwarden_internal.credential SET extra = ''x'' WHERE token_id = %L', :'api'), :'org'),
     format('%s a credential of token <id> does not have its status', :api_seq), 'and a value in it');
 SELECT is(verdict(format('ALTER TABLE walwarden_internal.credential ADD extra text; UPDATE walwarden_internal.credential SET extra = ''x''; ALTER TABLE walwarden_internal.credential DROP extra;'
-                         'DO $d$BEGIN ASSERT NOT (SELECT v.unmatched FROM walwarden_internal.verify_chain(%L, NULL, NULL, true) AS v); END$d$', :'org'), :'org'),
+                         'DO $d$BEGIN ASSERT (SELECT v.credentials IS NOT NULL FROM walwarden_internal.verify_chain(%L, NULL, NULL, true) AS v); END$d$', :'org'), :'org'),
     ' ', 'nothing is looked up for one that is dropped again');
 SELECT is(verdict(format('UPDATE walwarden_internal.token SET name = ''x'' WHERE id = %1$L; UPDATE walwarden_internal.credential SET fingerprint = sha256(''x'') WHERE token_id = %1$L', :'api'), :'org'),
     format('%s a credential of token <id> is not in entry %1$s', :api_seq), 'of two differences at one entry the first by bytes');

@@ -17,13 +17,13 @@ COMMENT ON COLUMN walwarden_internal.verification.first_bad_seq IS 'seq of the f
 
 -- Verifies the entries and links of one chain, streamed in the order of seq, and the expected
 -- head if one is given. compare_rows: if the entries are sound, then compare the rows of the view
--- described_row with them; difference is the first in the order of cross_check(). unmatched: whether
--- unmatched_credential() may find a credential, although there is no difference. src/audit/described.c
--- has the query.
+-- described_row with them; difference is the first in the order of cross_check(). credentials: how
+-- many of the chain's tokens, each of which is what its token and its entry say; NULL if that is not known
+-- of all, or if there is a difference. src/audit/described.c has the query.
 CREATE FUNCTION walwarden_internal.verify_chain(
         org_id uuid, expected_seq bigint, expected_hash text, compare_rows boolean DEFAULT false,
         OUT entries bigint, OUT head_hash text, OUT first_bad_seq bigint, OUT reason text,
-        OUT differing_seq bigint, OUT difference text, OUT unmatched boolean)
+        OUT differing_seq bigint, OUT difference text, OUT credentials bigint)
     LANGUAGE C STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off    -- one plan is for all chains, and most are a small part of each table

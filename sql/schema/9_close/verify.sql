@@ -9,33 +9,37 @@ CREATE VIEW walwarden_internal.audited_row AS
 COMMENT ON VIEW walwarden_internal.audited_row IS 'All audited rows, each with its chain, its last entry and its image. Both verifiers compare them with the chains.';
 
 -- The same for the verifier in C. canonical: the image as text, instead of a jsonb, where C makes it.
--- matched: whether nothing else about the row is to be looked at.
+-- credentials: how many the row has; NULL if one of them may differ from it.
 CREATE VIEW walwarden_internal.described_row AS
-    SELECT r.*, NULL::text AS canonical, true AS matched
+    SELECT r.*, NULL::text AS canonical, 0 AS credentials
       FROM walwarden_internal.audited_row AS r
      WHERE r.type <> 'token'
     UNION ALL
     SELECT t.org_id, 'token', t.id, t.id::text, t.audit_seq, NULL, NULL,
-           walwarden_internal.token_image_text(t, c.credentials), walwarden_internal.credentials_match(t, c.credentials)
+           walwarden_internal.token_image_text(t, c.credentials),
+           CASE WHEN walwarden_internal.credentials_match(t, c.credentials) THEN cardinality(c.credentials) END
       FROM walwarden_internal.token AS t
      CROSS JOIN LATERAL (SELECT ARRAY(SELECT c FROM walwarden_internal.credential AS c WHERE c.token_id = t.id) OFFSET 0) AS c(credentials);
 COMMENT ON VIEW walwarden_internal.described_row IS 'All audited rows as verify_chain() compares them, with images of tokens made in C.';
 
 -- A row that belongs to nothing: a credential without its token and, in the system chain, rows of
 -- organisations that do not exist. The first, as in cross_check(), or NULL.
-CREATE FUNCTION walwarden_internal.stray_row(chain uuid, OUT bad_seq bigint, OUT reason text)
+-- matched: how many credentials of the chain are known to have a token. If there are no others, they are not looked up.
+CREATE FUNCTION walwarden_internal.stray_row(chain uuid, matched bigint, OUT bad_seq bigint, OUT reason text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET jit = off
 AS $$
 BEGIN
-    -- LIMIT: where a key was dropped, a second row is no error
-    SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id) COLLATE "C"
-      INTO bad_seq, reason
-      FROM walwarden_internal.credential AS c
-     WHERE c.org_id = chain
-       AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id LIMIT 1) IS NULL
-     ORDER BY 1, 2 LIMIT 1;
+    IF matched IS DISTINCT FROM (SELECT count(*) FROM walwarden_internal.credential AS c WHERE c.org_id = chain) THEN
+        -- LIMIT: where a key was dropped, a second row is no error
+        SELECT c.audit_seq, format('a credential of token %s has no token', c.token_id) COLLATE "C"
+          INTO bad_seq, reason
+          FROM walwarden_internal.credential AS c
+         WHERE c.org_id = chain
+           AND (SELECT t.id FROM walwarden_internal.token AS t WHERE t.id = c.token_id LIMIT 1) IS NULL
+         ORDER BY 1, 2 LIMIT 1;
+    END IF;
     IF bad_seq IS NULL AND chain = walwarden_internal.system_org() THEN
         SELECT least(stray_row.reason COLLATE "C", min(f.reason)) INTO reason
           FROM (SELECT format('%s %s belongs to no organisation', d.type, d.id) COLLATE "C"
@@ -150,7 +154,7 @@ AS $$
              OR (e.credentials @> jsonb_build_array(jsonb_build_object('commitment', c.commitment))) IS NOT TRUE)
       ORDER BY 1, 2 LIMIT 1)
     UNION ALL
-    SELECT s.bad_seq, s.reason FROM walwarden_internal.stray_row(chain) AS s WHERE s.reason IS NOT NULL
+    SELECT s.bad_seq, s.reason FROM walwarden_internal.stray_row(chain, NULL) AS s WHERE s.reason IS NOT NULL
     ORDER BY 1, 2 LIMIT 1
 $$;
 
@@ -197,18 +201,18 @@ AS $$
 DECLARE
     differing_seq bigint;
     difference text;
-    unmatched boolean;
+    credentials bigint;
 BEGIN
-    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason, v.differing_seq, v.difference, v.unmatched
-      INTO entries, head_hash, first_bad_seq, reason, differing_seq, difference, unmatched
+    SELECT v.entries, v.head_hash, v.first_bad_seq, v.reason, v.differing_seq, v.difference, v.credentials
+      INTO entries, head_hash, first_bad_seq, reason, differing_seq, difference, credentials
       FROM walwarden_internal.verify_chain(chain, expected_seq, expected_hash, true) AS v;
     IF reason IS NULL THEN
         SELECT f.bad_seq, f.reason INTO first_bad_seq, reason
           FROM (SELECT differing_seq, difference COLLATE "C"
                 UNION ALL
-                SELECT c.bad_seq, c.reason COLLATE "C" FROM walwarden_internal.unmatched_credential(chain) AS c WHERE unmatched OR difference IS NOT NULL
+                SELECT c.bad_seq, c.reason COLLATE "C" FROM walwarden_internal.unmatched_credential(chain) AS c WHERE credentials IS NULL
                 UNION ALL
-                SELECT r.bad_seq, r.reason COLLATE "C" FROM walwarden_internal.stray_row(chain) AS r) AS f(bad_seq, reason)
+                SELECT r.bad_seq, r.reason COLLATE "C" FROM walwarden_internal.stray_row(chain, credentials) AS r) AS f(bad_seq, reason)
          WHERE f.reason IS NOT NULL
          ORDER BY 1, 2 LIMIT 1;
     END IF;
