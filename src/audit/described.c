@@ -40,6 +40,7 @@
 #include "base/progress.h"
 #include "common/canonical.h"
 #include "common/entry.h"
+#include "common/hex.h"
 #include "common/syntax.h"
 
 #define SALT_LEN 16
@@ -50,7 +51,7 @@
 
 typedef struct Object
 {
-	uint8		key[SHORT_LEN]; /* digest of its type and id */
+	uint8		key[SHORT_LEN]; /* see key_of() */
 	uint8		state[SHORT_LEN];	/* digest of what the last entry says */
 	int64		seq;			/* of the last entry; 0 if this is free */
 	int64		first_seq;		/* of the first without a state before, or 0 */
@@ -66,6 +67,9 @@ struct Described
 	const pg_uuid_t *org_id;
 	uint8		salt[SALT_LEN];
 	uint64		seed;			/* of places */
+	char	   *type;			/* the last one of a uuid, or NULL */
+	size_t		type_len;
+	uint8		type_digest[SHORT_LEN];
 	int64		first;			/* the range of places of this round */
 	int64		last;
 	Object	   *objects;		/* an open hash table */
@@ -83,7 +87,8 @@ typedef struct ObjectName
 	const char *id;				/* likewise */
 	size_t		id_len;
 	bool		is_key;			/* the id is a uuid */
-	char		lower[UUID_TEXT_LEN];	/* of the uuid */
+	pg_uuid_t	key;			/* which is this */
+	bool		is_lower;		/* in lower case */
 } ObjectName;
 
 Described *
@@ -137,38 +142,93 @@ member_text(const CanonicalMember *member, size_t *len)
 	return unescaped;
 }
 
+/* The bytes of a uuid that is well-formed and in lower case. */
+static void
+read_uuid(const char *lower, pg_uuid_t *uuid)
+{
+	char		digits[2 * UUID_LEN];
+	size_t		len = 0;
+
+	for (int i = 0; i < UUID_TEXT_LEN; i++)
+		if (lower[i] != '-')
+			digits[len++] = lower[i];
+	(void) hex_read(digits, len, uuid->data, UUID_LEN);
+}
+
 /* The object of an entry, which may be any JSON. */
 static void
 name_in_entry(const CanonicalMember *object, ObjectName *name)
 {
+	char		lower[UUID_TEXT_LEN];
 	CanonicalMember members[] = {CANONICAL_MEMBER("type"), CANONICAL_MEMBER("id")};
 
 	(void) canonical_find(object->value, object->len, ENTRY_BODY_MAX, 2, members, lengthof(members));
 	name->type = member_text(&members[0], &name->type_len);
 	name->id = member_text(&members[1], &name->id_len);
-	name->is_key = name->id != NULL && uuid_is_well_formed(name->id, name->id_len, name->lower);
+	name->is_key = name->id != NULL && uuid_is_well_formed(name->id, name->id_len, lower);
+	if (name->is_key)
+	{
+		read_uuid(lower, &name->key);
+		name->is_lower = memcmp(name->id, lower, UUID_TEXT_LEN) == 0;
+	}
 }
 
 static int32
 place_of(const Described *d, const ObjectName *name)
 {
-	return (int32) (hash_bytes_extended((const unsigned char *) (name->is_key ? name->lower : name->id), (int) name->id_len, d->seed) >> 32);
+	const void *id = name->is_key ? (const void *) name->key.data : name->id;
+	size_t		len = name->is_key ? UUID_LEN : name->id_len;
+
+	return (int32) (hash_bytes_extended(id, (int) len, d->seed) >> 32);
 }
 
 static void
-key_of(const Described *d, const ObjectName *name, uint8 *key)
+short_digest(const DigestPart *parts, int nparts, uint8 *out)
 {
 	uint8		digest[DIGEST_LEN];
+
+	digest_sha256(parts, nparts, digest);
+	memcpy(out, digest, SHORT_LEN);
+}
+
+/* Most objects follow one of the same type. */
+static void
+remember_type(Described *d, const ObjectName *name)
+{
+	DigestPart	parts[] = {{d->salt, SALT_LEN}, {"key", 3}, {name->type, name->type_len}};
+
+	if (d->type != NULL)
+	{
+		if (d->type_len == name->type_len && memcmp(d->type, name->type, d->type_len) == 0)
+			return;
+		pfree(d->type);
+	}
+	short_digest(parts, lengthof(parts), d->type_digest);
+	d->type = MemoryContextAlloc(d->context, name->type_len + 1);
+	d->type_len = name->type_len;
+	memcpy(d->type, name->type, d->type_len);
+}
+
+/* The digest of type and id; of a uuid, that of the type, XORed with it, which takes less. */
+static void
+key_of(Described *d, const ObjectName *name, uint8 *key)
+{
 	DigestPart	parts[] = {
 		{d->salt, SALT_LEN},
-		{name->is_key ? "key" : "id", 3},
+		{"id", 2},
 		{name->type, name->type_len},
 		{"", 1},				/* NUL, which is in no text */
-		{name->is_key ? name->lower : name->id, name->id_len}
+		{name->id, name->id_len}
 	};
 
-	digest_sha256(parts, lengthof(parts), digest);
-	memcpy(key, digest, SHORT_LEN);
+	if (!name->is_key)
+	{
+		short_digest(parts, lengthof(parts), key);
+		return;
+	}
+	remember_type(d, name);
+	for (int i = 0; i < UUID_LEN; i++)
+		key[i] = d->type_digest[i] ^ name->key.data[i];
 }
 
 /* What an entry says of its object, as one canonical text. */
@@ -190,11 +250,9 @@ append_state(StringInfo text, const CanonicalMember *members)
 static void
 digest_of_state(const Described *d, const char *said, size_t len, uint8 *state)
 {
-	uint8		digest[DIGEST_LEN];
 	DigestPart	parts[] = {{d->salt, SALT_LEN}, {said, len}};
 
-	digest_sha256(parts, lengthof(parts), digest);
-	memcpy(state, digest, SHORT_LEN);
+	short_digest(parts, lengthof(parts), state);
 }
 
 /*
@@ -205,10 +263,8 @@ digest_of_state(const Described *d, const char *said, size_t len, uint8 *state)
 static Object *
 find_object(const Described *d, const uint8 *key)
 {
-	uint64		at;
-
-	memcpy(&at, key, sizeof(at));
-	for (;; at++)
+	/* uuids may be close to each other */
+	for (uint64 at = hash_bytes_extended(key, SHORT_LEN, d->seed);; at++)
 	{
 		Object	   *object = &d->objects[at & (d->size - 1)];
 
@@ -366,7 +422,7 @@ add_entry(Described *d, int64 seq, const CanonicalMember *members)
 	append_state(&state, members);
 	digest_of_state(d, state.data, state.len, object->state);
 	if (object->first_seq == 0 && is_null(&members[ENTRY_BEFORE]) &&
-		(!name.is_key || memcmp(name.id, name.lower, UUID_TEXT_LEN) == 0))
+		(!name.is_key || name.is_lower))
 		object->first_seq = seq;
 }
 
@@ -572,10 +628,10 @@ compare_row(Described *d, const AuditedRow *row)
 }
 
 static const char rows_query[] =
-"SELECT d.type, d.id, d.key IS NOT NULL, d.audit_seq, d.first_seq, d.image, d.canonical, d.credentials"
+"SELECT d.type, d.id, d.key, d.audit_seq, d.first_seq, d.image, d.canonical, d.credentials"
 "  FROM walwarden_internal.described_row AS d"
 " WHERE d.org_id = $1"
-"   AND ($2 IS NULL OR coalesce(hashtextextended(d.id COLLATE \"C\", $2) >> 32, 0) BETWEEN $3 AND $4)";
+"   AND ($2 IS NULL OR coalesce(uuid_hash_extended(d.key, $2), hashtextextended(d.id COLLATE \"C\", $2), 0) >> 32 BETWEEN $3 AND $4)";
 
 static SPIPlanPtr
 rows_plan(void)
@@ -612,8 +668,9 @@ read_row(HeapTuple tuple, TupleDesc desc, AuditedRow *row)
 	row->name.type_len = type ? VARSIZE_ANY_EXHDR(type) : 0;
 	row->name.id = id ? VARDATA_ANY(id) : NULL;
 	row->name.id_len = id ? VARSIZE_ANY_EXHDR(id) : 0;
-	row->name.is_key = DatumGetBool(values[2]) && row->name.id != NULL &&
-		uuid_is_well_formed(row->name.id, row->name.id_len, row->name.lower);
+	row->name.is_key = !nulls[2];
+	if (row->name.is_key)
+		row->name.key = *DatumGetUUIDP(values[2]);
 	row->has_seq = !nulls[3];
 	row->seq = nulls[3] ? 0 : DatumGetInt64(values[3]);
 	row->begins = !nulls[4];
