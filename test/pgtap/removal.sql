@@ -116,6 +116,12 @@ SELECT count(*) AS entries FROM walwarden_internal.audit_entry \gset
 SELECT ok(NOT walwarden.run_maintenance(), 'the next run can change nothing');
 SELECT is((SELECT count(*) FROM walwarden_internal.audit_entry), :entries::bigint, 'and appends nothing');
 DROP TRIGGER stuck ON walwarden_internal.token;
+-- as store_token() does, or it would append entries for ever
+CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER stuck BEFORE UPDATE ON walwarden_internal.token FOR EACH ROW WHEN (OLD.name ~ 'stuck') EXECUTE FUNCTION leave_out();
+SELECT results_eq(format('SELECT * FROM end_two_at_a_time(%L)', :'acme'), 'VALUES (3, 0, 4)', 'a trigger that leaves rows out is an error too');
+SELECT is((SELECT count(*) FROM walwarden_internal.audit_entry), :entries::bigint, 'and nothing is appended');
+DROP TRIGGER stuck ON walwarden_internal.token;
 SELECT ok(walwarden.run_maintenance() AND left_over() IS NULL, 'once they can be removed, they are');
 SET LOCAL client_min_messages = warning;
 SELECT is_empty('SELECT * FROM walwarden.verify_audit_chain() WHERE NOT ok', 'the chain verifies');

@@ -225,6 +225,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     seqs bigint[] := walwarden_internal.append_bodies(org_id, kinds, payloads);
+    stored integer;
 BEGIN
     -- first, or the trigger of token would bring them up to date
     DELETE FROM walwarden_internal.credential AS f
@@ -234,6 +235,12 @@ BEGIN
        SET expired_at = n.expired_at, removed_at = n.removed_at, audit_seq = seqs[n.audit_seq]
       FROM unnest(ended) AS n
      WHERE f.id = n.id;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored < cardinality(ended) THEN
+        -- as in row_write.c
+        PERFORM walwarden_internal.refuse('55000', 'a trigger keeps a row of walwarden_internal.token from being written',
+            'Find out who created it, and drop it.');
+    END IF;
     PERFORM walwarden_internal.release_limiter(n.id)
        FROM unnest(ended) AS n
       WHERE n.rate_limit IS NOT NULL AND n.removed_at IS NOT NULL;
