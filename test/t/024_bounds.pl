@@ -122,6 +122,14 @@ is(state_of(issued_and_used('rate_limit => 5', 'ROLLBACK')), '28000', 'a token t
 issue('d', 'rate_limit => 5');
 is(state_of(use_of($token{d})), 'ok', 'and so leaves it to others');
 is(state_of("BEGIN; SELECT walwarden.update_token('$id{d}', name => 'e'); SELECT walwarden.authenticate('$token{d}'); ROLLBACK"), 'ok', 'a token that was committed and changes can be used');
+issue('f', 'rate_limit => 5');
+is(state_of(use_of($token{f})), '28000', 'again there is none');
+sql("SELECT walwarden.set_org_retention('acme', '0'), walwarden.disable_token('$id{d}')");
+my $remove = q{SELECT walwarden_internal.expire_tokens_of(id, 300, NULL) FROM walwarden_internal.org WHERE slug = 'acme'};
+is(state_of("BEGIN; SAVEPOINT s; $remove; ROLLBACK TO s; COMMIT"), 'ok', 'a removal that rolls back');
+is(state_of(use_of($token{f})), '28000', 'makes none');
+sql("$remove; SELECT walwarden.set_org_retention('acme', '7 days')");
+is(state_of(use_of($token{f})), 'ok', 'a removal does');
 
 # networks. The address of a connection counts, unless a gateway says from where
 issue('v4', "networks => '{127.0.0.0/8}'");
