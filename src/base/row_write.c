@@ -89,7 +89,7 @@ set_defaults(Command *command, int ncolumns, const AttrNumber *columns)
 	TupleDesc	desc = row->tts_tupleDescriptor;
 
 	memset(row->tts_isnull, true, desc->natts);
-	for (AttrNumber column = 1; column <= desc->natts; column++)
+	for (int column = 1; column <= desc->natts; column++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, column - 1);
 		bool		given = attribute->attisdropped || attribute->attgenerated != '\0' ||
@@ -100,7 +100,7 @@ set_defaults(Command *command, int ncolumns, const AttrNumber *columns)
 			given = columns[i] == column;
 		if (given)
 			continue;
-		value = ExecPrepareExpr((Expr *) build_column_default(command->heap, column), command->estate);
+		value = ExecPrepareExpr((Expr *) build_column_default(command->heap, (AttrNumber) column), command->estate);
 		row->tts_values[column - 1] = ExecEvalExpr(value, GetPerTupleExprContext(command->estate), &row->tts_isnull[column - 1]);
 	}
 }
